@@ -1,0 +1,24 @@
+/** Errors of the control plane: a stable code, what was found, what was expected, and the cause. */
+
+/** Every code an operator can meet; docs/errors.md explains each. */
+export const ErrorCode = {
+  CONFIG_INVALID: 'ECONFIG_INVALID',
+  MAP_FORMAT: 'EMAP_FORMAT',
+  MAP_FULL: 'EMAP_FULL',
+  MAP_SPEC: 'EMAP_SPEC',
+  PCAP_FORMAT: 'EPCAP_FORMAT',
+  PORT_ATTACH: 'EPORT_ATTACH',
+  PORT_LIMIT: 'EPORT_LIMIT',
+  WIRE_ADDRESS: 'EWIRE_ADDRESS',
+} as const
+export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode]
+
+export class RingpathError extends Error {
+  override readonly name = 'RingpathError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+  }
+}

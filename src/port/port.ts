@@ -1,0 +1,42 @@
+/**
+ * What the engine knows of the outside: ports that share one UMEM, and one exchange for all of them.
+ *
+ * A port is a number to the stages. `FrameExchange` is implemented over AF_XDP sockets (one native call) and over software
+ * ports (memory, pcap); the fault exchange wraps either.
+ */
+import type { Burst } from '../packet/burst.js'
+import type { FramePool } from '../packet/frame-pool.js'
+
+/** Counters of one port since it was attached; frames and bytes are what crossed the port, drops what did not. */
+export interface PortStatistics {
+  receivedFrames: number
+  receivedBytes: number
+  sentFrames: number
+  sentBytes: number
+  /** Frames the stages sent here that the transmit ring (or the device) had no room for. */
+  sendDropped: number
+  /** Frames that arrived and found no free frame or no room in the receive ring. */
+  receiveDropped: number
+}
+
+export interface FrameExchange {
+  /** All frames of all ports lie in it. At most 2 GiB, so that each start is a small integer. */
+  readonly umem: ArrayBufferLike
+  /** Bytes from one frame to the next. */
+  readonly stride: number
+  readonly pool: FramePool
+  /** Names by port index, as the stages use it. */
+  readonly portNames: readonly string[]
+  /**
+   * Gives back the previous burst's frames (sends those with a port, frees those with NO_PORT) and takes the next ones,
+   * stamped with the time. Returns their number; 0 when nothing waits.
+   */
+  exchange(burst: Burst): number
+  /** Sleeps until a frame may be waiting, `timeoutMilliseconds` passed, or another thread woke it. */
+  wait(timeoutMilliseconds: number): void
+  statistics(portIndex: number): PortStatistics
+  /** Frames that are neither free nor in the caller's burst: on rings and in queues. For the conservation check. */
+  readonly framesOnRings: number
+  /** Stops receiving, waits (bounded) for frames being sent, and releases every resource. */
+  close(): void
+}
