@@ -1,13 +1,17 @@
 /**
- * What the engine knows of the outside: ports that share one UMEM, and one exchange for all of them.
+ * What the engine knows of the outside: ports that share one UMEM, and one exchange for all of
+ * them.
  *
- * A port is a number to the stages. `FrameExchange` is implemented over AF_XDP sockets (one native call) and over software
- * ports (memory, pcap); the fault exchange wraps either.
+ * A port is a number to the stages. `FrameExchange` is implemented over AF_XDP sockets (one native
+ * call) and over software ports (memory, pcap); the fault exchange wraps either.
  */
 import type { Burst } from '../packet/burst.js'
 import type { FramePool } from '../packet/frame-pool.js'
 
-/** Counters of one port since it was attached; frames and bytes are what crossed the port, drops what did not. */
+/**
+ * Counters of one port since it was attached; frames and bytes are what crossed the port, drops
+ * what did not.
+ */
 export interface PortStatistics {
   receivedFrames: number
   receivedBytes: number
@@ -28,15 +32,25 @@ export interface FrameExchange {
   /** Names by port index, as the stages use it. */
   readonly portNames: readonly string[]
   /**
-   * Gives back the previous burst's frames (sends those with a port, frees those with NO_PORT) and takes the next ones,
-   * stamped with the time. Returns their number; 0 when nothing waits.
+   * Gives back the previous burst's frames (sends those with a port, frees those with NO_PORT) and
+   * takes the next ones, stamped with the time. Returns their number; 0 when nothing waits.
+   * @param maxReceive at most that many are taken, by default as many as the burst holds; 0 only
+   * gives back, for a clean stop
    */
-  exchange(burst: Burst): number
-  /** Sleeps until a frame may be waiting, `timeoutMilliseconds` passed, or another thread woke it. */
+  exchange(burst: Burst, maxReceive?: number): number
+  /**
+   * Sleeps until a frame may be waiting, `timeoutMilliseconds` passed, or another thread woke it.
+   */
   wait(timeoutMilliseconds: number): void
   statistics(portIndex: number): PortStatistics
-  /** Frames that are neither free nor in the caller's burst: on rings and in queues. For the conservation check. */
+  /**
+   * Frames that are neither free nor in the caller's burst: on rings and in queues. For the
+   * conservation check.
+   */
   readonly framesOnRings: number
-  /** Stops receiving, waits (bounded) for frames being sent, and releases every resource. */
+  /**
+   * Stops receiving, takes back the frames of the last burst unsent, waits (bounded) for frames
+   * being sent, and releases every resource. A second call does nothing.
+   */
   close(): void
 }
