@@ -1,0 +1,124 @@
+/**
+ * The Internet checksum (RFC 1071): ones' complement of the ones' complement sum of 16-bit words.
+ *
+ * A *sum* is an int32 holding up to 2^32 - 1 as unsigned bits, not folded, so that partial sums are
+ * joined by adding; it has room for 128 KiB of data. A *checksum* is the uint16 as it stands in a
+ * header. A *delta* is a sum that describes a change and may be kept and applied to any checksum
+ * over the changed words. Not here: CRC32c of SCTP.
+ */
+import type { PacketBuffer } from '../packet/packet-buffer.js'
+
+const IPV4_SOURCE = 12
+const IPV4_DESTINATION = 16
+const IPV6_SOURCE = 8
+const IPV6_DESTINATION = 24
+const IPV6_ADDRESS_BYTES = 16
+
+/**
+ * The 16 bits of a sum. Zero only for the sum zero: a sum of anything else folds to 1 to 0xffff.
+ */
+export function fold(sum: number): number {
+  const once = (sum >>> 16) + (sum & 0xffff)
+  return (once >>> 16) + (once & 0xffff)
+}
+
+/** The checksum to put in a header whose words, checksum taken as zero, add up to `sum`. */
+export function complement(sum: number): number {
+  return ~fold(sum) & 0xffff
+}
+
+/** The sum of one 32-bit word: its two halves. */
+export function word(value: number): number {
+  return (value >>> 16) + (value & 0xffff)
+}
+
+/**
+ * Adds the bytes from `offset` on to `initial`. An odd last byte counts as the high half of a word
+ * (RFC 1071 section 1). The caller has checked that the packet has them. Both chains of additions
+ * are independent, so that they overlap.
+ */
+export function sumBytes(
+  packet: PacketBuffer,
+  offset: number,
+  byteCount: number,
+  initial: number,
+): number {
+  const end = offset + byteCount
+  let at = offset
+  let even = initial | 0
+  let odd = 0
+  for (const last = end - 16; at <= last; at += 16) {
+    const a = packet.i32(at)
+    const b = packet.i32(at + 4)
+    const c = packet.i32(at + 8)
+    const d = packet.i32(at + 12)
+    even = (even + (a >>> 16) + (a & 0xffff) + (b >>> 16) + (b & 0xffff)) | 0
+    odd = (odd + (c >>> 16) + (c & 0xffff) + (d >>> 16) + (d & 0xffff)) | 0
+  }
+  let sum = (even + odd) | 0
+  for (; at + 2 <= end; at += 2) sum = (sum + packet.u16(at)) | 0
+  if (at < end) sum = (sum + (packet.u8(at) << 8)) | 0
+  return sum
+}
+
+/** The delta of one 16-bit field going from `before` to `after` (RFC 1624 equation 3: ~m + m'). */
+export function delta16(before: number, after: number): number {
+  return (~before & 0xffff) + (after & 0xffff)
+}
+
+/**
+ * The delta of one 32-bit field going from `before` to `after`. At most 2^18: add as many as a
+ * packet has fields.
+ */
+export function delta32(before: number, after: number): number {
+  return (~before >>> 16) + (~before & 0xffff) + (after >>> 16) + (after & 0xffff)
+}
+
+/**
+ * The checksum after a change. RFC 1624 equation 3, HC' = ~(~HC + ~m + m'), whose result equals the
+ * recomputed one; equation 2 of RFC 1141 would answer 0xffff where that is 0.
+ */
+export function apply(checksum: number, delta: number): number {
+  return ~fold((~checksum & 0xffff) + delta) & 0xffff
+}
+
+export function update16(checksum: number, before: number, after: number): number {
+  return apply(checksum, delta16(before, after))
+}
+
+export function update32(checksum: number, before: number, after: number): number {
+  return apply(checksum, delta32(before, after))
+}
+
+/**
+ * Sum of the IPv4 pseudo header (RFC 9293 section 3.1) of the packet at `l3Offset`; never zero, for
+ * protocol is not.
+ */
+export function pseudoHeader4(
+  packet: PacketBuffer,
+  l3Offset: number,
+  protocol: number,
+  l4Bytes: number,
+): number {
+  const source = packet.i32(l3Offset + IPV4_SOURCE)
+  const destination = packet.i32(l3Offset + IPV4_DESTINATION)
+  return word(source) + word(destination) + protocol + l4Bytes
+}
+
+/**
+ * Sum of the IPv6 pseudo header (RFC 8200 section 8.1). Not for a packet with a routing header
+ * still to be walked.
+ */
+export function pseudoHeader6(
+  packet: PacketBuffer,
+  l3Offset: number,
+  protocol: number,
+  l4Bytes: number,
+): number {
+  let sum = protocol + l4Bytes
+  for (let at = 0; at < IPV6_ADDRESS_BYTES; at += 4) {
+    sum += word(packet.i32(l3Offset + IPV6_SOURCE + at))
+    sum += word(packet.i32(l3Offset + IPV6_DESTINATION + at))
+  }
+  return sum
+}
