@@ -75,6 +75,10 @@ export class MemoryPort implements SoftwarePort {
     return this.#receiveDropped
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
   /** Sent frames that nobody took yet. */
   get sentCount(): number {
     return this.#outbound.count
@@ -111,7 +115,7 @@ export class MemoryPort implements SoftwarePort {
   }
 
   send(umem: Uint8Array, start: number, length: number): boolean {
-    if (this.#isClosed || (this.#peer !== null && this.#peer.#isClosed)) return false
+    if (this.#isClosed || this.#peer?.isClosed === true) return false
     if (this.#discardSent) return true
     return this.#outbound.push(umem, start, length, this.#now() + this.#delayNanoseconds)
   }
