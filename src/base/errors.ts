@@ -3,6 +3,8 @@
 /** Every code an operator can meet; docs/errors.md explains each. */
 export const ErrorCode = {
   CONFIG_INVALID: 'ECONFIG_INVALID',
+  LAB_SETUP: 'ELAB_SETUP',
+  LAB_TIMEOUT: 'ELAB_TIMEOUT',
   MAP_FORMAT: 'EMAP_FORMAT',
   MAP_FULL: 'EMAP_FULL',
   MAP_SPEC: 'EMAP_SPEC',

@@ -1,0 +1,14 @@
+/**
+ * Removes one lab run when the process that made it dies without a chance to do so itself (kill -9): a detached process that
+ * holds the other end of a pipe and sees it close. Started by `Lab.create` as `node janitor.js <run id>`.
+ */
+import { removeRun } from './run-record.js'
+
+const id = process.argv[2]
+if (id === undefined) throw new Error('usage: janitor.js <run id>')
+
+// A Ctrl-C in the terminal goes to the lab's process; its end is what counts here.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => undefined)
+process.stdin.on('end', () => removeRun(id))
+process.stdin.on('error', () => removeRun(id))
+process.stdin.resume()
