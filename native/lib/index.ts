@@ -1,1 +1,30 @@
-export {}
+/** xdp-socket-napi: AF_XDP sockets for Node. README.md shows how the parts go together. */
+
+export type { DeviceInfo, Teardown } from './binding.js'
+export { type MonotonicTime, monotonicTime } from './clock.js'
+export { deviceInfo, type Offload, setDeviceOffload } from './device.js'
+export { XdpError, XdpErrorCode, type XdpErrorDetails } from './errors.js'
+export {
+  BURST_HEADER_WORDS,
+  BurstWord,
+  NO_PORT,
+  Poller,
+  type PollerOptions,
+  wakePoller,
+} from './poller.js'
+export {
+  NatRow,
+  PROGRAM_QUEUES_MAX,
+  type QueueCounters,
+  type SteeringMode,
+  XdpProgram,
+  type XdpProgramOptions,
+} from './program.js'
+export { SharedMemory, type SharedMemoryOptions } from './shared-memory.js'
+export {
+  type BusyPollOptions,
+  type SocketStatistics,
+  XdpSocket,
+  type XdpSocketOptions,
+} from './socket.js'
+export { DEFAULT_STRIDE_BYTES, KERNEL_HEADROOM_BYTES, Umem, type UmemOptions } from './umem.js'

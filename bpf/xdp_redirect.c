@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Steering: decides which frames of a device go to its AF_XDP sockets, and nothing else.
+ *
+ * One instance with its own maps is attached per device. In POD mode each frame goes to the ring of its queue, and a
+ * queue without a socket drops (policy fails closed). In UPLINK mode only what is ours goes to the ring and all else,
+ * and everything while no socket is there, passes to the kernel: a login to the node never depends on us.
+ *
+ * Ours on an uplink: a destination in `pod_cidrs`; a destination address, port and protocol in `frontends` (overlay port,
+ * services, NodePorts); a destination in `nat_addresses` whose port is marked in `nat_ports`; an ICMP error that quotes a
+ * packet sent from one of those; ARP for an address in `announced`. Not looked into, so passed: VLAN-tagged frames,
+ * later fragments and IPv6 extension headers unless the destination is in a pod CIDR, and multi-buffer frames.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define QUEUES_MAX 64
+#define VERDICTS 3
+#define PORTS 65536
+
+enum mode { MODE_POD = 0, MODE_UPLINK = 1 };
+enum counter { COUNT_REDIRECT = 0, COUNT_PASS = 1, COUNT_DROP = 2 };
+/* Rows of nat_ports; an ICMP echo's identifier is its port. */
+enum nat_row { NAT_TCP = 0, NAT_UDP = 1, NAT_ICMP = 2, NAT_ROWS = 3 };
+
+#define ARP_IPV4_BYTES 28
+#define ARP_TARGET_ADDRESS 24
+#define FRAGMENT_OFFSET 0x1fff
+#define ICMP_ECHO_REPLY 0
+#define ICMP_UNREACHABLE 3
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER_PROBLEM 12
+
+/* An IPv4 address is ::ffff:a.b.c.d. All maps hold network byte order. */
+struct address {
+	__be32 words[4];
+};
+
+struct frontend {
+	struct address address; /* all zero: any address, for NodePorts */
+	__be16 port;
+	__u8 protocol;
+	__u8 zero;
+};
+
+struct cidr {
+	__u32 prefix_bits; /* of the four words: 96 more than an IPv4 prefix */
+	struct address address;
+};
+
+struct icmp_header {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__be16 id; /* unused in an error */
+	__be16 sequence;
+};
+
+struct ports {
+	__be16 source;
+	__be16 destination;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, QUEUES_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} sockets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} settings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, QUEUES_MAX * VERDICTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct frontend);
+	__type(value, __u8);
+} frontends SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct cidr);
+	__type(value, __u8);
+} pod_cidrs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address);
+	__type(value, __u8);
+} nat_addresses SEC(".maps");
+
+/* A byte per port, so that user space marks one with a plain store through its mapping, without a lock. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NAT_ROWS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u8[PORTS]);
+} nat_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address);
+	__type(value, __u8);
+} announced SEC(".maps");
+
+static __always_inline void set_ipv4(struct address *address, __be32 word)
+{
+	address->words[0] = 0;
+	address->words[1] = 0;
+	address->words[2] = bpf_htonl(0xffff);
+	address->words[3] = word;
+}
+
+/* Is this our end of a connection: where a packet goes to, or where a quoted packet came from? */
+static __always_inline int is_our_port(const struct address *address, __be16 port, __u8 protocol)
+{
+	struct frontend key = { .address = *address, .port = port, .protocol = protocol };
+	const struct frontend any = { .port = port, .protocol = protocol };
+	__u32 row = protocol == IPPROTO_TCP ? NAT_TCP : protocol == IPPROTO_UDP ? NAT_UDP : NAT_ICMP;
+	const __u8 *in_use;
+
+	if (bpf_map_lookup_elem(&frontends, &key) || bpf_map_lookup_elem(&frontends, &any))
+		return 1;
+	if (!bpf_map_lookup_elem(&nat_addresses, address))
+		return 0;
+	in_use = bpf_map_lookup_elem(&nat_ports, &row);
+	return in_use && in_use[bpf_ntohs(port)];
+}
+
+static __always_inline int is_our_arp(void *at, void *end)
+{
+	struct address target;
+
+	if (at + ARP_IPV4_BYTES > end)
+		return 0;
+	set_ipv4(&target, *(__be32 *)(at + ARP_TARGET_ADDRESS));
+	return bpf_map_lookup_elem(&announced, &target) != 0;
+}
+
+/* RFC 792: an error quotes the IP header and eight bytes of the packet that caused it. */
+static __always_inline int is_our_icmp_error(void *at, void *end)
+{
+	struct iphdr *quoted = at;
+	struct icmp_header *echo;
+	struct address source;
+
+	if ((void *)(quoted + 1) > end || quoted->ihl < 5)
+		return 0;
+	if (quoted->frag_off & bpf_htons(FRAGMENT_OFFSET))
+		return 0;
+	set_ipv4(&source, quoted->saddr);
+	echo = at + quoted->ihl * 4;
+	if ((void *)(echo + 1) > end)
+		return 0;
+	if (quoted->protocol == IPPROTO_TCP || quoted->protocol == IPPROTO_UDP)
+		return is_our_port(&source, ((struct ports *)echo)->source, quoted->protocol);
+	if (quoted->protocol == IPPROTO_ICMP)
+		return is_our_port(&source, echo->id, IPPROTO_ICMP);
+	return 0;
+}
+
+static __always_inline int is_our_transport(const struct address *to, __u8 protocol, void *at, void *end)
+{
+	struct icmp_header *icmp = at;
+	struct ports *ports = at;
+
+	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) {
+		if ((void *)(ports + 1) > end)
+			return 0;
+		return is_our_port(to, ports->destination, protocol);
+	}
+	if (protocol != IPPROTO_ICMP || (void *)(icmp + 1) > end)
+		return 0;
+	if (icmp->type == ICMP_ECHO_REPLY)
+		return is_our_port(to, icmp->id, IPPROTO_ICMP);
+	if (icmp->type == ICMP_UNREACHABLE || icmp->type == ICMP_TIME_EXCEEDED ||
+	    icmp->type == ICMP_PARAMETER_PROBLEM)
+		return is_our_icmp_error(icmp + 1, end);
+	return 0;
+}
+
+static __always_inline int is_ours(void *at, void *end)
+{
+	struct ethhdr *ethernet = at;
+	struct iphdr *ipv4 = at + sizeof(*ethernet);
+	struct ipv6hdr *ipv6 = at + sizeof(*ethernet);
+	struct cidr to = { .prefix_bits = 128 };
+	__u8 protocol;
+
+	if ((void *)(ethernet + 1) > end)
+		return 0;
+	if (ethernet->h_proto == bpf_htons(ETH_P_ARP))
+		return is_our_arp(ethernet + 1, end);
+	if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
+		if ((void *)(ipv4 + 1) > end || ipv4->ihl < 5)
+			return 0;
+		set_ipv4(&to.address, ipv4->daddr);
+		if (bpf_map_lookup_elem(&pod_cidrs, &to))
+			return 1;
+		if (ipv4->frag_off & bpf_htons(FRAGMENT_OFFSET))
+			return 0;
+		return is_our_transport(&to.address, ipv4->protocol, (void *)ipv4 + ipv4->ihl * 4, end);
+	}
+	if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) {
+		if ((void *)(ipv6 + 1) > end)
+			return 0;
+		__builtin_memcpy(&to.address, &ipv6->daddr, sizeof(to.address));
+		if (bpf_map_lookup_elem(&pod_cidrs, &to))
+			return 1;
+		/* ICMP of IPv4 means nothing here; ICMPv6 has another number and passes. */
+		protocol = ipv6->nexthdr == IPPROTO_ICMP ? 0 : ipv6->nexthdr;
+		return is_our_transport(&to.address, protocol, ipv6 + 1, end);
+	}
+	return 0;
+}
+
+SEC("xdp")
+int xdp_redirect(struct xdp_md *ctx)
+{
+	__u32 queue = ctx->rx_queue_index, zero = 0, index;
+	const __u32 *mode = bpf_map_lookup_elem(&settings, &zero);
+	__u32 fallback = mode && *mode == MODE_UPLINK ? XDP_PASS : XDP_DROP;
+	__u64 *count;
+	long action = XDP_PASS;
+
+	/* The action in the flags is what bpf_redirect_map answers when the queue has no socket. */
+	if (fallback == XDP_DROP || is_ours((void *)(long)ctx->data, (void *)(long)ctx->data_end))
+		action = bpf_redirect_map(&sockets, queue, fallback);
+
+	index = (queue < QUEUES_MAX ? queue : QUEUES_MAX - 1) * VERDICTS;
+	index += action == XDP_REDIRECT ? COUNT_REDIRECT : action == XDP_PASS ? COUNT_PASS : COUNT_DROP;
+	count = bpf_map_lookup_elem(&counters, &index);
+	if (count)
+		(*count)++;
+	return action;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,138 @@
+/** The compiled add-on as TypeScript sees it, and where it lies. Only this file loads it; nothing else here is native. */
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { XdpError, XdpErrorCode } from './errors.js'
+
+/** Opaque: holds a native object alive. The brand keeps one kind from being passed for another. */
+export interface Handle<Kind extends string> {
+  readonly kind: Kind
+}
+export type UmemHandle = Handle<'umem'>
+export type SocketHandle = Handle<'socket'>
+export type PollerHandle = Handle<'poller'>
+export type ProgramHandle = Handle<'program'>
+export type MappingHandle = Handle<'mapping'>
+
+export interface NativeSocketOptions {
+  readonly interfaceIndex: number
+  readonly queue: number
+  readonly rxRingSize: number
+  readonly txRingSize: number
+  readonly fillRingSize: number
+  readonly completionRingSize: number
+  readonly fillTarget: number
+  readonly tryZeroCopy: boolean
+  readonly busyPollMicroseconds: number
+  readonly busyPollBudget: number
+}
+
+export interface DeviceInfo {
+  readonly index: number
+  readonly mtuBytes: number
+  /** 0 when the driver does not tell. */
+  readonly receiveQueues: number
+  /** 0 when the driver does not tell. */
+  readonly transmitQueues: number
+}
+
+/** What closing gave back. */
+export interface Teardown {
+  readonly framesReturned: number
+  /** Of those, frames that the kernel had not finished sending after 100 ms. */
+  readonly sendsAbandoned: number
+}
+
+/** One function per native entry; arguments are checked before they come here. */
+export interface Binding {
+  createUmem(options: {
+    readonly frameCount: number
+    readonly strideBytes: number
+    readonly headroomBytes: number
+    readonly tryHugePages: boolean
+  }): {
+    readonly handle: UmemHandle
+    readonly buffer: ArrayBuffer
+    readonly pool: ArrayBuffer
+    readonly hugePages: boolean
+    readonly hugePagesReason: string
+  }
+  closeUmem(umem: UmemHandle, buffer: ArrayBuffer, pool: ArrayBuffer): void
+  openSocket(
+    umem: UmemHandle,
+    options: NativeSocketOptions,
+  ): {
+    readonly handle: SocketHandle
+    readonly fd: number
+    readonly zeroCopy: boolean
+    readonly modeReason: string
+  }
+  closeSocket(socket: SocketHandle): void
+  socketStatistics(socket: SocketHandle, counts: Float64Array): void
+  createPoller(
+    umem: UmemHandle,
+    words: Int32Array,
+  ): {
+    readonly handle: PollerHandle
+    readonly exchange: (receiveMax: number) => number
+    readonly wait: (timeoutMilliseconds: number) => boolean
+    readonly wakeFd: number
+  }
+  pollerAdd(poller: PollerHandle, socket: SocketHandle, port: number): void
+  pollerRemove(poller: PollerHandle, socket: SocketHandle): Teardown
+  pollerClose(poller: PollerHandle): Teardown
+  framesOnRings(poller: PollerHandle): number
+  unroutedDrops(poller: PollerHandle): number
+  wakePoller(fd: number): void
+  attachProgram(options: {
+    readonly objectPath: string
+    readonly interfaceIndex: number
+    readonly mode: number
+    readonly attachMode: string
+  }): {
+    readonly handle: ProgramHandle
+    readonly native: boolean
+    readonly attachReason: string
+    readonly natPorts: ArrayBuffer
+  }
+  programSetSocket(program: ProgramHandle, queue: number, socket: SocketHandle | null): void
+  programEdit(program: ProgramHandle, map: string, key: Uint8Array, present: boolean): void
+  programCounters(program: ProgramHandle, counts: Float64Array): void
+  detachProgram(program: ProgramHandle, natPorts: ArrayBuffer): void
+  deviceInfo(device: string): DeviceInfo
+  setDeviceOffload(device: string, offload: number, on: boolean): void
+  mapSharedFile(
+    path: string,
+    bytes: number,
+    create: boolean,
+  ): { readonly handle: MappingHandle; readonly buffer: ArrayBuffer }
+  unmapSharedFile(mapping: MappingHandle, buffer: ArrayBuffer): void
+}
+
+/** The add-on, from XDP_SOCKET_ADDON or the package's own build. */
+const addonPath =
+  process.env.XDP_SOCKET_ADDON ??
+  fileURLToPath(new URL('../build/Release/xdp_socket.node', import.meta.url))
+
+/** The steering program is built beside the add-on. */
+export const programObjectPath = join(dirname(addonPath), 'xdp_redirect.o')
+
+function load(): Binding {
+  if (!existsSync(addonPath)) {
+    throw new XdpError(
+      XdpErrorCode.ADDON,
+      'the add-on is not built: run `npm rebuild xdp-socket-napi` (needs g++, clang, libbpf-dev)',
+      { path: addonPath },
+    )
+  }
+  return createRequire(import.meta.url)(addonPath) as Binding
+}
+
+let loaded: Binding | undefined
+
+/** Loads on first use, so that a program can be read, and say what it lacks, where nothing is built. */
+export function binding(): Binding {
+  loaded ??= load()
+  return loaded
+}

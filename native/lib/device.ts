@@ -1,0 +1,17 @@
+/** Network devices of the current network namespace, and the offloads that AF_XDP cannot live with. */
+import { binding, type DeviceInfo } from './binding.js'
+import { explained } from './errors.js'
+
+/** By the number that the native function takes; ethtool's tx, tso, gro and gso. */
+const OFFLOADS = { txChecksum: 0, segmentation: 1, gro: 2, gso: 3 } as const
+export type Offload = keyof typeof OFFLOADS
+
+/** Index, MTU and queue counts. Throws EXDP_NO_DEVICE. */
+export function deviceInfo(device: string): DeviceInfo {
+  return explained('device', { device }, () => binding().deviceInfo(device))
+}
+
+/** As `ethtool -K`. A sender behind a veth must have `txChecksum` off, or its packets arrive with partial checksums. */
+export function setDeviceOffload(device: string, offload: Offload, on: boolean): void {
+  explained('device', { device }, () => binding().setDeviceOffload(device, OFFLOADS[offload], on))
+}

@@ -1,0 +1,190 @@
+/**
+ * The steering program on one device (bpf/xdp_redirect.c): which frames go to the sockets, and which to the kernel.
+ * It is attached by a bpf_link that this process holds: it leaves the device with `detach` or when the process ends.
+ *
+ * Addresses are 16 bytes in network order; IPv4 is ::ffff:a.b.c.d.
+ */
+import { binding, type ProgramHandle, programObjectPath } from './binding.js'
+import { deviceInfo } from './device.js'
+import { checkInteger, explained, XdpError, XdpErrorCode } from './errors.js'
+import type { XdpSocket } from './socket.js'
+
+/** Queues that the program's maps have room for. */
+export const PROGRAM_QUEUES_MAX = 64
+const VERDICTS = 3
+const ADDRESS_BYTES = 16
+const PORTS = 65536
+
+/** 'pod': every frame to the ring, dropped while there is no socket. 'uplink': only what is ours, else to the kernel. */
+export type SteeringMode = 'pod' | 'uplink'
+const MODES = { pod: 0, uplink: 1 } as const
+
+/** Rows of `natPorts`: a byte per port or ICMP echo identifier, 0 or 1. */
+export const NatRow = { TCP: 0, UDP: PORTS, ICMP: 2 * PORTS } as const
+
+export interface XdpProgramOptions {
+  readonly device: string
+  readonly mode: SteeringMode
+  /** 'auto': native, else generic with the reason told. */
+  readonly attachMode?: 'auto' | 'native' | 'generic'
+}
+
+/** Frames by what the program decided, of one receive queue. */
+export interface QueueCounters {
+  readonly queue: number
+  readonly redirected: number
+  readonly passed: number
+  readonly dropped: number
+}
+
+export class XdpProgram {
+  readonly device: string
+  readonly mode: SteeringMode
+  readonly attachMode: 'native' | 'generic'
+  /** Empty in native mode; else why it is generic. */
+  readonly attachReason: string
+  /** The program's own map: set `natPorts[NatRow.UDP + port] = 1` and the next packet to it is ours. */
+  readonly natPorts: Uint8Array
+  readonly #handle: ProgramHandle
+  readonly #counts = new Float64Array(PROGRAM_QUEUES_MAX * VERDICTS)
+  #detached = false
+
+  private constructor(
+    options: XdpProgramOptions,
+    made: ReturnType<ReturnType<typeof binding>['attachProgram']>,
+  ) {
+    this.device = options.device
+    this.mode = options.mode
+    this.attachMode = made.native ? 'native' : 'generic'
+    this.attachReason = made.attachReason
+    this.natPorts = new Uint8Array(made.natPorts)
+    this.#handle = made.handle
+  }
+
+  /** Throws EXDP_NO_DEVICE, EXDP_ATTACHED, EXDP_PERMISSION, EXDP_UNSUPPORTED, EXDP_PROGRAM. */
+  static attach(options: XdpProgramOptions): XdpProgram {
+    const { device } = options
+    const { index } = deviceInfo(device)
+    const made = explained('attach', { device }, () =>
+      binding().attachProgram({
+        objectPath: programObjectPath,
+        interfaceIndex: index,
+        mode: MODES[options.mode],
+        attachMode: options.attachMode ?? 'auto',
+      }),
+    )
+    return new XdpProgram(options, made)
+  }
+
+  /** Gives a queue's frames to `socket`; null takes it out. The socket must be on this device and queue. */
+  setSocket(queue: number, socket: XdpSocket | null): void {
+    checkInteger('queue', queue, 0, PROGRAM_QUEUES_MAX - 1)
+    if (socket !== null && (socket.device !== this.device || socket.queue !== queue)) {
+      throw new XdpError(
+        XdpErrorCode.ARGUMENT,
+        `the socket is on ${socket.device} queue ${socket.queue}: a queue's frames reach only its own`,
+        { device: this.device, queue },
+      )
+    }
+    const handle = socket === null ? null : socket.handle
+    this.#run(() => binding().programSetSocket(this.#handle, queue, handle))
+  }
+
+  /** Per queue that has seen a frame. */
+  counters(): readonly QueueCounters[] {
+    this.#run(() => binding().programCounters(this.#handle, this.#counts))
+    const found: QueueCounters[] = []
+    for (let queue = 0; queue < PROGRAM_QUEUES_MAX; queue++) {
+      const at = (verdict: number) => this.#counts[queue * VERDICTS + verdict] as number
+      if (at(0) + at(1) + at(2) === 0) continue
+      found.push({ queue, redirected: at(0), passed: at(1), dropped: at(2) })
+    }
+    return found
+  }
+
+  /**
+   * Frames to this address, port and IP protocol are ours: an overlay's UDP port, a service, a NodePort.
+   * @param address null for any address
+   */
+  addFrontend(address: Uint8Array | null, port: number, protocol: number): void {
+    this.#edit('frontends', frontendKey(address, port, protocol), true)
+  }
+
+  removeFrontend(address: Uint8Array | null, port: number, protocol: number): void {
+    this.#edit('frontends', frontendKey(address, port, protocol), false)
+  }
+
+  /** @param prefixBits of the 128: 96 more than an IPv4 prefix */
+  addPodCidr(address: Uint8Array, prefixBits: number): void {
+    this.#edit('pod_cidrs', cidrKey(address, prefixBits), true)
+  }
+
+  removePodCidr(address: Uint8Array, prefixBits: number): void {
+    this.#edit('pod_cidrs', cidrKey(address, prefixBits), false)
+  }
+
+  /** An address whose ports in `natPorts` are ours. */
+  addNatAddress(address: Uint8Array): void {
+    this.#edit('nat_addresses', addressKey(address), true)
+  }
+
+  removeNatAddress(address: Uint8Array): void {
+    this.#edit('nat_addresses', addressKey(address), false)
+  }
+
+  /** An IPv4 address whose ARP traffic is ours. */
+  addAnnounced(address: Uint8Array): void {
+    this.#edit('announced', addressKey(address), true)
+  }
+
+  removeAnnounced(address: Uint8Array): void {
+    this.#edit('announced', addressKey(address), false)
+  }
+
+  /** Takes the program off the device; `natPorts` becomes empty. A second call does nothing. */
+  detach(): void {
+    if (this.#detached) return
+    this.#detached = true
+    binding().detachProgram(this.#handle, this.natPorts.buffer as ArrayBuffer)
+  }
+
+  #edit(map: string, key: Uint8Array, present: boolean): void {
+    this.#run(() => binding().programEdit(this.#handle, map, key, present))
+  }
+
+  #run<T>(call: () => T): T {
+    if (this.#detached) {
+      throw new XdpError(XdpErrorCode.CLOSED, 'the program is detached', { device: this.device })
+    }
+    return explained('map', { device: this.device }, call)
+  }
+}
+
+function addressKey(address: Uint8Array): Uint8Array {
+  if (address.length === ADDRESS_BYTES) return address
+  throw new XdpError(
+    XdpErrorCode.ARGUMENT,
+    `an address is 16 bytes, not ${address.length}; IPv4 is ::ffff:a.b.c.d`,
+  )
+}
+
+/** struct frontend: address, port in network order, protocol, a zero. */
+function frontendKey(address: Uint8Array | null, port: number, protocol: number): Uint8Array {
+  checkInteger('port', port, 0, PORTS - 1)
+  checkInteger('protocol', protocol, 0, 255)
+  const key = new Uint8Array(ADDRESS_BYTES + 4)
+  if (address !== null) key.set(addressKey(address))
+  key[ADDRESS_BYTES] = port >>> 8
+  key[ADDRESS_BYTES + 1] = port
+  key[ADDRESS_BYTES + 2] = protocol
+  return key
+}
+
+/** struct cidr: prefix length as the machine's own 32-bit number, then the address. */
+function cidrKey(address: Uint8Array, prefixBits: number): Uint8Array {
+  checkInteger('prefixBits', prefixBits, 0, ADDRESS_BYTES * 8)
+  const key = new Uint8Array(4 + ADDRESS_BYTES)
+  new Uint32Array(key.buffer, 0, 1)[0] = prefixBits
+  key.set(addressKey(address), 4)
+  return key
+}

@@ -1,0 +1,214 @@
+/**
+ * One AF_XDP socket on one (device, queue), with its own four rings over a shared UMEM. It moves frames only once it is
+ * in a Poller and, for receiving, known to the device's XdpProgram.
+ */
+import { binding, type SocketHandle } from './binding.js'
+import { deviceInfo } from './device.js'
+import { checkInteger, checkPowerOfTwo, explained, XdpError, XdpErrorCode } from './errors.js'
+import type { Umem } from './umem.js'
+
+const RING_SIZE_MAX = 32768
+const DEFAULT_RING_SIZE = 2048
+/** Few enough that they stay in the cache, enough for a burst of the kernel's. */
+const DEFAULT_FILL_TARGET = 512
+const DEFAULT_BUSY_POLL_BUDGET = 64
+
+export interface BusyPollOptions {
+  /** How long one busy poll may last. */
+  readonly microseconds: number
+  /** Packets of one busy poll; 64 unless told. */
+  readonly budget?: number
+}
+
+export interface XdpSocketOptions {
+  readonly umem: Umem
+  readonly device: string
+  readonly queue: number
+  /** Powers of two up to 32768; 2048 unless told. */
+  readonly rxRingSize?: number
+  readonly txRingSize?: number
+  readonly fillRingSize?: number
+  readonly completionRingSize?: number
+  /** Frames kept ready for receiving; the smaller of the fill ring and 512 unless told. */
+  readonly fillTarget?: number
+  /** 'auto': zero copy when the driver can, else copy mode; `modeReason` tells why. */
+  readonly zeroCopy?: 'auto' | 'never'
+  readonly busyPoll?: BusyPollOptions
+}
+
+/** Since the socket was opened. */
+export interface SocketStatistics {
+  readonly receivedFrames: number
+  readonly receivedBytes: number
+  /** Handed to the kernel for sending. */
+  readonly sentFrames: number
+  readonly sentBytes: number
+  /** The transmit ring was full: the frame went back to the pool. */
+  readonly sendDropped: number
+  /** rxDropped + rxRingFull + fillRingEmpty. */
+  readonly receiveDropped: number
+  /** Calls that asked the kernel to send. */
+  readonly kicks: number
+  /** Of those, calls after which no frame had been taken. */
+  readonly kickErrors: number
+  /** The kernel's counters (XDP_STATISTICS): frames longer than `umem.packetBytesMax`, among others. */
+  readonly rxDropped: number
+  readonly rxRingFull: number
+  readonly fillRingEmpty: number
+  readonly rxInvalidDescriptors: number
+  readonly txInvalidDescriptors: number
+  readonly txRingEmpty: number
+  /** Frames now on the fill and receive rings, and between them. */
+  readonly framesReceiving: number
+  /** Frames now on the transmit and completion rings, and between them. */
+  readonly framesSending: number
+  /** The device is gone: remove the socket. */
+  readonly deviceGone: boolean
+}
+
+/** Order of the numbers that the native function writes. */
+const SocketCounter = {
+  RECEIVED_FRAMES: 0,
+  RECEIVED_BYTES: 1,
+  SENT_FRAMES: 2,
+  SENT_BYTES: 3,
+  SEND_DROPPED: 4,
+  KICKS: 5,
+  KICK_ERRORS: 6,
+  RX_DROPPED: 7,
+  RX_RING_FULL: 8,
+  FILL_RING_EMPTY: 9,
+  RX_INVALID: 10,
+  TX_INVALID: 11,
+  TX_RING_EMPTY: 12,
+  FRAMES_RECEIVING: 13,
+  FRAMES_SENDING: 14,
+  DEVICE_GONE: 15,
+} as const
+const SOCKET_COUNTERS = 16
+
+/** What a socket needs of the poller it is in. */
+export interface SocketOwner {
+  removeSocket(socket: XdpSocket): unknown
+}
+
+export class XdpSocket {
+  readonly umem: Umem
+  readonly device: string
+  readonly queue: number
+  readonly mode: 'zero-copy' | 'copy'
+  /** Empty in zero-copy mode; else why it is copy mode. */
+  readonly modeReason: string
+  /** For poll(2) and diagnostics; the socket keeps it. */
+  readonly fd: number
+  readonly #handle: SocketHandle
+  readonly #counts = new Float64Array(SOCKET_COUNTERS)
+  #owner: SocketOwner | undefined
+  #closed = false
+
+  /** Throws EXDP_NO_DEVICE, EXDP_QUEUE, EXDP_BUSY, EXDP_PERMISSION, EXDP_MEMLOCK, EXDP_ARGUMENT. */
+  constructor(options: XdpSocketOptions) {
+    const native = nativeOptions(options)
+    const info = deviceInfo(options.device)
+    const place = { device: options.device, queue: options.queue }
+    if (info.receiveQueues > 0 && options.queue >= info.receiveQueues) {
+      throw new XdpError(
+        XdpErrorCode.QUEUE,
+        `${options.device} has receive queues 0 to ${info.receiveQueues - 1}, not ${options.queue}`,
+        place,
+      )
+    }
+    const made = explained('socket', place, () =>
+      binding().openSocket(options.umem.handle, { ...native, interfaceIndex: info.index }),
+    )
+    this.umem = options.umem
+    this.device = options.device
+    this.queue = options.queue
+    this.mode = made.zeroCopy ? 'zero-copy' : 'copy'
+    this.modeReason = made.modeReason
+    this.fd = made.fd
+    this.#handle = made.handle
+    options.umem.addUser(1)
+  }
+
+  /** For this package's own classes. Throws EXDP_CLOSED. */
+  get handle(): SocketHandle {
+    this.#assertOpen()
+    return this.#handle
+  }
+
+  /** Set by the poller that the socket is in; `undefined` takes it out. */
+  set owner(owner: SocketOwner | undefined) {
+    this.#owner = owner
+  }
+
+  statistics(): SocketStatistics {
+    this.#assertOpen()
+    const place = { device: this.device, queue: this.queue }
+    explained('socket', place, () => binding().socketStatistics(this.#handle, this.#counts))
+    const at = (counter: keyof typeof SocketCounter) =>
+      this.#counts[SocketCounter[counter]] as number
+    return {
+      receivedFrames: at('RECEIVED_FRAMES'),
+      receivedBytes: at('RECEIVED_BYTES'),
+      sentFrames: at('SENT_FRAMES'),
+      sentBytes: at('SENT_BYTES'),
+      sendDropped: at('SEND_DROPPED'),
+      receiveDropped: at('RX_DROPPED') + at('RX_RING_FULL') + at('FILL_RING_EMPTY'),
+      kicks: at('KICKS'),
+      kickErrors: at('KICK_ERRORS'),
+      rxDropped: at('RX_DROPPED'),
+      rxRingFull: at('RX_RING_FULL'),
+      fillRingEmpty: at('FILL_RING_EMPTY'),
+      rxInvalidDescriptors: at('RX_INVALID'),
+      txInvalidDescriptors: at('TX_INVALID'),
+      txRingEmpty: at('TX_RING_EMPTY'),
+      framesReceiving: at('FRAMES_RECEIVING'),
+      framesSending: at('FRAMES_SENDING'),
+      deviceGone: at('DEVICE_GONE') !== 0,
+    }
+  }
+
+  /** Leaves its poller in good order (see `Poller.removeSocket`) and closes; a second call does nothing. */
+  close(): void {
+    if (this.#closed) return
+    this.#owner?.removeSocket(this)
+    this.#closed = true
+    binding().closeSocket(this.#handle)
+    this.umem.addUser(-1)
+  }
+
+  #assertOpen(): void {
+    if (!this.#closed) return
+    throw new XdpError(XdpErrorCode.CLOSED, 'the socket is closed', {
+      device: this.device,
+      queue: this.queue,
+    })
+  }
+}
+
+function nativeOptions(options: XdpSocketOptions) {
+  const size = (name: string, value = DEFAULT_RING_SIZE) => {
+    checkPowerOfTwo(name, value, 2, RING_SIZE_MAX)
+    return value
+  }
+  const fillRingSize = size('fillRingSize', options.fillRingSize)
+  const fillTarget = options.fillTarget ?? Math.min(fillRingSize, DEFAULT_FILL_TARGET)
+  const busyPollMicroseconds = options.busyPoll?.microseconds ?? 0
+  const busyPollBudget = options.busyPoll?.budget ?? DEFAULT_BUSY_POLL_BUDGET
+  checkInteger('queue', options.queue, 0, 65535)
+  checkInteger('fillTarget', fillTarget, 1, fillRingSize)
+  checkInteger('busyPoll.microseconds', busyPollMicroseconds, 0, 1_000_000)
+  checkInteger('busyPoll.budget', busyPollBudget, 1, 65535)
+  return {
+    queue: options.queue,
+    rxRingSize: size('rxRingSize', options.rxRingSize),
+    txRingSize: size('txRingSize', options.txRingSize),
+    fillRingSize,
+    completionRingSize: size('completionRingSize', options.completionRingSize),
+    fillTarget,
+    tryZeroCopy: (options.zeroCopy ?? 'auto') === 'auto',
+    busyPollMicroseconds,
+    busyPollBudget,
+  }
+}

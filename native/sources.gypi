@@ -1,0 +1,18 @@
+# The one list of C++ sources: binding.gyp includes it, and CMakeLists.txt reads the paths out of it.
+{
+  'variables': {
+    # Knows nothing of JavaScript: what the native unit tests link.
+    'core_sources': [
+      'src/umem.cc',
+      'src/socket.cc',
+      'src/poller.cc',
+      'src/program.cc',
+      'src/device.cc',
+    ],
+    'binding_sources': [
+      'src/binding_packets.cc',
+      'src/binding_program.cc',
+      'src/binding_system.cc',
+    ],
+  },
+}

@@ -1,0 +1,134 @@
+// Node-API functions that need no packet memory: devices, waking a poller, memory shared between processes. Also the
+// module's entry.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cstring>
+
+#include "binding.h"
+#include "device.h"
+#include "resource.h"
+
+namespace xdp {
+
+Napi::Value throwFailure(Napi::Env env, const Failure& failure) {
+  std::string message = std::string(failure.call) + ": " + std::strerror(failure.number);
+  if (!failure.detail.empty()) message += " (" + failure.detail + ")";
+  Napi::Error error = Napi::Error::New(env, message);
+  error.Set("syscall", Napi::String::New(env, failure.call));
+  error.Set("errno", Napi::Number::New(env, failure.number));
+  error.ThrowAsJavaScriptException();
+  return env.Undefined();
+}
+
+namespace {
+
+constexpr mode_t kOwnerOnly = 0600;
+
+Napi::Value deviceInfo(const Napi::CallbackInfo& info) {
+  DeviceInfo device;
+  Failure failure;
+  if (!readDevice(info[0].ToString(), &device, &failure)) return throwFailure(info.Env(), failure);
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("index", device.index);
+  result.Set("mtuBytes", device.mtuBytes);
+  result.Set("receiveQueues", device.receiveQueues);
+  result.Set("transmitQueues", device.transmitQueues);
+  return result;
+}
+
+// Arguments: device, the number of the offload as in lib/device.ts, on.
+Napi::Value setDeviceOffload(const Napi::CallbackInfo& info) {
+  Failure failure;
+  const Offload offload = static_cast<Offload>(info[1].ToNumber().Uint32Value() & 3);
+  if (setOffload(info[0].ToString(), offload, info[2].ToBoolean(), &failure)) {
+    return info.Env().Undefined();
+  }
+  return throwFailure(info.Env(), failure);
+}
+
+// Any thread may call it: adding to an eventfd is atomic.
+Napi::Value wakePoller(const Napi::CallbackInfo& info) {
+  const uint64_t one = 1;
+  const ssize_t written = ::write(info[0].ToNumber().Int32Value(), &one, sizeof one);
+  // A full counter means that it was woken already.
+  if (written == sizeof one || errno == EAGAIN) return info.Env().Undefined();
+  Failure failure;
+  failure.set("write", errno, "the poller's eventfd");
+  return throwFailure(info.Env(), failure);
+}
+
+// Arguments: path, bytes (0: as long as the file is), create. Returns a handle and a buffer.
+Napi::Value mapSharedFile(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::string path = info[0].ToString();
+  size_t bytes = static_cast<size_t>(info[1].ToNumber().Int64Value());
+  const bool create = info[2].ToBoolean();
+  Failure failure;
+  const int flags = O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0);
+  const FileDescriptor file(::open(path.c_str(), flags, kOwnerOnly));
+  if (!file.valid()) {
+    failure.set("open", errno, path);
+    return throwFailure(env, failure);
+  }
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) {
+    failure.set("fstat", errno, path);
+    return throwFailure(env, failure);
+  }
+  const size_t present = static_cast<size_t>(status.st_size);
+  if (bytes == 0) bytes = present;
+  // Touching a page past the end of the file would be a SIGBUS.
+  if (present < bytes && (!create || ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)) {
+    failure.set("ftruncate", create ? errno : EINVAL, path + " is shorter than was asked for");
+    return throwFailure(env, failure);
+  }
+  auto mapping = std::make_shared<Mapping>(
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0), bytes);
+  if (!mapping->valid()) {
+    failure.set("mmap", errno, path);
+    return throwFailure(env, failure);
+  }
+  void* data = mapping->data();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("buffer", makeBuffer(env, data, bytes, mapping));
+  result.Set("handle", makeHandle(env, std::move(mapping)));
+  return result;
+}
+
+Napi::Value unmapSharedFile(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Mapping> mapping = fromHandle<Mapping>(info[0]);
+  if (mapping == nullptr) return info.Env().Undefined();
+  info[1].As<Napi::ArrayBuffer>().Detach();
+  mapping->reset();
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void exportSystem(Napi::Env env, Napi::Object exports) {
+  exports.Set("deviceInfo", Napi::Function::New<deviceInfo>(env));
+  exports.Set("setDeviceOffload", Napi::Function::New<setDeviceOffload>(env));
+  exports.Set("wakePoller", Napi::Function::New<wakePoller>(env));
+  exports.Set("mapSharedFile", Napi::Function::New<mapSharedFile>(env));
+  exports.Set("unmapSharedFile", Napi::Function::New<unmapSharedFile>(env));
+}
+
+namespace {
+
+Napi::Object start(Napi::Env env, Napi::Object exports) {
+  exportPackets(env, exports);
+  exportProgram(env, exports);
+  exportSystem(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace xdp
+
+static Napi::Object startModule(Napi::Env env, Napi::Object exports) {
+  return xdp::start(env, exports);
+}
+
+NODE_API_MODULE(xdp_socket, startModule)

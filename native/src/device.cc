@@ -1,0 +1,64 @@
+#include "device.h"
+
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cstring>
+
+#include "resource.h"
+
+namespace xdp {
+
+namespace {
+
+class DeviceRequest {
+ public:
+  explicit DeviceRequest(const std::string& name)
+      : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    std::strncpy(request_.ifr_name, name.c_str(), IFNAMSIZ - 1);
+  }
+  bool call(unsigned long number) { return ::ioctl(socket_.get(), number, &request_) == 0; }
+  bool ethtool(void* command) {
+    request_.ifr_data = static_cast<char*>(command);
+    return call(SIOCETHTOOL);
+  }
+  const ifreq& answer() const { return request_; }
+
+ private:
+  FileDescriptor socket_;
+  ifreq request_{};
+};
+
+}  // namespace
+
+bool readDevice(const std::string& name, DeviceInfo* info, Failure* failure) {
+  // A longer name would be cut, and could then name another device.
+  if (name.empty() || name.size() >= IFNAMSIZ) return failure->set("if_nametoindex", ENODEV);
+  info->index = ::if_nametoindex(name.c_str());
+  if (info->index == 0) return failure->set("if_nametoindex", ENODEV);
+  DeviceRequest mtu(name);
+  if (!mtu.call(SIOCGIFMTU)) return failure->set("ioctl SIOCGIFMTU", errno);
+  info->mtuBytes = static_cast<uint32_t>(mtu.answer().ifr_mtu);
+  ethtool_channels channels{};
+  channels.cmd = ETHTOOL_GCHANNELS;
+  DeviceRequest queues(name);
+  if (!queues.ethtool(&channels)) return true;  // many drivers have no channels
+  info->receiveQueues = channels.rx_count + channels.combined_count;
+  info->transmitQueues = channels.tx_count + channels.combined_count;
+  return true;
+}
+
+bool setOffload(const std::string& name, Offload offload, bool on, Failure* failure) {
+  static constexpr uint32_t kCommands[] = {ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGRO, ETHTOOL_SGSO};
+  if (name.empty() || name.size() >= IFNAMSIZ) return failure->set("ioctl SIOCETHTOOL", ENODEV);
+  ethtool_value value{};
+  value.cmd = kCommands[static_cast<uint32_t>(offload)];
+  value.data = on ? 1 : 0;
+  DeviceRequest request(name);
+  return request.ethtool(&value) || failure->set("ioctl SIOCETHTOOL", errno);
+}
+
+}  // namespace xdp

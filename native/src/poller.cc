@@ -1,0 +1,375 @@
+#include "poller.h"
+
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <algorithm>
+
+namespace xdp {
+
+namespace {
+
+// The kernel's copy mode sends at least this many frames a call, unless something holds it up.
+constexpr uint32_t kFramesPerKick = 32;
+// Refilling in batches keeps the producer index's cache line with the kernel.
+constexpr uint32_t kRefillBatch = 32;
+// While frames wait to be sent or no frame is free, nothing in the poll set tells that it is time to go on.
+constexpr int kRetryMilliseconds = 1;
+constexpr int64_t kDrainNanoseconds = 100'000'000;
+constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
+constexpr uint32_t kPortsMax = 65536;
+
+int64_t monotonicNanoseconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * kNanosecondsPerSecond + now.tv_nsec;
+}
+
+}  // namespace
+
+std::shared_ptr<Poller> Poller::create(std::shared_ptr<Umem> umem, int32_t* words,
+                                       uint32_t wordCount, Failure* failure) {
+  std::shared_ptr<Poller> poller(new Poller());
+  poller->wake_ = FileDescriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!poller->wake_.valid()) {
+    failure->set("eventfd", errno);
+    return nullptr;
+  }
+  poller->umem_ = std::move(umem);
+  poller->geometry_ = poller->umem_->geometry();
+  poller->pool_ = poller->umem_->pool();
+  poller->capacity_ = (wordCount - kHeaderWords) / 3;
+  poller->words_ = words;
+  poller->starts_ = words + kHeaderWords;
+  poller->lengths_ = poller->starts_ + poller->capacity_;
+  poller->ports_ = poller->lengths_ + poller->capacity_;
+  poller->listPollFds();
+  return poller;
+}
+
+bool Poller::add(std::shared_ptr<Socket> socket, uint32_t port, Failure* failure) {
+  if (error_ != 0) return failure->set("add", EINVAL, "the poller is closed or has failed");
+  if (socket->inPoller || !socket->isOpen()) {
+    return failure->set("add", EINVAL, "the socket is closed or in a poller already");
+  }
+  if (&socket->umem() != umem_.get()) return failure->set("add", EINVAL, "another UMEM");
+  if (port >= kPortsMax) return failure->set("add", EINVAL, "port index above 65535");
+  if (portSockets_.size() <= port) portSockets_.resize(port + 1);
+  portSockets_[port].push_back(socket.get());
+  socket->inPoller = true;
+  socket->port = static_cast<int32_t>(port);
+  sockets_.push_back(std::move(socket));
+  listPollFds();
+  // Frames may arrive as soon as the program knows the socket, which is after this.
+  for (const std::shared_ptr<Socket>& each : sockets_) {
+    if (!refill(each.get())) return failure->set("add", EINVAL, "the frame pool is damaged");
+  }
+  return true;
+}
+
+Teardown Poller::remove(Socket* socket) {
+  Teardown done;
+  const auto entry = std::find_if(sockets_.begin(), sockets_.end(),
+                                  [socket](const auto& each) { return each.get() == socket; });
+  if (entry == sockets_.end()) return done;
+  std::vector<Socket*>& list = portSockets_[static_cast<size_t>(socket->port)];
+  list.erase(std::remove(list.begin(), list.end(), socket), list.end());
+  const int64_t deadline = monotonicNanoseconds() + kDrainNanoseconds;
+  while (socket->transmitSideFrames() > 0 && !socket->down && error_ == 0) {
+    serveTransmit(socket);
+    if (socket->transmitSideFrames() == 0 || monotonicNanoseconds() > deadline) break;
+    const timespec pause{0, 200'000};
+    ::nanosleep(&pause, nullptr);
+  }
+  done.sendsAbandoned = socket->transmitSideFrames();
+  done.framesReturned = socket->close();
+  socket->inPoller = false;
+  sockets_.erase(entry);
+  firstToReceive_ = 0;
+  listPollFds();
+  return done;
+}
+
+Teardown Poller::close() {
+  Teardown total;
+  if (error_ == kClosed) return total;
+  // After a broken invariant nobody knows who owns the burst's frames, so they stay out of the pool.
+  const uint32_t count = static_cast<uint32_t>(words_[kCount]);
+  for (uint32_t i = 0; error_ == 0 && i < count && count <= capacity_; i++) {
+    const uint32_t frame =
+        starts_[i] < 0 ? kNoFrame : geometry_.frameOf(static_cast<uint32_t>(starts_[i]));
+    if (frame != kNoFrame && umem_->owner(frame) == kOwnedByUs) giveBack(frame);
+  }
+  words_[kCount] = 0;
+  while (!sockets_.empty()) {
+    const std::shared_ptr<Socket> last = sockets_.back();
+    const Teardown one = remove(last.get());
+    total.framesReturned += one.framesReturned;
+    total.sendsAbandoned += one.sendsAbandoned;
+  }
+  error_ = kClosed;
+  wake_.reset();
+  return total;
+}
+
+bool Poller::fail(ExchangeError error, uint32_t index, int32_t start, int32_t length, int32_t port) {
+  error_ = error;
+  words_[kErrorIndex] = static_cast<int32_t>(index);
+  words_[kErrorStart] = start;
+  words_[kErrorLength] = length;
+  words_[kErrorPort] = port;
+  return false;
+}
+
+int32_t Poller::exchange(uint32_t receiveMax) {
+  if (error_ != 0) return error_;
+  if (!submitBurst()) return error_;
+  fillStarved_ = false;
+  uint32_t unsent = 0;
+  int32_t down = 0;
+  for (const std::shared_ptr<Socket>& socket : sockets_) {
+    if (socket->transmitSideFrames() > 0) {
+      serveTransmit(socket.get());
+      unsent += socket->tx.pending();
+    }
+    down += socket->down ? 1 : 0;
+  }
+  // All completions first, so that every ring can be filled from them.
+  for (const std::shared_ptr<Socket>& socket : sockets_) {
+    if (error_ == 0) refill(socket.get());
+  }
+  const uint32_t count = error_ == 0 ? receive(std::min(receiveMax, capacity_)) : 0;
+  if (error_ != 0) return error_;
+  words_[kCount] = static_cast<int32_t>(count);
+  words_[kUnsent] = static_cast<int32_t>(unsent);
+  words_[kSocketsDown] = down;
+  stampTime();
+  return static_cast<int32_t>(count);
+}
+
+bool Poller::submitBurst() {
+  const uint32_t count = static_cast<uint32_t>(words_[kCount]);
+  if (count > capacity_) return fail(kBadCount, count, 0, 0, 0);
+  if (!pool_.isSound()) return fail(kBadPool, 0, 0, 0, 0);
+  words_[kDropped] = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    if (!submitFrame(i)) return false;
+  }
+  words_[kCount] = 0;
+  return true;
+}
+
+bool Poller::submitFrame(uint32_t index) {
+  const int32_t start = starts_[index];
+  const int32_t port = ports_[index];
+  const int32_t length = port == kNoPort ? 1 : lengths_[index];
+  const uint32_t frame = geometry_.frameOfPacket(start, length);
+  if (frame == kNoFrame) return fail(kOutsideFrame, index, start, length, port);
+  if (umem_->owner(frame) != kOwnedByUs) return fail(kNotOurs, index, start, length, port);
+  if (port == kNoPort) return giveBack(frame) || fail(kBadPool, index, start, length, port);
+  if (static_cast<uint32_t>(port) >= portSockets_.size()) {
+    return fail(kBadPort, index, start, length, port);
+  }
+  const std::vector<Socket*>& list = portSockets_[static_cast<uint32_t>(port)];
+  Socket* socket = nullptr;
+  if (!list.empty()) {
+    // A flow arrives on one queue; leaving by one queue keeps its order.
+    socket = list.size() == 1 ? list[0] : list[umem_->ingressQueue(frame) % list.size()];
+  }
+  if (socket == nullptr || socket->tx.room(1) == 0) {
+    words_[kDropped]++;
+    if (socket == nullptr) {
+      unroutedDrops_++;  // the port's socket was removed after the stages chose it
+    } else {
+      socket->counters.sendDropped++;
+    }
+    return giveBack(frame) || fail(kBadPool, index, start, length, port);
+  }
+  xdp_desc& descriptor = socket->tx.push();
+  descriptor.addr = static_cast<uint64_t>(start);
+  descriptor.len = static_cast<uint32_t>(length);
+  descriptor.options = 0;
+  socket->sendPending = true;
+  umem_->owner(frame) = socket->tag();
+  socket->counters.sentFrames++;
+  socket->counters.sentBytes += static_cast<uint32_t>(length);
+  return true;
+}
+
+bool Poller::giveBack(uint32_t frame) { return pool_.give(geometry_.startOf(frame)); }
+
+void Poller::serveTransmit(Socket* socket) {
+  if (socket->sendPending) {
+    socket->tx.submit();
+    socket->sendPending = false;
+  }
+  kick(socket);
+  reclaim(socket);
+}
+
+// Sends until the ring is empty or a call makes no progress: EAGAIN, EBUSY and ENOBUFS are normal, and the next exchange
+// tries again. So is ENETDOWN: the device may come back.
+void Poller::kick(Socket* socket) {
+  uint32_t pending = socket->tx.pending();
+  if (pending == 0 || (!socket->kickAlways && !socket->tx.needsWakeup())) return;
+  for (uint32_t left = pending / kFramesPerKick + 1; left > 0 && pending > 0; left--) {
+    socket->counters.kicks++;
+    ::sendto(socket->fd(), nullptr, 0, MSG_DONTWAIT, nullptr, 0);
+    if (!socket->kickAlways) return;  // a driver sends on its own once woken
+    const uint32_t after = socket->tx.pending();
+    if (after == pending) {
+      socket->counters.kickErrors++;
+      return;
+    }
+    pending = after;
+  }
+}
+
+bool Poller::reclaim(Socket* socket) {
+  const uint32_t count = socket->completion.available(socket->completion.size());
+  for (uint32_t i = 0; i < count; i++) {
+    const uint64_t address = plainAddress(socket->completion.pop());
+    const uint32_t frame = address < kUmemBytesMax
+                               ? geometry_.frameOf(static_cast<uint32_t>(address))
+                               : kNoFrame;
+    if (frame == kNoFrame || umem_->owner(frame) != socket->tag()) {
+      return fail(kKernelFrame, i, static_cast<int32_t>(address), 0, socket->port);
+    }
+    umem_->owner(frame) = kOwnedByUs;
+    if (!giveBack(frame)) return fail(kBadPool, i, static_cast<int32_t>(address), 0, socket->port);
+  }
+  if (count > 0) socket->completion.release();
+  return true;
+}
+
+bool Poller::refill(Socket* socket) {
+  if (!pool_.isSound()) return fail(kBadPool, 0, 0, 0, 0);
+  const uint32_t target = socket->options().fillTarget;
+  const uint32_t level = socket->fill.pending();
+  if (level + std::min(kRefillBatch, target / 2) > target) return true;
+  const uint32_t wanted = std::min(target - level, socket->fill.room(target - level));
+  const uint32_t count = std::min(wanted, pool_.freeCount());
+  if (level + count == 0) fillStarved_ = true;
+  for (uint32_t i = 0; i < count; i++) {
+    const int32_t start = pool_.take();
+    const uint32_t frame = start < 0 ? kNoFrame : geometry_.frameOf(static_cast<uint32_t>(start));
+    if (frame == kNoFrame || umem_->owner(frame) != kOwnedByUs) {
+      return fail(kBadPool, i, start, 0, socket->port);
+    }
+    umem_->owner(frame) = socket->tag();
+    socket->fill.push() = geometry_.startOf(frame);
+  }
+  if (count > 0) socket->fill.submit();
+  if (socket->options().busyPollMicroseconds > 0 || socket->fill.needsWakeup()) {
+    ::recvfrom(socket->fd(), nullptr, 0, MSG_DONTWAIT, nullptr, nullptr);
+  }
+  return true;
+}
+
+// Every socket gets its share first, then whoever has more takes what is left; the first one changes each time. So a
+// flood on one device cannot keep another's frames waiting.
+uint32_t Poller::receive(uint32_t receiveMax) {
+  const uint32_t sockets = static_cast<uint32_t>(sockets_.size());
+  words_[kMoreWaiting] = 0;
+  if (sockets == 0) return 0;
+  firstToReceive_ = firstToReceive_ + 1 < sockets ? firstToReceive_ + 1 : 0;
+  const uint32_t share = std::max(receiveMax / sockets, 1U);
+  uint32_t count = 0;
+  for (int round = 0; round < 2 && count < receiveMax; round++) {
+    const uint32_t most = round == 0 ? share : receiveMax;
+    const uint32_t before = count;
+    for (uint32_t i = 0; i < sockets && count < receiveMax; i++) {
+      const uint32_t turn = firstToReceive_ + i;
+      Socket* socket = sockets_[turn < sockets ? turn : turn - sockets].get();
+      count += receiveFrom(socket, count, std::min(most, receiveMax - count));
+      if (error_ != 0) return 0;
+    }
+    if (count == before) break;
+  }
+  words_[kMoreWaiting] = count == receiveMax ? 1 : 0;
+  return count;
+}
+
+uint32_t Poller::receiveFrom(Socket* socket, uint32_t index, uint32_t most) {
+  const uint32_t count = socket->rx.available(most);
+  if (count == 0) return 0;
+  const OwnerTag tag = socket->tag();
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    const xdp_desc& descriptor = socket->rx.pop();
+    const uint64_t address = plainAddress(descriptor.addr);
+    const int32_t start = address < kUmemBytesMax ? static_cast<int32_t>(address) : -1;
+    const uint32_t frame =
+        geometry_.frameOfPacket(start, static_cast<int32_t>(descriptor.len));
+    if (frame == kNoFrame || umem_->owner(frame) != tag) {
+      fail(kKernelFrame, i, start, static_cast<int32_t>(descriptor.len), socket->port);
+      return 0;
+    }
+    umem_->owner(frame) = kOwnedByUs;
+    umem_->ingressQueue(frame) = static_cast<uint16_t>(socket->options().queue);
+    starts_[index + i] = start;
+    lengths_[index + i] = static_cast<int32_t>(descriptor.len);
+    ports_[index + i] = socket->port;
+    bytes += descriptor.len;
+  }
+  socket->rx.release();
+  socket->counters.receivedFrames += count;
+  socket->counters.receivedBytes += bytes;
+  return count;
+}
+
+void Poller::stampTime() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  words_[kNowSeconds] = static_cast<int32_t>(now.tv_sec);
+  words_[kNowNanoseconds] = static_cast<int32_t>(now.tv_nsec);
+}
+
+uint32_t Poller::framesOnRings() const {
+  uint32_t frames = 0;
+  for (const std::shared_ptr<Socket>& socket : sockets_) {
+    frames += socket->receiveSideFrames() + socket->transmitSideFrames();
+  }
+  return frames;
+}
+
+bool Poller::mustNotSleep() const {
+  if (fillStarved_) return true;
+  return std::any_of(sockets_.begin(), sockets_.end(), [](const auto& socket) {
+    return !socket->down && socket->transmitSideFrames() > 0 && socket->tx.pending() > 0;
+  });
+}
+
+void Poller::listPollFds() {
+  pollFds_.clear();
+  pollFds_.push_back({wake_.get(), POLLIN, 0});
+  for (const std::shared_ptr<Socket>& socket : sockets_) {
+    // poll(2) skips a negative descriptor; a device that is gone would end every wait at once.
+    pollFds_.push_back({socket->down ? -1 : socket->fd(), POLLIN, 0});
+  }
+}
+
+bool Poller::wait(int timeoutMilliseconds) {
+  if (error_ != 0) return true;
+  // Frames that came back from JavaScript unsent would wait as long as we sleep.
+  if (words_[kMoreWaiting] != 0 || words_[kCount] != 0) return true;
+  int timeout = timeoutMilliseconds;
+  if (mustNotSleep() && (timeout < 0 || timeout > kRetryMilliseconds)) timeout = kRetryMilliseconds;
+  const int ready = ::poll(pollFds_.data(), pollFds_.size(), timeout);
+  if (ready <= 0) return false;
+  if (pollFds_[0].revents != 0) {
+    uint64_t wakes = 0;
+    if (::read(wake_.get(), &wakes, sizeof wakes) < 0) wakes = 0;  // taken already
+  }
+  bool changed = false;
+  for (size_t i = 0; i < sockets_.size(); i++) {
+    if ((pollFds_[i + 1].revents & (POLLERR | POLLHUP | POLLNVAL)) == 0) continue;
+    sockets_[i]->down = true;
+    changed = true;
+  }
+  if (changed) listPollFds();
+  return true;
+}
+
+}  // namespace xdp

@@ -1,0 +1,197 @@
+#include "socket.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+
+// Newer than the distribution's headers (include/uapi/linux/if_xdp.h, include/uapi/asm-generic/socket.h).
+#ifndef XDP_MAX_TX_SKB_BUDGET
+#define XDP_MAX_TX_SKB_BUDGET 9
+#endif
+
+namespace xdp {
+
+namespace {
+
+constexpr int kSendBufferBytes = 4 << 20;
+
+bool setOption(int fd, int level, int option, uint32_t value, const char* call, Failure* failure) {
+  if (::setsockopt(fd, level, option, &value, sizeof value) == 0) return true;
+  return failure->set(call, errno);
+}
+
+RingMemory ringMemory(const Mapping& mapping, const xdp_ring_offset& offset, uint32_t size) {
+  uint8_t* base = static_cast<uint8_t*>(mapping.data());
+  RingMemory memory;
+  memory.producer = reinterpret_cast<uint32_t*>(base + offset.producer);
+  memory.consumer = reinterpret_cast<uint32_t*>(base + offset.consumer);
+  memory.flags = reinterpret_cast<uint32_t*>(base + offset.flags);
+  memory.entries = base + offset.desc;
+  memory.size = size;
+  return memory;
+}
+
+void forget(std::vector<int>& fds, int fd) {
+  fds.erase(std::remove(fds.begin(), fds.end(), fd), fds.end());
+}
+
+}  // namespace
+
+std::shared_ptr<Socket> Socket::open(std::shared_ptr<Umem> umem, const SocketOptions& options,
+                                     Failure* failure) {
+  std::shared_ptr<Socket> socket(new Socket());
+  socket->umem_ = std::move(umem);
+  socket->options_ = options;
+  Umem& memory = *socket->umem_;
+  bool bound = false;
+  socket->modeReason_ = "copy mode was asked for";
+  // The kernel skips a frame that crosses pages which are not neighbours for the device, and the frame would be lost.
+  if (options.tryZeroCopy && memory.unaligned() && !memory.hugePages()) {
+    socket->modeReason_ =
+        "zero copy needs huge pages, or a stride that is a power of two: frames would cross pages";
+  } else if (options.tryZeroCopy) {
+    bound = socket->bindInMode(true, failure);
+    // Only the driver's "cannot" leads to copy mode; a wrong queue or missing right fails in either mode.
+    if (!bound && failure->number != EOPNOTSUPP && failure->number != EINVAL) return nullptr;
+    socket->modeReason_ =
+        bound ? "" : std::string("the driver refused zero copy: ") + std::strerror(failure->number);
+  }
+  if (!bound && !socket->bindInMode(false, failure)) return nullptr;
+  if (!socket->mapRings(failure) || !socket->readMode(failure)) return nullptr;
+  if (options.busyPollMicroseconds > 0 && !socket->setBusyPoll(failure)) return nullptr;
+  socket->tag_ = memory.takeTag();
+  if (socket->tag_ == kOwnedByUs) {
+    failure->set("open", EMFILE, "no owner tag is left");
+    return nullptr;
+  }
+  memory.boundSockets(socket->zeroCopy_).push_back(socket->fd());
+  return socket;
+}
+
+Socket::~Socket() { close(); }
+
+bool Socket::createRings(Failure* failure) {
+  const int fd = fd_.get();
+  return setOption(fd, SOL_XDP, XDP_UMEM_FILL_RING, options_.fillRingSize,
+                   "setsockopt XDP_UMEM_FILL_RING", failure) &&
+         setOption(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, options_.completionRingSize,
+                   "setsockopt XDP_UMEM_COMPLETION_RING", failure) &&
+         setOption(fd, SOL_XDP, XDP_RX_RING, options_.rxRingSize, "setsockopt XDP_RX_RING", failure) &&
+         setOption(fd, SOL_XDP, XDP_TX_RING, options_.txRingSize, "setsockopt XDP_TX_RING", failure);
+}
+
+// A bound socket cannot be bound again, so each try is a new one.
+bool Socket::bindInMode(bool zeroCopy, Failure* failure) {
+  fd_ = FileDescriptor(::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
+  if (!fd_.valid()) return failure->set("socket AF_XDP", errno);
+  const std::vector<int>& others = umem_->boundSockets(zeroCopy);
+  const bool shared = !others.empty();
+  if (!shared && !umem_->registerWith(fd_.get(), failure)) return false;
+  if (!createRings(failure)) return false;
+  // Copy mode transmits at most 32 frames a call otherwise; old kernels do not know the option, and need more calls.
+  Failure ignored;
+  setOption(fd_.get(), SOL_XDP, XDP_MAX_TX_SKB_BUDGET, options_.txRingSize, "", &ignored);
+  // Frames in flight are charged to the send buffer; root's limit may exceed the system's.
+  setOption(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, kSendBufferBytes, "", &ignored);
+  sockaddr_xdp address{};
+  address.sxdp_family = AF_XDP;
+  address.sxdp_ifindex = options_.interfaceIndex;
+  address.sxdp_queue_id = options_.queue;
+  if (shared) {
+    // Mode and need-wakeup come from the socket it shares with; the kernel refuses other flags.
+    address.sxdp_flags = XDP_SHARED_UMEM;
+    address.sxdp_shared_umem_fd = static_cast<uint32_t>(others.front());
+  } else {
+    address.sxdp_flags = XDP_USE_NEED_WAKEUP | (zeroCopy ? XDP_ZEROCOPY : XDP_COPY);
+  }
+  if (::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    return failure->set("bind", errno);
+  }
+  return true;
+}
+
+bool Socket::mapRings(Failure* failure) {
+  xdp_mmap_offsets offsets{};
+  socklen_t length = sizeof offsets;
+  if (::getsockopt(fd_.get(), SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &length) != 0) {
+    return failure->set("getsockopt XDP_MMAP_OFFSETS", errno);
+  }
+  struct Part {
+    const xdp_ring_offset& offset;
+    uint32_t size;
+    size_t entryBytes;
+    off_t page;
+  };
+  const Part parts[4] = {
+      {offsets.rx, options_.rxRingSize, sizeof(xdp_desc), XDP_PGOFF_RX_RING},
+      {offsets.tx, options_.txRingSize, sizeof(xdp_desc), XDP_PGOFF_TX_RING},
+      {offsets.fr, options_.fillRingSize, sizeof(uint64_t), XDP_UMEM_PGOFF_FILL_RING},
+      {offsets.cr, options_.completionRingSize, sizeof(uint64_t), XDP_UMEM_PGOFF_COMPLETION_RING},
+  };
+  RingMemory memory[4];
+  for (int i = 0; i < 4; i++) {
+    const size_t bytes = parts[i].offset.desc + parts[i].size * parts[i].entryBytes;
+    mappings_[i] = Mapping(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+                                  fd_.get(), parts[i].page),
+                           bytes);
+    if (!mappings_[i].valid()) return failure->set("mmap", errno, "an AF_XDP ring");
+    memory[i] = ringMemory(mappings_[i], parts[i].offset, parts[i].size);
+  }
+  rx = ConsumerRing<xdp_desc>(memory[0]);
+  tx = ProducerRing<xdp_desc>(memory[1]);
+  fill = ProducerRing<uint64_t>(memory[2]);
+  completion = ConsumerRing<uint64_t>(memory[3]);
+  return true;
+}
+
+bool Socket::readMode(Failure* failure) {
+  xdp_options bound{};
+  socklen_t length = sizeof bound;
+  if (::getsockopt(fd_.get(), SOL_XDP, XDP_OPTIONS, &bound, &length) != 0) {
+    return failure->set("getsockopt XDP_OPTIONS", errno);
+  }
+  zeroCopy_ = (bound.flags & XDP_OPTIONS_ZEROCOPY) != 0;
+  kickAlways = !zeroCopy_;
+  return true;
+}
+
+bool Socket::setBusyPoll(Failure* failure) {
+  return setOption(fd_.get(), SOL_SOCKET, SO_PREFER_BUSY_POLL, 1, "setsockopt SO_PREFER_BUSY_POLL",
+                   failure) &&
+         setOption(fd_.get(), SOL_SOCKET, SO_BUSY_POLL, options_.busyPollMicroseconds,
+                   "setsockopt SO_BUSY_POLL", failure) &&
+         setOption(fd_.get(), SOL_SOCKET, SO_BUSY_POLL_BUDGET, options_.busyPollBudget,
+                   "setsockopt SO_BUSY_POLL_BUDGET", failure);
+}
+
+bool Socket::kernelStatistics(xdp_statistics* statistics, Failure* failure) const {
+  socklen_t length = sizeof *statistics;
+  if (::getsockopt(fd_.get(), SOL_XDP, XDP_STATISTICS, statistics, &length) != 0) {
+    return failure->set("getsockopt XDP_STATISTICS", errno);
+  }
+  return true;
+}
+
+uint32_t Socket::close() {
+  if (!fd_.valid()) return 0;
+  forget(umem_->boundSockets(zeroCopy_), fd_.get());
+  // The kernel is done with the memory when close returns: it waits for its readers, and copies made for sending hold
+  // no reference into a frame.
+  fd_.reset();
+  for (Mapping& mapping : mappings_) mapping.reset();
+  if (tag_ == kOwnedByUs) return 0;
+  uint32_t held = 0;
+  FramePool pool = umem_->pool();
+  for (uint32_t frame = 0; frame < umem_->geometry().frameCount(); frame++) {
+    if (umem_->owner(frame) != tag_) continue;
+    umem_->owner(frame) = kOwnedByUs;
+    pool.give(umem_->geometry().startOf(frame));
+    held++;
+  }
+  umem_->giveTag(tag_);
+  tag_ = kOwnedByUs;
+  return held;
+}
+
+}  // namespace xdp
