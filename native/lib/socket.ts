@@ -45,15 +45,16 @@ export interface SocketStatistics {
   readonly sentBytes: number
   /** The transmit ring was full: the frame went back to the pool. */
   readonly sendDropped: number
-  /** rxDropped + rxRingFull + fillRingEmpty. */
+  /** rxDropped + rxRingFull. */
   readonly receiveDropped: number
   /** Calls that asked the kernel to send. */
   readonly kicks: number
   /** Of those, calls after which no frame had been taken. */
   readonly kickErrors: number
-  /** The kernel's counters (XDP_STATISTICS): frames longer than `umem.packetBytesMax`, among others. */
+  /** The kernel's counters (XDP_STATISTICS). Frames too long or without a free frame are in `rxDropped`. */
   readonly rxDropped: number
   readonly rxRingFull: number
+  /** How often the fill ring was empty; in copy mode each is in `rxDropped` too. */
   readonly fillRingEmpty: number
   readonly rxInvalidDescriptors: number
   readonly txInvalidDescriptors: number
@@ -154,7 +155,7 @@ export class XdpSocket {
       sentFrames: at('SENT_FRAMES'),
       sentBytes: at('SENT_BYTES'),
       sendDropped: at('SEND_DROPPED'),
-      receiveDropped: at('RX_DROPPED') + at('RX_RING_FULL') + at('FILL_RING_EMPTY'),
+      receiveDropped: at('RX_DROPPED') + at('RX_RING_FULL'),
       kicks: at('KICKS'),
       kickErrors: at('KICK_ERRORS'),
       rxDropped: at('RX_DROPPED'),

@@ -15,6 +15,8 @@ namespace xdp {
 namespace {
 
 constexpr int kSendBufferBytes = 4 << 20;
+constexpr int kBusyTries = 20;
+constexpr useconds_t kBusyPauseMicroseconds = 5000;
 
 bool setOption(int fd, int level, int option, uint32_t value, const char* call, Failure* failure) {
   if (::setsockopt(fd, level, option, &value, sizeof value) == 0) return true;
@@ -82,7 +84,7 @@ bool Socket::createRings(Failure* failure) {
 }
 
 // A bound socket cannot be bound again, so each try is a new one.
-bool Socket::bindInMode(bool zeroCopy, Failure* failure) {
+bool Socket::bindOnce(bool zeroCopy, Failure* failure) {
   fd_ = FileDescriptor(::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
   if (!fd_.valid()) return failure->set("socket AF_XDP", errno);
   const std::vector<int>& others = umem_->boundSockets(zeroCopy);
@@ -109,6 +111,18 @@ bool Socket::bindInMode(bool zeroCopy, Failure* failure) {
     return failure->set("bind", errno);
   }
   return true;
+}
+
+// The kernel frees a queue in the background after its last socket was closed (xp_put_pool), so a successor that comes at
+// once finds it busy for a moment. One that is really in use is still busy after the last try.
+bool Socket::bindInMode(bool zeroCopy, Failure* failure) {
+  for (int left = kBusyTries; left > 0; left--) {
+    if (bindOnce(zeroCopy, failure)) return true;
+    fd_.reset();
+    if (failure->number != EBUSY) return false;
+    ::usleep(kBusyPauseMicroseconds);
+  }
+  return false;
 }
 
 bool Socket::mapRings(Failure* failure) {

@@ -73,6 +73,7 @@ class Socket {
 
  private:
   Socket() = default;
+  bool bindOnce(bool zeroCopy, Failure* failure);
   bool bindInMode(bool zeroCopy, Failure* failure);
   bool createRings(Failure* failure);
   bool mapRings(Failure* failure);
