@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Loading of the BPF objects that lie beside the executable; what libbpf leaves to a generated skeleton otherwise. */
+#pragma once
+
+#include <bpf/libbpf.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Opened, not loaded; NULL when there is no such file beside the executable. */
+static inline struct bpf_object *open_object(const char *name)
+{
+	char path[PATH_MAX + 64] = { 0 };
+	const ssize_t length = readlink("/proc/self/exe", path, PATH_MAX);
+
+	if (length <= 0)
+		return NULL;
+	dirname(path);
+	snprintf(path + strlen(path), sizeof(path) - strlen(path), "/%s", name);
+	return bpf_object__open_file(path, NULL);
+}
+
+static inline int program_fd(const struct bpf_object *object, const char *name)
+{
+	const struct bpf_program *program = bpf_object__find_program_by_name(object, name);
+
+	return program ? bpf_program__fd(program) : -1;
+}
+
+/* The map of a section of global variables; libbpf puts the object's name before the section's. */
+static inline struct bpf_map *find_globals(const struct bpf_object *object, const char *section)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object) {
+		const char *name = bpf_map__name(map);
+
+		if (strlen(name) >= strlen(section) && strcmp(name + strlen(name) - strlen(section), section) == 0)
+			return map;
+	}
+	return NULL;
+}
+
+static inline int set_globals(const struct bpf_object *object, const char *section, const void *values, size_t bytes)
+{
+	struct bpf_map *map = find_globals(object, section);
+
+	return map && bpf_map__set_initial_value(map, values, bytes) == 0;
+}

@@ -1,0 +1,238 @@
+// The yardstick of the wire benchmarks: two devices, one shared UMEM, and the poller that the engine itself uses, with nothing
+// between receive and send but new MAC addresses, in C++ at -O3. What the TypeScript engine loses against it is the price of
+// TypeScript and of the stages, not of other rings or another kick policy.
+//
+// With "plain" instead of "poller" it drives the same sockets by a loop of its own that checks nothing and knows no owner tags:
+// what a small C forwarder does. Prints "ready", runs until SIGTERM or SIGINT, then one line of JSON.
+
+#include <net/if.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "poller.h"
+#include "program.h"
+#include "socket.h"
+#include "umem.h"
+
+namespace {
+
+using xdp::Failure;
+using xdp::Poller;
+using xdp::Program;
+using xdp::Socket;
+using xdp::Umem;
+
+// As the engine's worker has them: src/base/limits.ts, src/engine/datapath.ts, native/lib/umem.ts and socket.ts.
+constexpr uint32_t kBurst = 64;
+constexpr uint32_t kBurstCapacity = 128;
+constexpr uint32_t kFrames = 16384;
+constexpr uint32_t kStrideBytes = 2112;
+constexpr uint32_t kRingSize = 2048;
+constexpr uint32_t kFillTarget = 512;
+constexpr uint32_t kFramesPerKick = 32;
+constexpr size_t kMacBytes = 6;
+constexpr uint32_t kPorts = 2;
+
+volatile sig_atomic_t stopped = 0;
+
+struct Port {
+  std::string device;
+  // Destination and source, as they stand in a frame that leaves by this port.
+  uint8_t macs[2 * kMacBytes] = {};
+  std::shared_ptr<Program> program;
+  std::shared_ptr<Socket> socket;
+};
+
+struct Totals {
+  uint64_t frames = 0;
+  uint64_t bursts = 0;
+  uint64_t dropped = 0;
+};
+
+bool parseMac(const char* text, uint8_t* mac) {
+  return std::sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3],
+                     &mac[4], &mac[5]) == static_cast<int>(kMacBytes);
+}
+
+bool openPort(const std::shared_ptr<Umem>& umem, const char* object, Port* port, Failure* failure) {
+  const uint32_t index = if_nametoindex(port->device.c_str());
+  if (index == 0) return failure->set("if_nametoindex", errno, port->device);
+  xdp::ProgramOptions program;
+  program.objectPath = object;
+  program.interfaceIndex = index;
+  port->program = Program::attach(program, failure);
+  if (port->program == nullptr) return false;
+  xdp::SocketOptions socket;
+  socket.interfaceIndex = index;
+  socket.rxRingSize = socket.txRingSize = kRingSize;
+  socket.fillRingSize = socket.completionRingSize = kRingSize;
+  socket.fillTarget = kFillTarget;
+  socket.tryZeroCopy = true;
+  port->socket = Socket::open(umem, socket, failure);
+  return port->socket != nullptr;
+}
+
+// The engine's own poller, one call per burst.
+Totals forwardByPoller(const std::shared_ptr<Umem>& umem, Port* ports, Failure* failure) {
+  Totals totals;
+  std::vector<int32_t> words(xdp::kHeaderWords + 3 * kBurstCapacity);
+  const auto poller =
+      Poller::create(umem, words.data(), static_cast<uint32_t>(words.size()), failure);
+  if (poller == nullptr) return totals;
+  for (uint32_t i = 0; i < kPorts; i++) {
+    if (!poller->add(ports[i].socket, i, failure)) return totals;
+    if (!ports[i].program->setSocket(0, ports[i].socket->fd(), failure)) return totals;
+  }
+  const int32_t* starts = words.data() + xdp::kHeaderWords;
+  int32_t* out = words.data() + xdp::kHeaderWords + 2 * kBurstCapacity;
+  std::puts("ready");
+  std::fflush(stdout);
+  while (stopped == 0) {
+    const int32_t count = poller->exchange(kBurst);
+    if (count < 0) {
+      failure->set("exchange", EINVAL, "a frame was lost");
+      return totals;
+    }
+    for (int32_t i = 0; i < count; i++) {
+      out[i] ^= 1;
+      std::memcpy(umem->data() + starts[i], ports[out[i]].macs, sizeof ports[0].macs);
+    }
+    totals.frames += static_cast<uint32_t>(count);
+    totals.bursts += count > 0 ? 1 : 0;
+  }
+  for (uint32_t i = 0; i < kPorts; i++) totals.dropped += ports[i].socket->counters.sendDropped;
+  return totals;
+}
+
+void fillFrom(std::vector<uint64_t>* free, Socket* socket) {
+  const uint32_t level = socket->fill.pending();
+  if (level + kFramesPerKick > kFillTarget) return;
+  for (uint32_t wanted = kFillTarget - level; wanted > 0 && !free->empty(); wanted--) {
+    socket->fill.push() = free->back();
+    free->pop_back();
+  }
+  socket->fill.submit();
+}
+
+void sendAndReclaim(const Umem& umem, std::vector<uint64_t>* free, Socket* socket) {
+  uint32_t pending = socket->tx.pending();
+  for (uint32_t left = pending / kFramesPerKick + 1; left > 0 && pending > 0; left--) {
+    ::sendto(socket->fd(), nullptr, 0, MSG_DONTWAIT, nullptr, 0);
+    const uint32_t after = socket->tx.pending();
+    if (after == pending) break;
+    pending = after;
+  }
+  const uint32_t done = socket->completion.available(kRingSize);
+  for (uint32_t i = 0; i < done; i++) {
+    const uint64_t address = xdp::plainAddress(socket->completion.pop());
+    const xdp::FrameGeometry& geometry = umem.geometry();
+    free->push_back(geometry.startOf(geometry.frameOf(static_cast<uint32_t>(address))));
+  }
+  if (done > 0) socket->completion.release();
+}
+
+// From one socket's receive ring straight to the other's transmit ring: no burst in between.
+uint32_t forwardBurst(const Umem& umem, std::vector<uint64_t>* free, Port* from, Port* to,
+                      Totals* totals) {
+  const uint32_t count = from->socket->rx.available(kBurst);
+  if (count == 0) return 0;
+  const uint32_t room = to->socket->tx.room(count);
+  for (uint32_t i = 0; i < count; i++) {
+    const xdp_desc descriptor = from->socket->rx.pop();
+    const uint64_t address = xdp::plainAddress(descriptor.addr);
+    if (i >= room) {
+      const xdp::FrameGeometry& geometry = umem.geometry();
+      free->push_back(geometry.startOf(geometry.frameOf(static_cast<uint32_t>(address))));
+      totals->dropped++;
+      continue;
+    }
+    std::memcpy(umem.data() + address, to->macs, sizeof to->macs);
+    xdp_desc& out = to->socket->tx.push();
+    out.addr = address;
+    out.len = descriptor.len;
+    out.options = 0;
+  }
+  from->socket->rx.release();
+  to->socket->tx.submit();
+  totals->frames += count;
+  totals->bursts++;
+  return count;
+}
+
+Totals forwardPlain(const std::shared_ptr<Umem>& umem, Port* ports, Failure* failure) {
+  Totals totals;
+  std::vector<uint64_t> free;
+  for (uint32_t frame = kFrames; frame-- > 0;) free.push_back(umem->geometry().startOf(frame));
+  for (uint32_t i = 0; i < kPorts; i++) {
+    fillFrom(&free, ports[i].socket.get());
+    if (!ports[i].program->setSocket(0, ports[i].socket->fd(), failure)) return totals;
+  }
+  std::puts("ready");
+  std::fflush(stdout);
+  while (stopped == 0) {
+    for (uint32_t i = 0; i < kPorts; i++) {
+      forwardBurst(*umem, &free, &ports[i], &ports[i ^ 1], &totals);
+      if (ports[i].socket->transmitSideFrames() > 0) {
+        sendAndReclaim(*umem, &free, ports[i].socket.get());
+      }
+      fillFrom(&free, ports[i].socket.get());
+    }
+  }
+  return totals;
+}
+
+int fail(const Failure& failure) {
+  std::fprintf(stderr, "%s: %s %s\n", failure.call, std::strerror(failure.number),
+               failure.detail.c_str());
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 9) {
+    std::fprintf(stderr,
+                 "usage: %s poller|plain program.o device destination-mac source-mac "
+                 "device destination-mac source-mac\n",
+                 argv[0]);
+    return 2;
+  }
+  Port ports[kPorts];
+  for (uint32_t i = 0; i < kPorts; i++) {
+    char** arguments = argv + 3 + 3 * i;
+    ports[i].device = arguments[0];
+    if (!parseMac(arguments[1], ports[i].macs) ||
+        !parseMac(arguments[2], ports[i].macs + kMacBytes)) {
+      std::fprintf(stderr, "a MAC address is six bytes: %s %s\n", arguments[1], arguments[2]);
+      return 2;
+    }
+  }
+  struct sigaction action {};
+  action.sa_handler = [](int) { stopped = 1; };
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+  Failure failure;
+  xdp::UmemOptions memory;
+  memory.frameCount = kFrames;
+  memory.strideBytes = kStrideBytes;
+  memory.tryHugePages = true;
+  const std::shared_ptr<Umem> umem = Umem::create(memory, &failure);
+  if (umem == nullptr) return fail(failure);
+  for (Port& port : ports) {
+    if (!openPort(umem, argv[2], &port, &failure)) return fail(failure);
+  }
+  const bool plain = std::strcmp(argv[1], "plain") == 0;
+  const Totals totals = plain ? forwardPlain(umem, ports, &failure)
+                              : forwardByPoller(umem, ports, &failure);
+  if (failure.number != 0) return fail(failure);
+  std::printf("{\"frames\":%llu,\"bursts\":%llu,\"dropped\":%llu}\n",
+              static_cast<unsigned long long>(totals.frames),
+              static_cast<unsigned long long>(totals.bursts),
+              static_cast<unsigned long long>(totals.dropped));
+  return 0;
+}
