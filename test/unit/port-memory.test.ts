@@ -2,12 +2,12 @@ import t from 'tap'
 import { InvariantError } from '../../src/base/assert.js'
 import { VirtualClock } from '../../src/base/clock.js'
 import { ErrorCode } from '../../src/base/errors.js'
-import { Prng } from '../../src/base/prng.js'
 import { Burst, NO_PORT } from '../../src/packet/burst.js'
 import { NO_FRAME } from '../../src/packet/frame-pool.js'
 import { assertConserved } from '../../src/port/conservation.js'
 import { MemoryPort } from '../../src/port/memory-port.js'
 import { SoftwareExchange } from '../../src/port/software-exchange.js'
+import { seededPrng } from '../support/seed.js'
 
 const frameOf = (length: number, fill: number) => new Uint8Array(length).fill(fill)
 
@@ -211,9 +211,7 @@ t.test('a wire between two exchanges delivers after its delay, in virtual time',
 })
 
 t.test('frames are conserved and in order under random operations', async (t) => {
-  const seed = Number(process.env.SEED ?? Date.now() | 0)
-  t.comment(`SEED=${seed}`)
-  const prng = new Prng(seed)
+  const prng = seededPrng(t)
   const ports = [0, 1, 2].map((n) => new MemoryPort(`p${n}`, { queueFramesMax: 20 }))
   const exchange = new SoftwareExchange(ports, { clock: new VirtualClock(), frameCount: 24 })
   const burst = new Burst(16)
