@@ -37,6 +37,9 @@ export interface QueueCounters {
   readonly dropped: number
 }
 
+/** Keeps each program on its device until it is detached, even when nobody holds the object. */
+const attached = new Set<XdpProgram>()
+
 export class XdpProgram {
   readonly device: string
   readonly mode: SteeringMode
@@ -73,7 +76,9 @@ export class XdpProgram {
         attachMode: options.attachMode ?? 'auto',
       }),
     )
-    return new XdpProgram(options, made)
+    const program = new XdpProgram(options, made)
+    attached.add(program)
+    return program
   }
 
   /** Gives a queue's frames to `socket`; null takes it out. The socket must be on this device and queue. */
@@ -145,6 +150,7 @@ export class XdpProgram {
   detach(): void {
     if (this.#detached) return
     this.#detached = true
+    attached.delete(this)
     binding().detachProgram(this.#handle, this.natPorts.buffer as ArrayBuffer)
   }
 

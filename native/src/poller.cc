@@ -60,6 +60,7 @@ bool Poller::add(std::shared_ptr<Socket> socket, uint32_t port, Failure* failure
   socket->inPoller = true;
   socket->port = static_cast<int32_t>(port);
   sockets_.push_back(std::move(socket));
+  shareFrames();
   listPollFds();
   // Frames may arrive as soon as the program knows the socket, which is after this.
   for (const std::shared_ptr<Socket>& each : sockets_) {
@@ -87,6 +88,7 @@ Teardown Poller::remove(Socket* socket) {
   socket->inPoller = false;
   sockets_.erase(entry);
   firstToReceive_ = 0;
+  shareFrames();
   listPollFds();
   return done;
 }
@@ -102,15 +104,26 @@ Teardown Poller::close() {
     if (frame != kNoFrame && umem_->owner(frame) == kOwnedByUs) giveBack(frame);
   }
   words_[kCount] = 0;
+  total = removeAll();
+  error_ = kClosed;
+  wake_.reset();
+  return total;
+}
+
+Teardown Poller::removeAll() {
+  Teardown total;
   while (!sockets_.empty()) {
     const std::shared_ptr<Socket> last = sockets_.back();
     const Teardown one = remove(last.get());
     total.framesReturned += one.framesReturned;
     total.sendsAbandoned += one.sendsAbandoned;
   }
-  error_ = kClosed;
-  wake_.reset();
   return total;
+}
+
+void Poller::shareFrames() {
+  const uint32_t sockets = std::max(static_cast<uint32_t>(sockets_.size()), 1U);
+  fillShare_ = std::max(geometry_.frameCount() / 2 / sockets, 1U);
 }
 
 bool Poller::fail(ExchangeError error, uint32_t index, int32_t start, int32_t length, int32_t port) {
@@ -212,10 +225,11 @@ void Poller::serveTransmit(Socket* socket) {
 // tries again. So is ENETDOWN: the device may come back.
 void Poller::kick(Socket* socket) {
   uint32_t pending = socket->tx.pending();
-  if (pending == 0 || (!socket->kickAlways && !socket->tx.needsWakeup())) return;
+  if (pending == 0 || socket->down || (!socket->kickAlways && !socket->tx.needsWakeup())) return;
   for (uint32_t left = pending / kFramesPerKick + 1; left > 0 && pending > 0; left--) {
     socket->counters.kicks++;
-    ::sendto(socket->fd(), nullptr, 0, MSG_DONTWAIT, nullptr, 0);
+    const ssize_t sent = ::sendto(socket->fd(), nullptr, 0, MSG_DONTWAIT, nullptr, 0);
+    if (sent < 0 && errno == ENXIO) return setDown(socket);
     if (!socket->kickAlways) return;  // a driver sends on its own once woken
     const uint32_t after = socket->tx.pending();
     if (after == pending) {
@@ -245,8 +259,9 @@ bool Poller::reclaim(Socket* socket) {
 
 bool Poller::refill(Socket* socket) {
   if (!pool_.isSound()) return fail(kBadPool, 0, 0, 0, 0);
-  const uint32_t target = socket->options().fillTarget;
+  const uint32_t target = std::min(socket->options().fillTarget, fillShare_);
   const uint32_t level = socket->fill.pending();
+  // Also when its share has shrunk below what it has.
   if (level + std::min(kRefillBatch, target / 2) > target) return true;
   const uint32_t wanted = std::min(target - level, socket->fill.room(target - level));
   const uint32_t count = std::min(wanted, pool_.freeCount());
@@ -319,10 +334,27 @@ uint32_t Poller::receiveFrom(Socket* socket, uint32_t index, uint32_t most) {
   return count;
 }
 
+// The kernel unbinds a socket whose device goes away; poll(2) does not tell, and nothing is received any more.
+void Poller::findLostDevices() {
+  for (const std::shared_ptr<Socket>& socket : sockets_) {
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (::getsockopt(socket->fd(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) continue;
+    if (error == ENETDOWN) setDown(socket.get());
+  }
+}
+
+void Poller::setDown(Socket* socket) {
+  socket->down = true;
+  listPollFds();
+}
+
 void Poller::stampTime() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
-  words_[kNowSeconds] = static_cast<int32_t>(now.tv_sec);
+  const int32_t seconds = static_cast<int32_t>(now.tv_sec);
+  if (seconds != words_[kNowSeconds]) findLostDevices();
+  words_[kNowSeconds] = seconds;
   words_[kNowNanoseconds] = static_cast<int32_t>(now.tv_nsec);
 }
 
@@ -362,13 +394,9 @@ bool Poller::wait(int timeoutMilliseconds) {
     uint64_t wakes = 0;
     if (::read(wake_.get(), &wakes, sizeof wakes) < 0) wakes = 0;  // taken already
   }
-  bool changed = false;
   for (size_t i = 0; i < sockets_.size(); i++) {
-    if ((pollFds_[i + 1].revents & (POLLERR | POLLHUP | POLLNVAL)) == 0) continue;
-    sockets_[i]->down = true;
-    changed = true;
+    if ((pollFds_[i + 1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) setDown(sockets_[i].get());
   }
-  if (changed) listPollFds();
   return true;
 }
 

@@ -51,7 +51,8 @@ class Poller {
  public:
   static std::shared_ptr<Poller> create(std::shared_ptr<Umem> umem, int32_t* words,
                                         uint32_t wordCount, Failure* failure);
-  ~Poller() { close(); }
+  // May run when JavaScript has freed the burst words already: it does not touch them.
+  ~Poller() { removeAll(); }
 
   bool add(std::shared_ptr<Socket> socket, uint32_t port, Failure* failure);
   // Waits at most 100 ms for frames being sent, then closes the socket and takes back all it held.
@@ -68,6 +69,8 @@ class Poller {
 
  private:
   Poller() = default;
+  Teardown removeAll();
+  void shareFrames();
   bool submitBurst();
   bool submitFrame(uint32_t index);
   bool giveBack(uint32_t frame);
@@ -78,6 +81,8 @@ class Poller {
   uint32_t receiveFrom(Socket* socket, uint32_t index, uint32_t most);
   uint32_t receive(uint32_t receiveMax);
   void stampTime();
+  void findLostDevices();
+  void setDown(Socket* socket);
   bool fail(ExchangeError error, uint32_t index, int32_t start, int32_t length, int32_t port);
   bool mustNotSleep() const;
   void listPollFds();
@@ -95,6 +100,7 @@ class Poller {
   std::vector<pollfd> pollFds_;
   FileDescriptor wake_;
   uint32_t firstToReceive_ = 0;
+  uint32_t fillShare_ = 0;  // of each socket, so that half of all frames stay for sending
   int32_t error_ = 0;
   uint64_t unroutedDrops_ = 0;
   bool fillStarved_ = false;

@@ -34,8 +34,9 @@ RingMemory ringMemory(const Mapping& mapping, const xdp_ring_offset& offset, uin
   return memory;
 }
 
-void forget(std::vector<int>& fds, int fd) {
-  fds.erase(std::remove(fds.begin(), fds.end(), fd), fds.end());
+void forget(std::vector<BoundSocket>& sockets, int fd) {
+  const auto isIt = [fd](const BoundSocket& each) { return each.fd == fd; };
+  sockets.erase(std::remove_if(sockets.begin(), sockets.end(), isIt), sockets.end());
 }
 
 }  // namespace
@@ -47,6 +48,11 @@ std::shared_ptr<Socket> Socket::open(std::shared_ptr<Umem> umem, const SocketOpt
   socket->options_ = options;
   Umem& memory = *socket->umem_;
   bool bound = false;
+  // The kernel would say EINVAL, as for a queue that does not exist.
+  if (memory.isBound(options.interfaceIndex, options.queue)) {
+    failure->set("bind", EBUSY, "a socket of this UMEM");
+    return nullptr;
+  }
   socket->modeReason_ = "copy mode was asked for";
   // The kernel skips a frame that crosses pages which are not neighbours for the device, and the frame would be lost.
   if (options.tryZeroCopy && memory.unaligned() && !memory.hugePages()) {
@@ -67,7 +73,8 @@ std::shared_ptr<Socket> Socket::open(std::shared_ptr<Umem> umem, const SocketOpt
     failure->set("open", EMFILE, "no owner tag is left");
     return nullptr;
   }
-  memory.boundSockets(socket->zeroCopy_).push_back(socket->fd());
+  memory.boundSockets(socket->zeroCopy_).push_back(
+      {socket->fd(), options.interfaceIndex, options.queue});
   return socket;
 }
 
@@ -87,7 +94,7 @@ bool Socket::createRings(Failure* failure) {
 bool Socket::bindOnce(bool zeroCopy, Failure* failure) {
   fd_ = FileDescriptor(::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
   if (!fd_.valid()) return failure->set("socket AF_XDP", errno);
-  const std::vector<int>& others = umem_->boundSockets(zeroCopy);
+  const std::vector<BoundSocket>& others = umem_->boundSockets(zeroCopy);
   const bool shared = !others.empty();
   if (!shared && !umem_->registerWith(fd_.get(), failure)) return false;
   if (!createRings(failure)) return false;
@@ -103,7 +110,7 @@ bool Socket::bindOnce(bool zeroCopy, Failure* failure) {
   if (shared) {
     // Mode and need-wakeup come from the socket it shares with; the kernel refuses other flags.
     address.sxdp_flags = XDP_SHARED_UMEM;
-    address.sxdp_shared_umem_fd = static_cast<uint32_t>(others.front());
+    address.sxdp_shared_umem_fd = static_cast<uint32_t>(others.front().fd);
   } else {
     address.sxdp_flags = XDP_USE_NEED_WAKEUP | (zeroCopy ? XDP_ZEROCOPY : XDP_COPY);
   }

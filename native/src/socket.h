@@ -66,7 +66,7 @@ class Socket {
   ConsumerRing<uint64_t> completion;
   SocketCounters counters;
   bool kickAlways = false;  // copy mode: the kernel sends only inside our system call
-  bool down = false;        // poll(2) reports an error: the device is gone
+  bool down = false;        // the device is gone
   int32_t port = -1;        // its index in the poller
   bool inPoller = false;
   bool sendPending = false;  // descriptors written and not yet shown to the kernel

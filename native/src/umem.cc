@@ -76,6 +76,15 @@ bool Umem::probe(Failure* failure) const {
   return registerWith(socket.get(), failure);
 }
 
+bool Umem::isBound(uint32_t interfaceIndex, uint32_t queue) const {
+  for (const std::vector<BoundSocket>* list : {&copySockets_, &zeroCopySockets_}) {
+    for (const BoundSocket& each : *list) {
+      if (each.interfaceIndex == interfaceIndex && each.queue == queue) return true;
+    }
+  }
+  return false;
+}
+
 OwnerTag Umem::takeTag() {
   if (tagInUse_.empty()) tagInUse_.resize(1, true);  // tag 0 is ours
   for (size_t tag = 1; tag < tagInUse_.size(); tag++) {

@@ -12,6 +12,13 @@
 
 namespace xdp {
 
+// A socket bound over the memory.
+struct BoundSocket {
+  int fd;
+  uint32_t interfaceIndex;
+  uint32_t queue;
+};
+
 // Who holds a frame: 0 for JavaScript's side (pool or burst), else the tag of the socket it was given to.
 using OwnerTag = uint16_t;
 constexpr OwnerTag kOwnedByUs = 0;
@@ -50,7 +57,10 @@ class Umem {
 
   // Sockets bound over this memory, so that the next one can share (XDP_SHARED_UMEM). One list per copy mode, because a
   // sharing socket takes its mode from the one it shares with.
-  std::vector<int>& boundSockets(bool zeroCopy) { return zeroCopy ? zeroCopyFds_ : copyFds_; }
+  std::vector<BoundSocket>& boundSockets(bool zeroCopy) {
+    return zeroCopy ? zeroCopySockets_ : copySockets_;
+  }
+  bool isBound(uint32_t interfaceIndex, uint32_t queue) const;
 
   OwnerTag takeTag();
   void giveTag(OwnerTag tag) { tagInUse_[tag] = false; }
@@ -70,8 +80,8 @@ class Umem {
   std::vector<int32_t> poolWords_;
   std::vector<OwnerTag> owners_;
   std::vector<uint16_t> ingressQueues_;
-  std::vector<int> copyFds_;
-  std::vector<int> zeroCopyFds_;
+  std::vector<BoundSocket> copySockets_;
+  std::vector<BoundSocket> zeroCopySockets_;
   std::vector<bool> tagInUse_;
 };
 
