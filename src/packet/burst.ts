@@ -1,9 +1,11 @@
 /**
- * The frames that one exchange hands over, as parallel int32 columns on one buffer that native code fills too.
+ * The frames that one exchange hands over, as parallel int32 columns on one buffer that native code
+ * fills too.
  *
- * On receive `ports[i]` is the port a frame came in by. The engine overwrites `starts`, `lengths` and `ports` with where
- * the frame now begins, how long it is, and the port it leaves by; NO_PORT gives the frame back to the pool. The next
- * exchange carries that out. Frames taken from the pool may be appended up to `capacity`.
+ * On receive `ports[i]` is the port a frame came in by. The engine overwrites `starts`, `lengths`
+ * and `ports` with where the frame now begins, how long it is, and the port it leaves by; NO_PORT
+ * gives the frame back to the pool. The next exchange carries that out. Frames taken from the pool
+ * may be appended up to `capacity`.
  */
 
 /** Not a port: the frame goes back to the pool. */
@@ -16,13 +18,18 @@ const NOW_SECONDS = 1
 const NOW_NANOSECONDS = 2
 
 export class Burst {
-  /** Header, then `starts`, `lengths` and `ports`, each `capacity` words. Registered with the native poller. */
+  /**
+   * Header, then `starts`, `lengths` and `ports`, each `capacity` words. Registered with the native
+   * poller.
+   */
   readonly words: Int32Array
   /** Byte in the UMEM where each frame's first byte lies. */
   readonly starts: Int32Array
   /** Bytes of each frame, without the frame check sequence. */
   readonly lengths: Int32Array
-  /** Index of the port each frame came in by; after the stages, of the one it leaves by, or NO_PORT. */
+  /**
+   * Index of the port each frame came in by; after the stages, of the one it leaves by, or NO_PORT.
+   */
   readonly ports: Int32Array
   readonly capacity: number
 

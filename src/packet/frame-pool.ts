@@ -1,10 +1,14 @@
 /**
- * The free frames of one UMEM, last in first out so that few stay hot in the cache. One thread uses it; the native poller
- * shares the same words inside `exchange`. A frame has exactly one owner: pool, ring, or burst.
+ * The free frames of one UMEM, last in first out so that few stay hot in the cache. One thread uses
+ * it; the native poller shares the same words inside `exchange`. A frame has exactly one owner:
+ * pool, ring, or burst.
  */
 import { assert } from '../base/assert.js'
 
-/** words[0] is the number of free frames; the stack of frame starts follows. native/src/poller.cc reads the same layout. */
+/**
+ * words[0] is the number of free frames; the stack of frame starts follows. native/src/poller.cc
+ * reads the same layout.
+ */
 const FREE = 0
 const STACK = 1
 
@@ -15,7 +19,9 @@ export class FramePool {
   readonly words: Int32Array
   readonly frameCount: number
 
-  /** Over existing words, as a native UMEM hands them out; see `FramePool.filled` for a new pool. */
+  /**
+   * Over existing words, as a native UMEM hands them out; see `FramePool.filled` for a new pool.
+   */
   constructor(words: Int32Array) {
     this.words = words
     this.frameCount = words.length - STACK

@@ -2,7 +2,7 @@
  * The Internet checksum (RFC 1071): ones' complement of the ones' complement sum of 16-bit words.
  *
  * A *sum* is an int32 holding up to 2^32 - 1 as unsigned bits, not folded, so that partial sums are
- * joined by adding; it has room for 128 KiB of data. A *checksum* is the uint16 as it stands in a
+ * joined by adding; it has room for 65,536 words. A *checksum* is the uint16 as it stands in a
  * header. A *delta* is a sum that describes a change and may be kept and applied to any checksum
  * over the changed words. Not here: CRC32c of SCTP.
  */
@@ -34,8 +34,8 @@ export function word(value: number): number {
 
 /**
  * Adds the bytes from `offset` on to `initial`. An odd last byte counts as the high half of a word
- * (RFC 1071 section 1). The caller has checked that the packet has them. Both chains of additions
- * are independent, so that they overlap.
+ * (RFC 1071 section 1), so only the last range of a sum may be odd. The caller has checked that the
+ * packet has them.
  */
 export function sumBytes(
   packet: PacketBuffer,
@@ -43,22 +43,7 @@ export function sumBytes(
   byteCount: number,
   initial: number,
 ): number {
-  const end = offset + byteCount
-  let at = offset
-  let even = initial | 0
-  let odd = 0
-  for (const last = end - 16; at <= last; at += 16) {
-    const a = packet.i32(at)
-    const b = packet.i32(at + 4)
-    const c = packet.i32(at + 8)
-    const d = packet.i32(at + 12)
-    even = (even + (a >>> 16) + (a & 0xffff) + (b >>> 16) + (b & 0xffff)) | 0
-    odd = (odd + (c >>> 16) + (c & 0xffff) + (d >>> 16) + (d & 0xffff)) | 0
-  }
-  let sum = (even + odd) | 0
-  for (; at + 2 <= end; at += 2) sum = (sum + packet.u16(at)) | 0
-  if (at < end) sum = (sum + (packet.u8(at) << 8)) | 0
-  return sum
+  return (packet.sum16(offset, byteCount) + initial) | 0
 }
 
 /** The delta of one 16-bit field going from `before` to `after` (RFC 1624 equation 3: ~m + m'). */

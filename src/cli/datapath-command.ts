@@ -1,0 +1,63 @@
+/** `ringpath datapath`: runs a node's datapath in the foreground until SIGINT or SIGTERM. */
+
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { Datapath } from '../engine/datapath.js'
+import { IDLE_DEFAULTS, type IdleOptions } from '../engine/idle-strategy.js'
+
+interface DatapathArguments {
+  readonly state: string
+  readonly idle: IdleOptions['mode']
+  readonly frames: number
+}
+
+/** What `ringpath datapath` prints when frames flow; whoever starts it waits for this line. */
+export const READY_LINE = 'datapath ready'
+
+/** sysexits.h EX_SOFTWARE: the program itself is wrong. */
+const EXIT_SOFTWARE = 70
+
+const FRAMES_MIN = 1024
+const FRAMES_MAX = 1 << 20
+
+export function addDatapathCommand(program: Command): void {
+  program
+    .command('datapath')
+    .description('run the datapath of a node in the foreground, on the maps of its state directory')
+    .requiredOption('--state <directory>', 'state directory, usually /run/ringpath/<node>')
+    .addOption(
+      new Option('--idle <mode>', 'what an idle worker does: latency against CPU')
+        .choices(['spin', 'adaptive', 'poll'])
+        .default(IDLE_DEFAULTS.mode),
+    )
+    .option('--frames <count>', 'frames of packet memory', parseFrames, 16_384)
+    .action(runDatapath)
+}
+
+function parseFrames(text: string): number {
+  const frames = Number(text)
+  if (Number.isInteger(frames) && frames >= FRAMES_MIN && frames <= FRAMES_MAX) return frames
+  throw new InvalidArgumentError(`Expected a whole number from ${FRAMES_MIN} to ${FRAMES_MAX}.`)
+}
+
+async function runDatapath(options: DatapathArguments): Promise<void> {
+  const datapath = new Datapath({
+    stateDirectory: options.state,
+    idle: { ...IDLE_DEFAULTS, mode: options.idle },
+    frameCount: options.frames,
+    log: (line) => console.log(line),
+  })
+  const stop = (): void => {
+    datapath.stop().catch(() => {})
+  }
+  process.once('SIGINT', stop)
+  process.once('SIGTERM', stop)
+  try {
+    await datapath.ready
+    console.log(READY_LINE)
+    await datapath.ended
+    console.log(`datapath stopped: ${datapath.frames} frames handled, every frame accounted for`)
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exitCode = EXIT_SOFTWARE
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * The control plane's hand on one node: it writes endpoints, identities and policies into the node's shared maps and asks the
+ * datapath for ports. Each change is validated whole before the first word of it is written.
+ *
+ * It keeps no state that the maps do not have: a new controller over the same maps takes over (`adopt`).
+ */
+
+import { ErrorCode, RingpathError } from '../base/errors.js'
+import { PORTS_MAX } from '../base/limits.js'
+import { Endpoint, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
+import type { NodeSettings } from '../endpoint/node-settings.js'
+import { IDENTITY_MAX, Identity } from '../identity/identity.js'
+import type { Ipcache } from '../identity/ipcache.js'
+import type { DatapathMaps } from '../pipeline/datapath-maps.js'
+import type { EndpointPolicy } from '../policy/policy-rule.js'
+import { NO_POLICY, PolicyWriter } from '../policy/policy-writer.js'
+import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-table.js'
+import { parseAddress, parseMac } from '../wire/address.js'
+
+/** A /32 or /128 as words has this many bits. */
+const HOST_PREFIX_LENGTH = 128
+
+/** A pod, as the node's documents describe it. */
+export interface EndpointSpec {
+  /** 1 to 65535, unique on the node. */
+  readonly id: number
+  /** 1 to 0xffffff. */
+  readonly identity: number
+  /** Node's side of the pod's veth pair. */
+  readonly device: string
+  readonly address: string
+  /** Of the pod's own interface. */
+  readonly mac: string
+  /** Of `device`. */
+  readonly nodeMac: string
+}
+
+/** The veth pair that leads to the node's own network stack. */
+export interface HostSpec {
+  /** The end that the datapath takes (cilium_net's part). */
+  readonly device: string
+  /** The node's own addresses that pods may speak to. */
+  readonly addresses: readonly string[]
+  /** Of the other end, `ringpath_host`. */
+  readonly mac: string
+  /** Of `device`. */
+  readonly nodeMac: string
+}
+
+const OPEN: EndpointPolicy = { enforceIngress: false, enforceEgress: false, rules: [] }
+
+/** Number of the endpoint that stands for the node itself. */
+const HOST_ENDPOINT_ID = 0xffff
+
+export class NodeController {
+  readonly #endpoints: EndpointTable
+  readonly #ipcache: Ipcache
+  readonly #ports: PortTable
+  readonly #policies: PolicyWriter
+  readonly #node: NodeSettings
+  readonly #portOfEndpoint = new Map<number, number>()
+
+  constructor(maps: DatapathMaps) {
+    this.#endpoints = maps.endpoints
+    this.#ipcache = maps.ipcache
+    this.#ports = maps.ports
+    this.#node = maps.node
+    const policiesInUse = new Set<number>()
+    for (let port = 0; port < PORTS_MAX; port++) {
+      if (this.#endpoints.kind(port) === PortKind.NONE) continue
+      const row = this.#endpoints.rowStart(port)
+      this.#portOfEndpoint.set(this.#endpoints.words[row + Endpoint.ID] as number, port)
+      policiesInUse.add(this.#endpoints.words[row + Endpoint.POLICY] as number)
+    }
+    this.#policies = new PolicyWriter(maps.policyEntries, maps.policyPrefixes, policiesInUse)
+  }
+
+  /** Adds the node's own way out. There is one; returns its port. */
+  addHost(spec: HostSpec): number {
+    const device = checkDevice('host.device', spec.device)
+    const addresses = spec.addresses.map((text) => parseAddress(text))
+    const first = addresses[0]
+    if (first === undefined) throw invalid('host.addresses', '[]', 'at least one address')
+    const mac = parseMac(spec.mac)
+    const nodeMac = parseMac(spec.nodeMac)
+    const port = this.#freePort(HOST_ENDPOINT_ID)
+    for (const address of addresses) this.#addAddress(address, port, Identity.HOST, true)
+    const policy = this.#policies.add(OPEN)
+    const identity = Identity.HOST
+    const row = { kind: PortKind.HOST, id: HOST_ENDPOINT_ID, identity, policy, address: first }
+    this.#endpoints.set(port, { ...row, mac, nodeMac })
+    this.#portOfEndpoint.set(HOST_ENDPOINT_ID, port)
+    this.#ports.request(port, device, PortMode.POD)
+    this.#node.hostPort = port
+    return port
+  }
+
+  /** Adds a pod, closed or open as its policy says from its first packet on; returns its port. */
+  addEndpoint(spec: EndpointSpec, policy: EndpointPolicy = OPEN): number {
+    checkRange('endpoint.id', spec.id, 1, HOST_ENDPOINT_ID - 1)
+    checkRange('endpoint.identity', spec.identity, 1, IDENTITY_MAX)
+    const device = checkDevice('endpoint.device', spec.device)
+    const address = parseAddress(spec.address)
+    const mac = parseMac(spec.mac)
+    const nodeMac = parseMac(spec.nodeMac)
+    const port = this.#freePort(spec.id)
+    if (this.#endpoints.find(address, 0) >= 0) {
+      throw invalid('endpoint.address', spec.address, 'an address that no endpoint has')
+    }
+    const revision = this.#policies.add(policy)
+    this.#addAddress(address, port, spec.identity, false)
+    const { id, identity } = spec
+    const row = { kind: PortKind.POD, id, identity, policy: revision, address, mac, nodeMac }
+    this.#endpoints.set(port, row)
+    this.#portOfEndpoint.set(spec.id, port)
+    this.#ports.request(port, device, PortMode.POD)
+    return port
+  }
+
+  removeEndpoint(id: number): void {
+    const port = this.portOf(id)
+    const row = this.#endpoints.rowStart(port)
+    const address = this.#endpoints.words.slice(row + Endpoint.ADDRESS, row + Endpoint.ADDRESS + 4)
+    const policy = this.#endpoints.words[row + Endpoint.POLICY] as number
+    this.#ports.release(port)
+    this.#endpoints.removeAddress(address)
+    this.#ipcache.delete(address, HOST_PREFIX_LENGTH)
+    this.#endpoints.clear(port)
+    this.#policies.delete(policy)
+    this.#portOfEndpoint.delete(id)
+  }
+
+  /** Swaps an endpoint's policy whole, between two packets. */
+  setPolicy(id: number, policy: EndpointPolicy): void {
+    const port = this.portOf(id)
+    const revision = this.#policies.add(policy)
+    const before = this.#endpoints.swapPolicy(port, revision)
+    if (before !== NO_POLICY) this.#policies.delete(before)
+  }
+
+  /** Gives an address or prefix ("10.1.0.0/16" as words and length) an identity. */
+  setIdentity(address: Int32Array, prefixLength: number, identity: number): void {
+    checkRange('identity', identity, 1, IDENTITY_MAX)
+    if (!this.#ipcache.set(address, prefixLength, identity)) {
+      throw new RingpathError(ErrorCode.MAP_FULL, 'map ipcache: full; raise its size')
+    }
+  }
+
+  portOf(id: number): number {
+    const port = this.#portOfEndpoint.get(id)
+    if (port === undefined) throw invalid('endpoint.id', String(id), 'an endpoint of this node')
+    return port
+  }
+
+  #addAddress(address: Int32Array, port: number, identity: number, isHost: boolean): void {
+    if (!this.#endpoints.addAddress(address, port, isHost)) {
+      throw new RingpathError(ErrorCode.MAP_FULL, 'map endpoint_addresses: full')
+    }
+    this.setIdentity(address, HOST_PREFIX_LENGTH, identity)
+  }
+
+  #freePort(id: number): number {
+    if (this.#portOfEndpoint.has(id)) {
+      throw invalid('endpoint.id', String(id), 'a number that no endpoint has')
+    }
+    for (let port = 0; port < PORTS_MAX; port++) {
+      if (this.#endpoints.kind(port) === PortKind.NONE) return port
+    }
+    throw new RingpathError(ErrorCode.PORT_LIMIT, `all ${PORTS_MAX} ports are in use`)
+  }
+}
+
+function invalid(field: string, value: string, expected: string): RingpathError {
+  return new RingpathError(ErrorCode.CONFIG_INVALID, `${field}: '${value}', expected ${expected}`)
+}
+
+function checkRange(field: string, value: number, low: number, high: number): void {
+  if (Number.isInteger(value) && value >= low && value <= high) return
+  throw invalid(field, String(value), `a whole number from ${low} to ${high}`)
+}
+
+function checkDevice(field: string, name: string): string {
+  const isName = /^[^\s/:]+$/.test(name) && Buffer.byteLength(name) <= DEVICE_NAME_BYTES_MAX
+  if (isName && name !== '.' && name !== '..') return name
+  throw invalid(field, name, `a device name of 1 to ${DEVICE_NAME_BYTES_MAX} bytes`)
+}

@@ -1,0 +1,161 @@
+/**
+ * Endpoints and ports as the stages see them: one row per port, and the row of an address (Cilium: cilium_lxc, pkg/maps/lxcmap).
+ *
+ * A pod's row says who may send from that port (source check) and where a packet for the pod goes (MAC addresses, policy).
+ * The row of the host port stands for the node's own network stack.
+ */
+import { PORTS_MAX } from '../base/limits.js'
+import type { ArrayMap } from '../maps/array-map.js'
+import type { HashMap } from '../maps/hash-map.js'
+import { type MapSpec, NOT_FOUND } from '../maps/map.js'
+import type { Mac } from '../wire/address.js'
+
+/** What a port is connected to; it decides the entry of the chain. */
+export const PortKind = { NONE: 0, POD: 1, HOST: 2, UPLINK: 3 } as const
+export type PortKind = (typeof PortKind)[keyof typeof PortKind]
+
+/** Words of a row. */
+export const Endpoint = {
+  KIND: 0,
+  ID: 1,
+  IDENTITY: 2,
+  /** Revision of the policy map; one store swaps a whole policy. */
+  POLICY: 3,
+  /** Four words, IPv4 as ::ffff:a.b.c.d. */
+  ADDRESS: 4,
+  /** MAC of the pod's own interface: upper four bytes in one word, lower two in the next. */
+  MAC: 8,
+  /** MAC of the node's side of the pair: source of what is delivered, and the answer to the pod's ARP. */
+  NODE_MAC: 10,
+} as const
+
+const ROW_WORDS = 16
+const ADDRESS_WORDS = 4
+
+export const ENDPOINTS_SPEC: MapSpec = {
+  name: 'endpoints',
+  type: 'array',
+  keyWords: 0,
+  valueWords: ROW_WORDS,
+  maxEntries: PORTS_MAX,
+}
+
+/** Address to row, and the flags of that address. */
+export const ENDPOINT_ADDRESSES_SPEC: MapSpec = {
+  name: 'endpoint_addresses',
+  type: 'hash',
+  keyWords: ADDRESS_WORDS,
+  valueWords: 2,
+  maxEntries: 65_535,
+}
+
+const ADDRESS_ROW = 0
+const ADDRESS_FLAGS = 1
+
+/** Flags of an address. */
+const EndpointFlag = {
+  /** The node's own address: packets for it go to the node's network stack. */
+  HOST: 1,
+} as const
+
+export const NO_ENDPOINT = -1
+
+/** A row as the control plane writes it. */
+export interface EndpointRow {
+  readonly kind: PortKind
+  /** 1 to 65535, unique on the node. */
+  readonly id: number
+  readonly identity: number
+  readonly policy: number
+  readonly address: Int32Array
+  readonly mac: Mac
+  readonly nodeMac: Mac
+}
+
+export class EndpointTable {
+  readonly words: Int32Array
+  readonly #rows: ArrayMap
+  readonly #addresses: HashMap
+  readonly #key = new Int32Array(ADDRESS_WORDS)
+  readonly #value = new Int32Array(2)
+  /** Of the last `find`: the address is the node's own. */
+  isHost = false
+
+  constructor(rows: ArrayMap, addresses: HashMap) {
+    this.#rows = rows
+    this.#addresses = addresses
+    this.words = rows.words
+  }
+
+  /** Index in `words` of a port's row. */
+  rowStart(port: number): number {
+    return this.#rows.valueStart(port)
+  }
+
+  kind(port: number): number {
+    return this.words[this.rowStart(port) + Endpoint.KIND] as number
+  }
+
+  /** The row of the four address words at `start`, or NO_ENDPOINT. */
+  find(words: Int32Array, start: number): number {
+    const key = this.#key
+    key[0] = words[start] as number
+    key[1] = words[start + 1] as number
+    key[2] = words[start + 2] as number
+    key[3] = words[start + 3] as number
+    const slot = this.#addresses.lookup(key)
+    if (slot === NOT_FOUND) return NO_ENDPOINT
+    const value = this.#addresses.valueStart(slot)
+    const flags = this.#addresses.words[value + ADDRESS_FLAGS] as number
+    this.isHost = (flags & EndpointFlag.HOST) !== 0
+    return this.#addresses.words[value + ADDRESS_ROW] as number
+  }
+
+  /** Is the address at `start` the one that the row's endpoint may send from? */
+  ownsAddress(row: number, words: Int32Array, start: number): boolean {
+    const own = this.rowStart(row) + Endpoint.ADDRESS
+    const rows = this.words
+    return (
+      rows[own + 3] === words[start + 3] &&
+      rows[own + 2] === words[start + 2] &&
+      rows[own + 1] === words[start + 1] &&
+      rows[own] === words[start]
+    )
+  }
+
+  /** Control plane: writes a row; it takes effect when its kind, the last word stored, is there. */
+  set(port: number, row: EndpointRow): void {
+    const start = this.rowStart(port)
+    const words = this.words
+    Atomics.store(words, start + Endpoint.KIND, PortKind.NONE)
+    words[start + Endpoint.ID] = row.id
+    words[start + Endpoint.IDENTITY] = row.identity
+    words[start + Endpoint.POLICY] = row.policy
+    words.set(row.address, start + Endpoint.ADDRESS)
+    words[start + Endpoint.MAC] = row.mac.high
+    words[start + Endpoint.MAC + 1] = row.mac.low
+    words[start + Endpoint.NODE_MAC] = row.nodeMac.high
+    words[start + Endpoint.NODE_MAC + 1] = row.nodeMac.low
+    Atomics.store(words, start + Endpoint.KIND, row.kind)
+  }
+
+  /** Control plane: swaps the endpoint's policy and returns the revision it had. */
+  swapPolicy(port: number, policy: number): number {
+    return Atomics.exchange(this.words, this.rowStart(port) + Endpoint.POLICY, policy)
+  }
+
+  clear(port: number): void {
+    Atomics.store(this.words, this.rowStart(port) + Endpoint.KIND, PortKind.NONE)
+  }
+
+  /** Control plane: false when the table of addresses is full. */
+  addAddress(address: Int32Array, port: number, isHost: boolean): boolean {
+    this.#value[ADDRESS_ROW] = port
+    this.#value[ADDRESS_FLAGS] = isHost ? EndpointFlag.HOST : 0
+    return this.#addresses.update(address, this.#value, 0) >= 0
+  }
+
+  removeAddress(address: Int32Array): boolean {
+    return this.#addresses.delete(address)
+  }
+}

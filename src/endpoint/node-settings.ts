@@ -1,0 +1,34 @@
+/** What all stages know of their node; written by the control plane, effective with the next packet. */
+import type { ArrayMap } from '../maps/array-map.js'
+import type { MapSpec } from '../maps/map.js'
+
+/** Port of the host pair plus one; 0 for none. */
+const HOST_PORT = 0
+const WORDS = 16
+
+export const NODE_SETTINGS_SPEC: MapSpec = {
+  name: 'node_settings',
+  type: 'array',
+  keyWords: 0,
+  valueWords: WORDS,
+  maxEntries: 1,
+}
+
+export class NodeSettings {
+  readonly #words: Int32Array
+  readonly #start: number
+
+  constructor(map: ArrayMap) {
+    this.#words = map.words
+    this.#start = map.valueStart(0)
+  }
+
+  /** Port of the pair that leads to the node's own network stack, or -1. */
+  get hostPort(): number {
+    return (this.#words[this.#start + HOST_PORT] as number) - 1
+  }
+
+  set hostPort(port: number) {
+    this.#words[this.#start + HOST_PORT] = port + 1
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * The worker's heart: exchange a burst, run it through the pipeline, and do a bounded piece of housekeeping now and then. It belongs
+ * to a thread of its own; Node's event loop has no part in it.
+ */
+import { BURST_CAPACITY, BURST_RECEIVE_MAX } from '../base/limits.js'
+import { Burst } from '../packet/burst.js'
+import type { FrameExchange } from '../port/port.js'
+import type { IdleStrategy } from './idle-strategy.js'
+
+/** What is done with a burst; the pipeline, or a benchmark's replacement. */
+export interface BurstHandler {
+  run(burst: Burst): void
+}
+
+/** Something to do between bursts; each step is short (tens of microseconds). */
+export interface Housekeeping {
+  step(nowSeconds: number): void
+}
+
+/** Bursts between housekeeping steps under load: at 64 frames a burst, one step in about 4,000 frames. */
+const BURSTS_PER_STEP = 64
+
+export class BurstLoop {
+  readonly #exchange: FrameExchange
+  readonly #handler: BurstHandler
+  readonly #idle: IdleStrategy
+  readonly #housekeeping: readonly Housekeeping[]
+  readonly burst = new Burst(BURST_CAPACITY)
+  #burstsUntilStep = BURSTS_PER_STEP
+
+  /** Frames handled since the start. */
+  frames = 0
+
+  constructor(
+    exchange: FrameExchange,
+    handler: BurstHandler,
+    idle: IdleStrategy,
+    housekeeping: readonly Housekeeping[],
+  ) {
+    this.#exchange = exchange
+    this.#handler = handler
+    this.#idle = idle
+    this.#housekeeping = housekeeping
+  }
+
+  /** Runs until the word at `control[index]` is not zero any more; checked once a burst. */
+  runUntil(control: Int32Array, index: number): void {
+    while (Atomics.load(control, index) === 0) this.turn()
+  }
+
+  /** One exchange and what follows from it. Returns the number of frames handled. */
+  turn(): number {
+    const count = this.#exchange.exchange(this.burst, BURST_RECEIVE_MAX)
+    if (count > 0) {
+      this.frames += count
+      this.#handler.run(this.burst)
+      this.#idle.busy()
+      if (--this.#burstsUntilStep > 0) return count
+    }
+    this.#burstsUntilStep = BURSTS_PER_STEP
+    const now = this.burst.nowSeconds
+    for (const task of this.#housekeeping) task.step(now)
+    if (count === 0) this.#idle.idle(this.#exchange)
+    return count
+  }
+}

@@ -1,0 +1,25 @@
+/** The few words that a datapath's main thread and its workers share. */
+
+export const Control = {
+  /** Not zero: stop after the present burst. */
+  STOP: 0,
+  /** Descriptor whose writing ends a worker's sleep; 0 until the worker is ready. */
+  WAKE_FD: 1,
+} as const
+
+export const CONTROL_WORDS = 16
+
+/** What a worker is started with. */
+export interface WorkerInput {
+  readonly control: SharedArrayBuffer
+  readonly stateDirectory: string
+  readonly worker: number
+  readonly idle: import('./idle-strategy.js').IdleOptions
+  readonly frameCount: number
+}
+
+/** What a worker tells its main thread. */
+export type WorkerMessage =
+  | { readonly type: 'ready' }
+  | { readonly type: 'log'; readonly line: string }
+  | { readonly type: 'stopped'; readonly frames: number }

@@ -1,0 +1,45 @@
+/** A worker thread of the datapath: opens the node's maps, attaches the ports that they ask for, and turns the burst loop. */
+
+import { parentPort, workerData } from 'node:worker_threads'
+import { assert } from '../base/assert.js'
+import { BURST_CAPACITY } from '../base/limits.js'
+import { ConntrackGc } from '../conntrack/ct-gc.js'
+import { PacketBuffer } from '../packet/packet-buffer.js'
+import { DatapathMaps } from '../pipeline/datapath-maps.js'
+import { Pipeline } from '../pipeline/pipeline.js'
+import { XskExchange } from '../port/xsk-exchange.js'
+import { BurstLoop } from './burst-loop.js'
+import { Control, type WorkerInput, type WorkerMessage } from './control.js'
+import { IdleStrategy } from './idle-strategy.js'
+import { PortManager } from './port-manager.js'
+import { StatisticsPublisher } from './statistics-publisher.js'
+
+function send(message: WorkerMessage): void {
+  parentPort?.postMessage(message)
+}
+
+function run(input: WorkerInput): void {
+  const control = new Int32Array(input.control)
+  const maps = DatapathMaps.openFiles(input.stateDirectory)
+  const exchange = new XskExchange({ frameCount: input.frameCount })
+  const packet = new PacketBuffer(exchange.umem, exchange.stride)
+  const pipeline = new Pipeline(maps.stateFor(input.worker), packet, BURST_CAPACITY)
+  const ports = new PortManager(maps.ports, exchange, (line) => send({ type: 'log', line }))
+  const housekeeping = [
+    ports,
+    new ConntrackGc(maps.conntrackTable),
+    new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker)),
+  ]
+  const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
+
+  // The ports first, so that "ready" means frames flow.
+  loop.turn()
+  Atomics.store(control, Control.WAKE_FD, exchange.wakeFd)
+  send({ type: 'ready' })
+  loop.runUntil(control, Control.STOP)
+  exchange.close()
+  assert(exchange.framesOnRings === 0, 'frames were left on a ring after close')
+  send({ type: 'stopped', frames: loop.frames })
+}
+
+run(workerData as WorkerInput)

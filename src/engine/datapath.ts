@@ -1,0 +1,79 @@
+/**
+ * The datapath of a node as one process: the worker threads that move frames, started, watched and stopped from the main thread,
+ * which itself touches no frame. All it knows of the node it reads from the state directory (DESIGN: two planes, one meeting place).
+ */
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import { wakePoller } from 'xdp-socket-napi'
+import { CONTROL_WORDS, Control, type WorkerInput, type WorkerMessage } from './control.js'
+import { IDLE_DEFAULTS, type IdleOptions } from './idle-strategy.js'
+
+export interface DatapathOptions {
+  /** Directory of the node's shared maps, /run/ringpath/<node>. */
+  readonly stateDirectory: string
+  readonly idle?: IdleOptions
+  /** Frames of the UMEM; each port keeps up to 512 of them on its fill ring. */
+  readonly frameCount?: number
+  readonly log?: (line: string) => void
+}
+
+const FRAME_COUNT_DEFAULT = 16_384
+const WORKER_FILE = new URL('./datapath-worker.js', import.meta.url)
+
+export class Datapath {
+  readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
+  readonly #worker: Worker
+  readonly #log: (line: string) => void
+  #ready: Promise<void>
+  /** Settles when the worker has ended: resolves after a clean stop, rejects with what broke it. */
+  readonly ended: Promise<void>
+  /** Frames handled, known after a clean stop. */
+  frames = 0
+
+  constructor(options: DatapathOptions) {
+    this.#log = options.log ?? (() => {})
+    const input: WorkerInput = {
+      control: this.#control.buffer as SharedArrayBuffer,
+      stateDirectory: options.stateDirectory,
+      worker: 0,
+      idle: options.idle ?? IDLE_DEFAULTS,
+      frameCount: options.frameCount ?? FRAME_COUNT_DEFAULT,
+    }
+    this.#worker = new Worker(WORKER_FILE, { workerData: input })
+    this.#ready = this.#untilReady()
+    this.ended = this.#untilEnded()
+    // Whoever awaits `ready` sees the failure there; without this it would be an unhandled rejection as well.
+    this.ended.catch(() => {})
+  }
+
+  /** Resolves when the worker polls its ports; rejects when it could not start. */
+  get ready(): Promise<void> {
+    return this.#ready
+  }
+
+  /** Ends the worker after its present burst, with all frames accounted for. */
+  async stop(): Promise<void> {
+    Atomics.store(this.#control, Control.STOP, 1)
+    const wakeFd = Atomics.load(this.#control, Control.WAKE_FD)
+    if (wakeFd !== 0) wakePoller(wakeFd)
+    await this.ended
+  }
+
+  async #untilReady(): Promise<void> {
+    const worker = this.#worker
+    await new Promise<void>((resolve, reject) => {
+      worker.on('message', (message: WorkerMessage) => {
+        if (message.type === 'ready') resolve()
+        else if (message.type === 'log') this.#log(message.line)
+        else this.frames = message.frames
+      })
+      worker.once('error', reject)
+      worker.once('exit', () => reject(new Error('the datapath worker ended before it was ready')))
+    })
+  }
+
+  async #untilEnded(): Promise<void> {
+    const [code] = await once(this.#worker, 'exit')
+    if (code !== 0) throw new Error(`the datapath worker ended with code ${code}`)
+  }
+}

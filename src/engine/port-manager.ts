@@ -1,0 +1,104 @@
+/**
+ * Keeps the attached devices equal to what the port table asks for; a housekeeping task of the worker.
+ *
+ * A device that cannot be attached (not there yet, say) is reported with its errno and tried again once a second. A device that
+ * vanished (its pod is gone) is detached with all of its frames back.
+ */
+import { PORTS_MAX } from '../base/limits.js'
+import { PortMode, PortStatus, type PortTable } from '../port/port-table.js'
+import type { Housekeeping } from './burst-loop.js'
+
+/** What the manager needs of an exchange over devices; XskExchange is one. */
+export interface DevicePorts {
+  attach(port: number, device: string, mode: 'pod' | 'uplink'): AttachedPort
+  detach(port: number): void
+}
+
+export interface AttachedPort {
+  readonly isNative: boolean
+  readonly isZeroCopy: boolean
+}
+
+/** Housekeeping steps between two looks at the table; a step under load is some 4,000 frames. */
+const STEPS_PER_LOOK = 16
+const RETRY_SECONDS = 1
+const NEVER = -1
+
+export class PortManager implements Housekeeping {
+  readonly #ports: PortTable
+  readonly #devices: DevicePorts
+  readonly #attached = new Map<number, string>()
+  readonly #retryAt = new Int32Array(PORTS_MAX).fill(NEVER)
+  readonly #log: (line: string) => void
+  #steps = 0
+
+  constructor(ports: PortTable, devices: DevicePorts, log: (line: string) => void) {
+    this.#ports = ports
+    this.#devices = devices
+    this.#log = log
+  }
+
+  step(nowSeconds: number): void {
+    if (this.#steps++ % STEPS_PER_LOOK !== 0) return
+    this.look(nowSeconds)
+  }
+
+  /** Compares the whole table with what is attached, and acts on the difference. */
+  look(nowSeconds: number): void {
+    for (let port = 0; port < PORTS_MAX; port++) {
+      const mode = this.#ports.mode(port)
+      const attached = this.#attached.get(port)
+      if (mode === PortMode.NONE) {
+        if (attached !== undefined) this.#detach(port)
+      } else {
+        this.#want(port, mode, attached, nowSeconds)
+      }
+    }
+  }
+
+  #want(port: number, mode: number, attached: string | undefined, nowSeconds: number): void {
+    const retryAt = this.#retryAt[port] as number
+    if (attached === undefined && retryAt !== NEVER && nowSeconds < retryAt) return
+    const device = this.#ports.device(port)
+    if (attached === device) return
+    if (attached !== undefined) this.#detach(port)
+    this.#attach(port, device, mode, nowSeconds)
+  }
+
+  #attach(port: number, device: string, mode: number, nowSeconds: number): void {
+    try {
+      const made = this.#devices.attach(port, device, mode === PortMode.UPLINK ? 'uplink' : 'pod')
+      this.#attached.set(port, device)
+      this.#retryAt[port] = NEVER
+      const report = { status: PortStatus.ATTACHED, errno: 0, ...made }
+      this.#ports.setReport(port, process.pid, report)
+      this.#log(`port ${port}: ${device} attached (${made.isNative ? 'native' : 'generic'} XDP)`)
+    } catch (error) {
+      const isFirst = this.#retryAt[port] === NEVER
+      this.#retryAt[port] = nowSeconds + RETRY_SECONDS
+      const errno = errnoOf(error)
+      const report = { status: PortStatus.FAILED, errno, isNative: false, isZeroCopy: false }
+      this.#ports.setReport(port, process.pid, report)
+      if (isFirst) this.#log(`port ${port}: ${device} not attached, trying again: ${String(error)}`)
+    }
+  }
+
+  #detach(port: number): void {
+    this.#devices.detach(port)
+    this.#log(`port ${port}: ${this.#attached.get(port)} detached`)
+    this.#attached.delete(port)
+    const report = { status: PortStatus.DETACHED, errno: 0, isNative: false, isZeroCopy: false }
+    this.#ports.setReport(port, process.pid, report)
+  }
+}
+
+/** EIO stands for an error that no system call gave. */
+const EIO = 5
+
+function errnoOf(error: unknown): number {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
+  if (typeof cause === 'object' && cause !== null && 'errno' in cause) {
+    return Math.abs(Number(cause.errno)) || EIO
+  }
+  return EIO
+}

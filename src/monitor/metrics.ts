@@ -1,0 +1,49 @@
+/** Frames and bytes by reason and direction (Cilium: cilium_metrics, pkg/maps/metricsmap). Reason 0 is "forwarded". */
+import type { CounterMap } from '../maps/counter-map.js'
+
+const DIRECTIONS = 4
+const REASONS = 256
+/** Frames, then bytes, of each reason and direction. */
+export const METRIC_COUNTERS = REASONS * DIRECTIONS * 2
+
+export const REASON_FORWARDED = 0
+
+const cell = (reason: number, direction: number): number => (reason * DIRECTIONS + direction) * 2
+
+/** One worker's own row; nobody else writes it. */
+export class Metrics {
+  readonly #counters: Float64Array
+
+  constructor(map: CounterMap, worker: number) {
+    this.#counters = map.row(worker)
+  }
+
+  count(reason: number, direction: number, bytes: number): void {
+    const at = cell(reason, direction)
+    const counters = this.#counters
+    counters[at] = (counters[at] as number) + 1
+    counters[at + 1] = (counters[at + 1] as number) + bytes
+  }
+}
+
+export interface MetricLine {
+  /** A drop code, or REASON_FORWARDED. */
+  readonly reason: number
+  /** 1 ingress, 2 egress, 3 service, 0 where the packet was of no endpoint. */
+  readonly direction: number
+  readonly frames: number
+  readonly bytes: number
+}
+
+/** All counters that are not zero, added up over the workers. */
+export function readMetrics(map: CounterMap): MetricLine[] {
+  const lines: MetricLine[] = []
+  for (let reason = 0; reason < REASONS; reason++) {
+    for (let direction = 0; direction < DIRECTIONS; direction++) {
+      const at = cell(reason, direction)
+      const frames = map.sum(at)
+      if (frames > 0) lines.push({ reason, direction, frames, bytes: map.sum(at + 1) })
+    }
+  }
+  return lines
+}

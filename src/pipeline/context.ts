@@ -1,0 +1,102 @@
+/**
+ * One packet on its way through the chain: what Cilium keeps in skb->cb, skb->mark and per-CPU scratch between tail calls.
+ * One instance per worker, filled anew for each frame; a stage keeps no reference to it.
+ */
+import type { PacketBuffer } from '../packet/packet-buffer.js'
+import { Verdict } from '../packet/verdict.js'
+import { FRAME_WORDS, Frame, type FrameTable } from './frame-table.js'
+import type { TailCall } from './tail-call.js'
+
+export class PacketContext {
+  readonly packet: PacketBuffer
+  /** Rows of the burst; this frame's tuple begins at `tupleStart`. */
+  readonly words: Int32Array
+  tupleStart = 0
+
+  nextStage: TailCall = 0 as TailCall
+  nowSeconds = 0
+  nowNanoseconds = 0
+  ingressPort = 0
+  egressPort = 0
+
+  etherType = 0
+  l3Offset = 0
+  l4Offset = 0
+  protocol = 0
+  tcpFlags = 0
+  icmpType = 0
+  isFragment = false
+  l3Verdict = 0
+  l4Verdict = 0
+  hash = 0
+
+  sourceIdentity = 0
+  destinationIdentity = 0
+  /** Row of the destination endpoint in the endpoint table, set before the jump to its ingress stages. */
+  destinationEndpoint = 0
+  /** Side and endpoint whose policy is being asked; what a drop is accounted to. */
+  direction = 0
+  endpointId = 0
+
+  /** Result of the last conntrack lookup (CtResult), the slot of the entry found, and whether an event is due. */
+  ctResult = 0
+  ctSlot = 0
+  isMonitored = false
+  /** Cookie of the rule that decided, 0 for none; carried by policy verdict events. */
+  ruleCookie = 0
+  policyMatch = 0
+
+  constructor(packet: PacketBuffer, table: FrameTable) {
+    this.packet = packet
+    this.words = table.words
+  }
+
+  /** Points the context at frame `index` of the burst. */
+  load(index: number, ingressPort: number): void {
+    const row = index * FRAME_WORDS
+    const words = this.words
+    this.tupleStart = row
+    this.ingressPort = ingressPort
+    this.egressPort = -1
+    this.etherType = words[row + Frame.ETHER_TYPE] as number
+    this.l3Offset = words[row + Frame.L3_OFFSET] as number
+    this.l4Offset = words[row + Frame.L4_OFFSET] as number
+    this.protocol = words[row + Frame.PROTOCOL] as number
+    this.tcpFlags = words[row + Frame.TCP_FLAGS] as number
+    this.icmpType = words[row + Frame.ICMP_TYPE] as number
+    this.isFragment = words[row + Frame.IS_FRAGMENT] !== 0
+    this.l3Verdict = words[row + Frame.L3_VERDICT] as number
+    this.l4Verdict = words[row + Frame.L4_VERDICT] as number
+    this.hash = words[row + Frame.HASH] as number
+    this.sourceIdentity = 0
+    this.destinationIdentity = 0
+    this.destinationEndpoint = -1
+    this.direction = 0
+    this.endpointId = 0
+    this.ctResult = 0
+    this.ctSlot = -1
+    this.isMonitored = false
+    this.ruleCookie = 0
+    this.policyMatch = 0
+  }
+
+  /** Index of the four source address words in `words`. */
+  get sourceStart(): number {
+    return this.tupleStart + Frame.SOURCE
+  }
+
+  /** Index of the four destination address words in `words`. */
+  get destinationStart(): number {
+    return this.tupleStart + Frame.DESTINATION
+  }
+
+  get destinationPort(): number {
+    return (this.words[this.tupleStart + Frame.PORTS] as number) & 0xffff
+  }
+}
+
+/** Ends a stage: the chain goes on with `stage`. */
+export function tailCall(ctx: PacketContext, stage: TailCall): Verdict {
+  ctx.nextStage = stage
+  return Verdict.CONTINUE
+}

@@ -1,0 +1,157 @@
+/**
+ * All maps of one node's datapath, by name: what the two planes meet in. Made or opened over files of a state directory
+ * (/run/ringpath/<node>), or over plain memory for tests, simulation and replay.
+ */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { SharedMemory } from 'xdp-socket-napi'
+import { PORTS_MAX, WORKERS_MAX } from '../base/limits.js'
+import { Conntrack } from '../conntrack/conntrack.js'
+import { conntrackSpec } from '../conntrack/ct-entry.js'
+import {
+  ENDPOINT_ADDRESSES_SPEC,
+  ENDPOINTS_SPEC,
+  EndpointTable,
+} from '../endpoint/endpoint-table.js'
+import { NODE_SETTINGS_SPEC, NodeSettings } from '../endpoint/node-settings.js'
+import { Ipcache, ipcacheSpec } from '../identity/ipcache.js'
+import { ArrayMap } from '../maps/array-map.js'
+import { CounterMap } from '../maps/counter-map.js'
+import { EventRing } from '../maps/event-ring.js'
+import { HashMap } from '../maps/hash-map.js'
+import { LpmMap } from '../maps/lpm-map.js'
+import { LruHashMap } from '../maps/lru-hash-map.js'
+import type { MapOptions, MapSpec } from '../maps/map.js'
+import { isBlank, specIn } from '../maps/map-header.js'
+import { EVENT_WORDS } from '../monitor/event.js'
+import { METRIC_COUNTERS, Metrics } from '../monitor/metrics.js'
+import { Monitor } from '../monitor/monitor.js'
+import { POLICY_PREFIXES_SPEC, PolicyMap, policyMapSpec } from '../policy/policy-map.js'
+import { PORT_STATISTICS_CELLS } from '../port/port-statistics.js'
+import { PORTS_SPEC, PortTable } from '../port/port-table.js'
+import type { DatapathState } from './stage.js'
+
+/** Entries of the maps whose size an operator chooses. */
+export interface MapSizes {
+  readonly connections: number
+  readonly identities: number
+  readonly policies: number
+  /** Records of the event ring; a power of two. */
+  readonly events: number
+}
+
+export const MAP_SIZES: MapSizes = {
+  connections: 131_072,
+  identities: 65_536,
+  policies: 65_536,
+  events: 8192,
+}
+
+/** Memory for a map: `bytes` of zeros, or what a map of that name left there. */
+export type Allocate = (name: string, bytes: number) => ArrayBufferLike
+
+/** The static side of every kind of map. */
+interface MapKind<M> {
+  bytesFor(spec: MapSpec): number
+  create(spec: MapSpec, buffer: ArrayBufferLike, options?: MapOptions): M
+  open(buffer: ArrayBufferLike, expected?: MapSpec, options?: MapOptions): M
+}
+
+export class DatapathMaps {
+  readonly endpoints: EndpointTable
+  readonly ipcache: Ipcache
+  readonly ipcachePrefixes: LpmMap
+  readonly conntrackTable: LruHashMap
+  readonly policyEntries: HashMap
+  readonly policyPrefixes: ArrayMap
+  readonly ports: PortTable
+  readonly node: NodeSettings
+  readonly metrics: CounterMap
+  readonly portStatistics: CounterMap
+  readonly events: EventRing
+
+  constructor(allocate: Allocate, sizes: MapSizes = MAP_SIZES) {
+    const make = <M>(kind: MapKind<M>, spec: MapSpec): M => {
+      const buffer = allocate(spec.name, kind.bytesFor(spec))
+      return isBlank(buffer) ? kind.create(spec, buffer) : kind.open(buffer, spec)
+    }
+    const rows = make(ArrayMap, ENDPOINTS_SPEC)
+    this.endpoints = new EndpointTable(rows, make(HashMap, ENDPOINT_ADDRESSES_SPEC))
+    this.ipcachePrefixes = make(LpmMap, ipcacheSpec(sizes.identities))
+    this.ipcache = new Ipcache(this.ipcachePrefixes)
+    this.conntrackTable = make(LruHashMap, conntrackSpec(sizes.connections))
+    this.policyEntries = make(HashMap, policyMapSpec(sizes.policies))
+    this.policyPrefixes = make(ArrayMap, POLICY_PREFIXES_SPEC)
+    this.ports = new PortTable(make(ArrayMap, PORTS_SPEC))
+    this.node = new NodeSettings(make(ArrayMap, NODE_SETTINGS_SPEC))
+    this.metrics = make(CounterMap, counterSpec('metrics', METRIC_COUNTERS))
+    const cells = PORTS_MAX * PORT_STATISTICS_CELLS
+    this.portStatistics = make(CounterMap, counterSpec('port_statistics', cells))
+    this.events = make(EventRing, eventsSpec(sizes.events))
+  }
+
+  /** In memory of this process, shared between its threads. */
+  static inMemory(sizes: MapSizes = MAP_SIZES): DatapathMaps {
+    return new DatapathMaps((_name, bytes) => new SharedArrayBuffer(bytes), sizes)
+  }
+
+  /** Over one file per map, made where missing; maps of an earlier run are adopted with their entries. */
+  static createFiles(directory: string, sizes: MapSizes = MAP_SIZES): DatapathMaps {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    const allocate: Allocate = (name, bytes) =>
+      SharedMemory.open(join(directory, name), bytes, { create: true }).buffer
+    return new DatapathMaps(allocate, sizes)
+  }
+
+  /** Over the files that the control plane made; EXDP_SHARED_MEMORY names one that is missing. */
+  static openFiles(directory: string): DatapathMaps {
+    const allocate: Allocate = (name, bytes) =>
+      SharedMemory.open(join(directory, name), bytes).buffer
+    return new DatapathMaps(allocate, sizesOf(directory))
+  }
+
+  /** What one worker's stages need. */
+  stateFor(worker: number): DatapathState {
+    return {
+      endpoints: this.endpoints,
+      ipcache: this.ipcache,
+      conntrack: new Conntrack(this.conntrackTable),
+      policy: new PolicyMap(this.policyEntries, this.policyPrefixes),
+      monitor: new Monitor(new Metrics(this.metrics, worker), this.events),
+      node: this.node,
+    }
+  }
+}
+
+/** The sizes that the maps in a directory were made with. */
+function sizesOf(directory: string): MapSizes {
+  const entries = (name: string): number => {
+    const memory = SharedMemory.open(join(directory, name), 0)
+    const { maxEntries } = specIn(memory.buffer)
+    memory.close()
+    return maxEntries
+  }
+  return {
+    connections: entries('conntrack'),
+    identities: entries('ipcache'),
+    policies: entries('policy'),
+    events: entries('events'),
+  }
+}
+
+const counterSpec = (name: string, maxEntries: number): MapSpec => ({
+  name,
+  type: 'counter',
+  keyWords: 0,
+  valueWords: 2,
+  maxEntries,
+  workers: WORKERS_MAX,
+})
+
+const eventsSpec = (maxEntries: number): MapSpec => ({
+  name: 'events',
+  type: 'event-ring',
+  keyWords: 0,
+  valueWords: EVENT_WORDS,
+  maxEntries,
+})

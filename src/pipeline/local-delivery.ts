@@ -1,0 +1,34 @@
+/**
+ * ipv4_local_delivery (bpf/lib/l3.h): the last hop to a pod of this node. The packet has been routed, so its TTL counts down and its
+ * MAC addresses become those of the pod's pair; whether the pod accepts it is up to the stages of its own side.
+ */
+import { Endpoint, type EndpointTable } from '../endpoint/endpoint-table.js'
+import { DropReason } from '../packet/drop-reason.js'
+import type { Verdict } from '../packet/verdict.js'
+import * as ethernet from '../wire/ethernet.js'
+import * as ipv4 from '../wire/ipv4.js'
+import { type PacketContext, tailCall } from './context.js'
+import { TailCall } from './tail-call.js'
+
+export function deliverLocally(
+  ctx: PacketContext,
+  endpoints: EndpointTable,
+  endpoint: number,
+): Verdict {
+  const packet = ctx.packet
+  if (ipv4.ttl(packet, ctx.l3Offset) <= 1) return DropReason.TTL_EXCEEDED
+  ipv4.decrementTtl(packet, ctx.l3Offset)
+  rewriteMacs(ctx, endpoints, endpoint)
+  ctx.destinationEndpoint = endpoint
+  return tailCall(ctx, TailCall.IPV4_CT_INGRESS)
+}
+
+/** From the node's side of the endpoint's pair, to the endpoint. */
+export function rewriteMacs(ctx: PacketContext, endpoints: EndpointTable, endpoint: number): void {
+  const rows = endpoints.words
+  const row = endpoints.rowStart(endpoint)
+  const mac = row + Endpoint.MAC
+  const nodeMac = row + Endpoint.NODE_MAC
+  ethernet.setDestination(ctx.packet, 0, rows[mac] as number, rows[mac + 1] as number)
+  ethernet.setSource(ctx.packet, 0, rows[nodeMac] as number, rows[nodeMac + 1] as number)
+}

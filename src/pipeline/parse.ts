@@ -1,0 +1,84 @@
+/**
+ * Pass one over a burst: read each frame's headers once into its row of the frame table. Nothing is decided here; what is wrong
+ * with a packet is noted, for the stage that Cilium has say so.
+ */
+import { flowHash } from '../conntrack/flow-hash.js'
+import type { Burst } from '../packet/burst.js'
+import { DropReason } from '../packet/drop-reason.js'
+import type { PacketBuffer } from '../packet/packet-buffer.js'
+import * as ethernet from '../wire/ethernet.js'
+import * as icmpv4 from '../wire/icmpv4.js'
+import * as ipv4 from '../wire/ipv4.js'
+import { EtherType, Protocol } from '../wire/protocols.js'
+import * as tcp from '../wire/tcp.js'
+import * as tuple from '../wire/tuple.js'
+import * as udp from '../wire/udp.js'
+import { FRAME_WORDS, Frame, type FrameTable } from './frame-table.js'
+
+/** ICMP type of a packet that is not ICMP. */
+export const NO_ICMP_TYPE = -1
+
+export function parseBurst(
+  burst: Burst,
+  packet: PacketBuffer,
+  table: FrameTable,
+  seed: number,
+): void {
+  for (let i = 0; i < burst.count; i++) {
+    packet.attach(burst.starts[i] as number, burst.lengths[i] as number)
+    parseFrame(packet, table.words, i * FRAME_WORDS, seed)
+  }
+}
+
+function parseFrame(p: PacketBuffer, words: Int32Array, row: number, seed: number): void {
+  words.fill(0, row, row + FRAME_WORDS)
+  words[row + Frame.ICMP_TYPE] = NO_ICMP_TYPE
+  if (!ethernet.isValid(p, 0)) {
+    words[row + Frame.L3_VERDICT] = DropReason.UNSUPPORTED_L2
+    return
+  }
+  const etherType = ethernet.type(p, 0)
+  words[row + Frame.ETHER_TYPE] = etherType
+  words[row + Frame.L3_OFFSET] = ethernet.ETHERNET_HEADER_BYTES
+  if (etherType === EtherType.IPV4) parseIpv4(p, words, row, seed)
+}
+
+function parseIpv4(p: PacketBuffer, words: Int32Array, row: number, seed: number): void {
+  const l3 = ethernet.ETHERNET_HEADER_BYTES
+  if (!ipv4.isValid(p, l3)) {
+    words[row + Frame.L3_VERDICT] = DropReason.INVALID
+    return
+  }
+  const protocol = ipv4.protocol(p, l3)
+  const l4 = ipv4.payloadOffset(p, l3)
+  words[row + Frame.L4_OFFSET] = l4
+  const status = tuple.readTuple(p, l3, l4, protocol, words, row)
+  if (ipv4.isFragment(p, l3)) words[row + Frame.IS_FRAGMENT] = 1
+  else parseTransport(p, words, row, protocol, l3 + ipv4.totalLength(p, l3), status)
+  words[row + Frame.HASH] = flowHash(words, row, seed)
+}
+
+/** @param end offset behind the datagram; the frame may be longer, padded to Ethernet's minimum */
+function parseTransport(
+  p: PacketBuffer,
+  words: Int32Array,
+  row: number,
+  protocol: number,
+  end: number,
+  status: tuple.TupleStatus,
+): void {
+  const l4 = words[row + Frame.L4_OFFSET] as number
+  let isValid = status !== tuple.TupleStatus.TRUNCATED
+  if (protocol === Protocol.TCP) {
+    isValid = isValid && l4 + tcp.TCP_HEADER_BYTES <= end && tcp.isValid(p, l4)
+    if (isValid) words[row + Frame.TCP_FLAGS] = tcp.flags(p, l4)
+  } else if (protocol === Protocol.UDP) {
+    isValid = isValid && l4 + udp.UDP_HEADER_BYTES <= end && udp.isValid(p, l4)
+  } else if (protocol === Protocol.ICMPV4) {
+    if (isValid) words[row + Frame.ICMP_TYPE] = icmpv4.type(p, l4)
+  } else if (protocol !== Protocol.SCTP) {
+    words[row + Frame.L4_VERDICT] = DropReason.CT_UNKNOWN_L4
+    return
+  }
+  if (!isValid) words[row + Frame.L4_VERDICT] = DropReason.CT_INVALID_HEADER
+}

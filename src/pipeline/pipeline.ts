@@ -1,0 +1,147 @@
+/**
+ * The chain, over a burst: parse and hash all frames, touch their connections' cache lines, then run each through its stages
+ * (docs/life-of-a-packet.md). The one dispatch is here, and so is the one place where a drop is counted and told.
+ */
+
+import { Endpoint, PortKind } from '../endpoint/endpoint-table.js'
+import { ObservationPoint } from '../monitor/event.js'
+import { type Burst, NO_PORT } from '../packet/burst.js'
+import { DropReason } from '../packet/drop-reason.js'
+import type { PacketBuffer } from '../packet/packet-buffer.js'
+import { Direction, Verdict } from '../packet/verdict.js'
+import { PacketContext } from './context.js'
+import { FromContainer } from './entry/from-container.js'
+import { FromHost } from './entry/from-host.js'
+import { FRAME_WORDS, Frame, FrameTable } from './frame-table.js'
+import { parseBurst } from './parse.js'
+import type { DatapathState } from './stage.js'
+import { ArpResponder } from './stages/arp-responder.js'
+import { CtLookup } from './stages/ct-lookup.js'
+import { Ipv4FromHost } from './stages/from-host.js'
+import { Ipv4FromLxc } from './stages/from-lxc.js'
+import { Ipv4FromLxcCont } from './stages/from-lxc-cont.js'
+import { Ipv4ToEndpoint } from './stages/to-endpoint.js'
+import { TAIL_CALLS_MAX, TailCall } from './tail-call.js'
+
+export class Pipeline {
+  readonly #state: DatapathState
+  readonly #table: FrameTable
+  readonly #ctx: PacketContext
+
+  readonly #fromContainer: FromContainer
+  readonly #fromHost: FromHost
+  readonly #arpResponder: ArpResponder
+  readonly #ipv4FromLxc: Ipv4FromLxc
+  readonly #ipv4CtEgress: CtLookup
+  readonly #ipv4FromLxcCont: Ipv4FromLxcCont
+  readonly #ipv4CtIngress: CtLookup
+  readonly #ipv4ToEndpoint: Ipv4ToEndpoint
+  readonly #ipv4FromHost: Ipv4FromHost
+
+  /** Sum of the words that pass two touched; kept so that no compiler may drop the loads. */
+  touched = 0
+
+  constructor(state: DatapathState, packet: PacketBuffer, burstCapacity: number) {
+    this.#state = state
+    this.#table = new FrameTable(burstCapacity)
+    this.#ctx = new PacketContext(packet, this.#table)
+    this.#fromContainer = new FromContainer(state)
+    this.#fromHost = new FromHost(state)
+    this.#arpResponder = new ArpResponder(state)
+    this.#ipv4FromLxc = new Ipv4FromLxc(state)
+    this.#ipv4CtEgress = new CtLookup(state, Direction.EGRESS, TailCall.IPV4_FROM_LXC_CONT)
+    this.#ipv4FromLxcCont = new Ipv4FromLxcCont(state)
+    this.#ipv4CtIngress = new CtLookup(state, Direction.INGRESS, TailCall.IPV4_TO_ENDPOINT)
+    this.#ipv4ToEndpoint = new Ipv4ToEndpoint(state)
+    this.#ipv4FromHost = new Ipv4FromHost(state)
+  }
+
+  /** Decides on every frame of the burst and writes the decision into it. */
+  run(burst: Burst): void {
+    const ctx = this.#ctx
+    ctx.nowSeconds = burst.nowSeconds
+    ctx.nowNanoseconds = burst.nowNanoseconds
+    parseBurst(burst, ctx.packet, this.#table, this.#state.conntrack.seed)
+    this.#touchConnections(burst.count)
+    for (let i = 0; i < burst.count; i++) this.#runFrame(burst, i)
+  }
+
+  #touchConnections(count: number): void {
+    const words = this.#table.words
+    const conntrack = this.#state.conntrack
+    let sum = 0
+    for (let i = 0; i < count; i++) {
+      sum = (sum + conntrack.touch(words[i * FRAME_WORDS + Frame.HASH] as number)) | 0
+    }
+    this.touched = sum
+  }
+
+  #runFrame(burst: Burst, index: number): void {
+    const ctx = this.#ctx
+    ctx.packet.attach(burst.starts[index] as number, burst.lengths[index] as number)
+    ctx.load(index, burst.ports[index] as number)
+    const verdict = this.#chain(ctx)
+    if (verdict === Verdict.REDIRECT) {
+      this.#forward(burst, index)
+      return
+    }
+    burst.ports[index] = NO_PORT
+    if (verdict < 0) this.#state.monitor.drop(ctx, -verdict)
+  }
+
+  #forward(burst: Burst, index: number): void {
+    const ctx = this.#ctx
+    burst.starts[index] = ctx.packet.start
+    burst.lengths[index] = ctx.packet.length
+    burst.ports[index] = ctx.egressPort
+    const monitor = this.#state.monitor
+    monitor.forwarded(ctx)
+    if (!ctx.isMonitored) return
+    const isToHost = ctx.egressPort === this.#state.node.hostPort
+    monitor.trace(ctx, isToHost ? ObservationPoint.TO_STACK : ObservationPoint.TO_ENDPOINT)
+  }
+
+  /** The chain of tail calls; a bound on their number ends a loop of stages. */
+  #chain(ctx: PacketContext): Verdict {
+    let verdict = this.#enter(ctx)
+    for (let calls = 0; verdict === Verdict.CONTINUE; calls++) {
+      if (calls === TAIL_CALLS_MAX) return DropReason.MISSED_TAIL_CALL
+      verdict = this.#call(ctx)
+    }
+    return verdict
+  }
+
+  #enter(ctx: PacketContext): Verdict {
+    const endpoints = this.#state.endpoints
+    const row = endpoints.rowStart(ctx.ingressPort)
+    switch (endpoints.words[row + Endpoint.KIND]) {
+      case PortKind.POD:
+        return this.#fromContainer.process(ctx)
+      case PortKind.HOST:
+        return this.#fromHost.process(ctx)
+      default:
+        return DropReason.NO_CONFIG
+    }
+  }
+
+  #call(ctx: PacketContext): Verdict {
+    switch (ctx.nextStage) {
+      case TailCall.ARP:
+        return this.#arpResponder.process(ctx)
+      case TailCall.IPV4_FROM_LXC:
+        return this.#ipv4FromLxc.process(ctx)
+      case TailCall.IPV4_CT_EGRESS:
+        return this.#ipv4CtEgress.process(ctx)
+      case TailCall.IPV4_FROM_LXC_CONT:
+        return this.#ipv4FromLxcCont.process(ctx)
+      case TailCall.IPV4_CT_INGRESS:
+        return this.#ipv4CtIngress.process(ctx)
+      case TailCall.IPV4_TO_ENDPOINT:
+        return this.#ipv4ToEndpoint.process(ctx)
+      case TailCall.IPV4_FROM_HOST:
+        return this.#ipv4FromHost.process(ctx)
+      default:
+        return DropReason.MISSED_TAIL_CALL
+    }
+  }
+}

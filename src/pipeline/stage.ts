@@ -1,0 +1,27 @@
+/** What a stage is, and what all stages share. */
+import type { Conntrack } from '../conntrack/conntrack.js'
+import type { EndpointTable } from '../endpoint/endpoint-table.js'
+import type { NodeSettings } from '../endpoint/node-settings.js'
+import type { Ipcache } from '../identity/ipcache.js'
+import type { Monitor } from '../monitor/monitor.js'
+import type { Verdict } from '../packet/verdict.js'
+import type { PolicyMap } from '../policy/policy-map.js'
+import type { PacketContext } from './context.js'
+
+/**
+ * A step of the chain: reads the packet and the maps, and says what comes next. It allocates nothing, throws nothing but broken
+ * invariants, awaits nothing, and keeps no reference to the context. It edits the packet wholly or not at all.
+ */
+export interface Stage {
+  process(ctx: PacketContext): Verdict
+}
+
+/** The maps, and what reads them, of one datapath; made once per worker. */
+export interface DatapathState {
+  readonly endpoints: EndpointTable
+  readonly ipcache: Ipcache
+  readonly conntrack: Conntrack
+  readonly policy: PolicyMap
+  readonly monitor: Monitor
+  readonly node: NodeSettings
+}

@@ -1,0 +1,32 @@
+/**
+ * tail_handle_ipv4 (bpf_lxc.c): the first look at a pod's IPv4 packet. It must be well formed and come from the pod's own address.
+ * Service load balancing has its place here, before connection tracking.
+ */
+
+import type { EndpointTable } from '../../endpoint/endpoint-table.js'
+import { DropReason } from '../../packet/drop-reason.js'
+import type { Verdict } from '../../packet/verdict.js'
+import { completePartialChecksum } from '../../wire/partial-checksum.js'
+import { type PacketContext, tailCall } from '../context.js'
+import type { DatapathState, Stage } from '../stage.js'
+import { TailCall } from '../tail-call.js'
+
+export class Ipv4FromLxc implements Stage {
+  readonly #endpoints: EndpointTable
+
+  constructor(state: DatapathState) {
+    this.#endpoints = state.endpoints
+  }
+
+  process(ctx: PacketContext): Verdict {
+    if (ctx.l3Verdict !== 0) return DropReason.INVALID
+    if (ctx.isFragment) return DropReason.FRAGMENT_UNSUPPORTED
+    if (!this.#endpoints.ownsAddress(ctx.ingressPort, ctx.words, ctx.sourceStart)) {
+      return DropReason.INVALID_SOURCE_IP
+    }
+    if (ctx.l4Verdict === 0) {
+      completePartialChecksum(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.protocol)
+    }
+    return tailCall(ctx, TailCall.IPV4_CT_EGRESS)
+  }
+}
