@@ -27,8 +27,8 @@ export interface ExpectedPacket {
 
 /** What is used of a tap test. */
 interface Asserts {
-  pass(message?: string): boolean
-  fail(message?: string, extra?: object): boolean
+  pass(message: string): boolean
+  fail(message: string, extra: object): boolean
 }
 
 const LAYERS = ['eth', 'arp', 'ipv4', 'ipv6', 'tcp', 'udp', 'icmp'] as const

@@ -1,0 +1,121 @@
+/** A whole node in memory: the real maps, controller, pipeline and burst loop, with memory ports for pods and virtual time. */
+
+import { VirtualClock } from '../../src/base/clock.js'
+import { BURST_CAPACITY } from '../../src/base/limits.js'
+import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
+import { NodeController } from '../../src/daemon/node-controller.js'
+import { BurstLoop } from '../../src/engine/burst-loop.js'
+import { IDLE_DEFAULTS, IdleStrategy } from '../../src/engine/idle-strategy.js'
+import { EVENT_WORDS, EventType, EventWord } from '../../src/monitor/event.js'
+import { readMetrics } from '../../src/monitor/metrics.js'
+import { PacketBuffer } from '../../src/packet/packet-buffer.js'
+import { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
+import { Pipeline } from '../../src/pipeline/pipeline.js'
+import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
+import { MemoryPort } from '../../src/port/memory-port.js'
+import { SoftwareExchange } from '../../src/port/software-exchange.js'
+
+/** MAC of the node's side of every pair, and of the node's own end of the host pair. */
+export const NODE_MAC = '02:00:00:00:ff:01'
+export const HOST_MAC = '02:00:00:00:ff:02'
+export const NODE_ADDRESS = '10.0.0.1'
+
+export interface TestPod {
+  readonly id: number
+  readonly port: MemoryPort
+  readonly address: string
+  readonly identity: number
+  readonly mac: string
+}
+
+export interface TestNodeOptions {
+  readonly connections?: number
+  readonly hasHost?: boolean
+}
+
+const SMALL = { connections: 4096, identities: 1024, policies: 4096, events: 1024 }
+
+export class TestNode {
+  readonly clock = new VirtualClock(1000)
+  readonly maps: DatapathMaps
+  readonly controller: NodeController
+  readonly exchange: SoftwareExchange
+  readonly gc: ConntrackGc
+  readonly loop: BurstLoop
+  readonly host: MemoryPort
+  #pods = 0
+
+  constructor(options: TestNodeOptions = {}) {
+    this.maps = DatapathMaps.inMemory({ ...SMALL, connections: options.connections ?? 4096 })
+    this.controller = new NodeController(this.maps)
+    this.exchange = new SoftwareExchange([], { clock: this.clock, frameCount: 512 })
+    this.host = new MemoryPort('host')
+    if (options.hasHost !== false) {
+      const port = this.controller.addHost({
+        device: 'host',
+        addresses: [NODE_ADDRESS],
+        mac: HOST_MAC,
+        nodeMac: NODE_MAC,
+      })
+      this.#place(this.host, port)
+    }
+    const packet = new PacketBuffer(this.exchange.umem, this.exchange.stride)
+    const pipeline = new Pipeline(this.maps.stateFor(0), packet, BURST_CAPACITY)
+    this.gc = new ConntrackGc(this.maps.conntrackTable)
+    this.loop = new BurstLoop(this.exchange, pipeline, new IdleStrategy(IDLE_DEFAULTS), [this.gc])
+  }
+
+  /** Adds a pod: the first is 10.0.1.1 with MAC 02:00:00:00:00:01 and identity 301, and so on. */
+  pod(policy?: EndpointPolicy): TestPod {
+    const id = ++this.#pods
+    const address = `10.0.1.${id}`
+    const mac = `02:00:00:00:00:${id.toString(16).padStart(2, '0')}`
+    const identity = 300 + id
+    const port = new MemoryPort(`pod${id}`)
+    const spec = { id, identity, device: `pod${id}`, address, mac, nodeMac: NODE_MAC }
+    this.#place(port, this.controller.addEndpoint(spec, policy))
+    return { id, port, address, identity, mac }
+  }
+
+  /** Lets a frame in by a port and runs the datapath until it has nothing more to do. */
+  send(port: MemoryPort, frame: Uint8Array): void {
+    port.inject(frame)
+    this.run()
+  }
+
+  run(): void {
+    while (this.loop.turn() > 0);
+    // One more exchange carries the last burst out.
+    this.loop.turn()
+  }
+
+  /** The positive codes of all drops so far, in order of their events. */
+  drops(): number[] {
+    return this.events(EventType.DROP).map((event) => event[EventWord.CODE] as number)
+  }
+
+  /** Takes the events of one type; those of other types are lost. */
+  events(type: number): Int32Array[] {
+    const found: Int32Array[] = []
+    const event = new Int32Array(EVENT_WORDS)
+    while (this.maps.events.read(event)) {
+      if (event[EventWord.TYPE] === type) found.push(event.slice())
+    }
+    return found
+  }
+
+  /** Frames counted for a reason and direction. */
+  counted(reason: number, direction: number): number {
+    const lines = readMetrics(this.maps.metrics)
+    return lines.find((l) => l.reason === reason && l.direction === direction)?.frames ?? 0
+  }
+
+  close(): void {
+    this.exchange.close()
+  }
+
+  #place(port: MemoryPort, index: number): void {
+    const placed = this.exchange.addPort(port)
+    if (placed !== index) throw new Error(`memory port ${port.name} is ${placed}, not ${index}`)
+  }
+}
