@@ -46,7 +46,7 @@ const IS_LATER_FRAGMENT = 1 << 25
 
 /** The whole packet is there: version 6, and a payload length within the frame. */
 export function isValid(p: PacketBuffer, at: number): boolean {
-  return isHeaderValid(p, at) && p.has(at + IPV6_HEADER_BYTES + p.u16(at + PAYLOAD_LENGTH))
+  return isHeaderValid(p, at) && p.has(end(p, at))
 }
 
 /**
@@ -63,6 +63,9 @@ export const trafficClass = (p: PacketBuffer, at: number) =>
 export const flowLabel = (p: PacketBuffer, at: number) => p.i32(at + VERSION_CLASS_LABEL) & 0xfffff
 /** Bytes behind the fixed header, extension headers among them. */
 export const payloadLength = (p: PacketBuffer, at: number) => p.u16(at + PAYLOAD_LENGTH)
+/** Offset in the packet of its end, as its own length tells. */
+export const end = (p: PacketBuffer, at: number) =>
+  at + IPV6_HEADER_BYTES + p.u16(at + PAYLOAD_LENGTH)
 /** What follows the fixed header; for the upper-layer protocol see `upperLayer`. */
 export const nextHeader = (p: PacketBuffer, at: number) => p.u8(at + NEXT_HEADER)
 export const hopLimit = (p: PacketBuffer, at: number) => p.u8(at + HOP_LIMIT)
@@ -90,8 +93,8 @@ export function decrementHopLimit(p: PacketBuffer, at: number): void {
  * as upper-layer protocols.
  */
 export function upperLayer(p: PacketBuffer, at: number): number {
-  const end = at + IPV6_HEADER_BYTES + p.u16(at + PAYLOAD_LENGTH)
-  const within = p.has(end) ? end : p.length
+  const told = end(p, at)
+  const within = p.has(told) ? told : p.length
   return walk(p, at, Math.min(within, OFFSET_MASK))
 }
 
@@ -109,7 +112,7 @@ export const upperOffset = (found: number) => found & OFFSET_MASK
 export const isFragment = (found: number) => (found & IS_FRAGMENT) !== 0
 export const isLaterFragment = (found: number) => (found & IS_LATER_FRAGMENT) !== 0
 
-function walk(p: PacketBuffer, at: number, end: number): number {
+function walk(p: PacketBuffer, at: number, limit: number): number {
   let header = p.u8(at + NEXT_HEADER)
   let offset = at + IPV6_HEADER_BYTES
   let flags = 0
@@ -117,8 +120,8 @@ function walk(p: PacketBuffer, at: number, end: number): number {
     if (count === IPV6_EXTENSION_HEADERS_MAX) return TOO_MANY_HEADERS
     // RFC 8200 section 4.1: hop-by-hop options stand right behind the fixed header or nowhere.
     if (header === Protocol.HOP_BY_HOP && count > 0) return MALFORMED
-    const bytes = extensionBytes(p, offset, header, end)
-    if (bytes === 0 || offset + bytes > end) return MALFORMED
+    const bytes = extensionBytes(p, offset, header, limit)
+    if (bytes === 0 || offset + bytes > limit) return MALFORMED
     if (header === Protocol.FRAGMENT) {
       const field = p.u16(offset + FRAGMENT_OFFSET_AND_MORE)
       if ((field & (FRAGMENT_OFFSET_MASK | MORE_FRAGMENTS)) !== 0) flags |= IS_FRAGMENT
@@ -142,8 +145,8 @@ function isExtension(header: number): boolean {
 }
 
 /** Bytes of the extension header at `offset`, or 0 when not even its length is there. */
-function extensionBytes(p: PacketBuffer, offset: number, header: number, end: number): number {
-  if (offset + 2 > end) return 0
+function extensionBytes(p: PacketBuffer, offset: number, header: number, limit: number): number {
+  if (offset + 2 > limit) return 0
   if (header === Protocol.FRAGMENT) return IPV6_FRAGMENT_HEADER_BYTES
   const length = p.u8(offset + EXTENSION_LENGTH)
   // RFC 4302 section 2.2 counts words of 4 bytes less two, RFC 8200 section 4.3 words of 8 less
@@ -155,12 +158,12 @@ function extensionBytes(p: PacketBuffer, offset: number, header: number, end: nu
  * Where the fragment header lies, or NO_FRAGMENT_HEADER. The caller has seen a good `upperLayer`.
  */
 export function fragmentHeader(p: PacketBuffer, at: number): number {
-  const end = at + IPV6_HEADER_BYTES + p.u16(at + PAYLOAD_LENGTH)
+  const last = end(p, at)
   let header = p.u8(at + NEXT_HEADER)
   let offset = at + IPV6_HEADER_BYTES
   for (let count = 0; count < IPV6_EXTENSION_HEADERS_MAX && isExtension(header); count++) {
-    const bytes = extensionBytes(p, offset, header, end)
-    if (bytes === 0 || offset + bytes > end) return NO_FRAGMENT_HEADER
+    const bytes = extensionBytes(p, offset, header, last)
+    if (bytes === 0 || offset + bytes > last) return NO_FRAGMENT_HEADER
     if (header === Protocol.FRAGMENT) return offset
     header = p.u8(offset + EXTENSION_NEXT_HEADER)
     offset += bytes

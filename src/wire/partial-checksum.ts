@@ -26,8 +26,10 @@ import * as udp from './udp.js'
 
 /**
  * Completes the checksum when it is partial; true when it did. The caller has found a valid IPv4 or
- * IPv6 packet at `l3Offset` and its upper layer at `l4Offset`, and that all of it is in the frame.
- * A fragment is left alone: the kernel completes the checksum before it cuts a packet.
+ * IPv6 packet at `l3Offset` and its upper layer at `l4Offset`. A fragment is left alone: the kernel
+ * completes the checksum before it cuts a packet. So is a header that is malformed.
+ *
+ * Asked of every frame, it is the comparison alone that is here; the rest comes to hardly any.
  *
  * @param protocol the upper layer's; any but TCP and UDP is left alone
  */
@@ -37,45 +39,46 @@ export function completePartialChecksum(
   l4Offset: number,
   protocol: number,
 ): boolean {
+  let field: number
+  if (protocol === Protocol.TCP && p.has(l4Offset + tcp.TCP_HEADER_BYTES)) {
+    field = tcp.checksum(p, l4Offset)
+  } else if (protocol === Protocol.UDP && p.has(l4Offset + udp.UDP_HEADER_BYTES)) {
+    field = udp.checksum(p, l4Offset)
+  } else {
+    return false
+  }
+  const isIpv4 = ipv4.version(p, l3Offset) === 4
+  const end = isIpv4 ? l3Offset + ipv4.totalLength(p, l3Offset) : ipv6.end(p, l3Offset)
+  const bytes = end - l4Offset
+  const pseudo = isIpv4
+    ? checksums.pseudoHeader4(p, l3Offset, protocol, bytes)
+    : checksums.pseudoHeader6(p, l3Offset, protocol, bytes)
+  return (
+    field === checksums.fold(pseudo) && complete(p, l3Offset, l4Offset, protocol, bytes, pseudo)
+  )
+}
+
+/** The field has the value: what remains is to see that the packet is whole, and to sum it. */
+function complete(
+  p: PacketBuffer,
+  l3Offset: number,
+  l4Offset: number,
+  protocol: number,
+  bytes: number,
+  pseudo: number,
+): boolean {
+  if (!p.has(l4Offset + bytes) || isFragment(p, l3Offset, l4Offset)) return false
   if (protocol === Protocol.TCP) {
-    if (!tcp.isValid(p, l4Offset)) return false
-    const bytes = upperBytes(p, l3Offset, l4Offset)
-    if (bytes < tcp.TCP_HEADER_BYTES) return false
-    const pseudo = pseudoHeader(p, l3Offset, protocol, bytes)
-    if (tcp.checksum(p, l4Offset) !== checksums.fold(pseudo)) return false
-    if (isFragment(p, l3Offset, l4Offset)) return false
+    if (!tcp.isValid(p, l4Offset) || tcp.headerBytes(p, l4Offset) > bytes) return false
     tcp.fillChecksum(p, l4Offset, bytes, pseudo)
     return true
   }
-  if (protocol === Protocol.UDP) {
-    const bytes = upperBytes(p, l3Offset, l4Offset)
-    // The pseudo header holds UDP's own length; the kernel leaves the two the same.
-    if (!udp.isValid(p, l4Offset) || udp.length(p, l4Offset) !== bytes) return false
-    const pseudo = pseudoHeader(p, l3Offset, protocol, bytes)
-    if (udp.checksum(p, l4Offset) !== checksums.fold(pseudo)) return false
-    if (isFragment(p, l3Offset, l4Offset)) return false
-    udp.fillChecksum(p, l4Offset, pseudo)
-    return true
-  }
-  return false
+  // The pseudo header holds UDP's own length; the kernel leaves it the same as IP's.
+  if (!udp.isValid(p, l4Offset) || udp.length(p, l4Offset) !== bytes) return false
+  udp.fillChecksum(p, l4Offset, pseudo)
+  return true
 }
 
-/** Bytes of the upper layer as IP tells them; Ethernet's padding is not among them. */
-function upperBytes(p: PacketBuffer, l3Offset: number, l4Offset: number): number {
-  const end =
-    ipv4.version(p, l3Offset) === 4
-      ? l3Offset + ipv4.totalLength(p, l3Offset)
-      : l3Offset + ipv6.IPV6_HEADER_BYTES + ipv6.payloadLength(p, l3Offset)
-  return p.has(end) ? end - l4Offset : 0
-}
-
-function pseudoHeader(p: PacketBuffer, l3Offset: number, protocol: number, bytes: number): number {
-  return ipv4.version(p, l3Offset) === 4
-    ? checksums.pseudoHeader4(p, l3Offset, protocol, bytes)
-    : checksums.pseudoHeader6(p, l3Offset, protocol, bytes)
-}
-
-/** Asked last, since hardly any frame comes so far. */
 function isFragment(p: PacketBuffer, l3Offset: number, l4Offset: number): boolean {
   if (ipv4.version(p, l3Offset) === 4) return ipv4.isFragment(p, l3Offset)
   if (l4Offset === l3Offset + ipv6.IPV6_HEADER_BYTES) return false

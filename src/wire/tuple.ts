@@ -24,7 +24,7 @@ export const IPV4_MAPPED = 0xffff
 export const TupleStatus = {
   /** All words are there; the ports of an ICMP message that is neither echo nor error are zero. */
   OK: 0,
-  /** The packet ends before its ports. Nothing but the addresses and the protocol is written. */
+  /** The packet ends before its ports; they are written as zero. */
   TRUNCATED: 1,
   /** Not a protocol whose ports we know; they are written as zero. */
   NO_PORTS: 2,
@@ -53,25 +53,21 @@ export function readTuple(
   words: Int32Array,
   index: number,
 ): TupleStatus {
-  let end: number
-  if (ipv4.version(p, l3Offset) === 4) {
-    readAddresses4(p, l3Offset, words, index)
-    end = l3Offset + ipv4.totalLength(p, l3Offset)
-    words[index + TupleWord.PORTS] = 0
-    words[index + TupleWord.PROTOCOL] = protocol
-    if (ipv4.isLaterFragment(p, l3Offset)) return TupleStatus.LATER_FRAGMENT
-  } else {
-    readAddresses6(p, l3Offset, words, index)
-    end = l3Offset + ipv6.IPV6_HEADER_BYTES + ipv6.payloadLength(p, l3Offset)
-    words[index + TupleWord.PORTS] = 0
-    words[index + TupleWord.PROTOCOL] = protocol
-    // Only behind extension headers can there be a fragment header; such packets are rare, so they
-    // are walked again.
-    if (l4Offset !== l3Offset + ipv6.IPV6_HEADER_BYTES) {
-      const found = ipv6.upperLayer(p, l3Offset)
-      if (found >= 0 && ipv6.isLaterFragment(found)) return TupleStatus.LATER_FRAGMENT
-    }
+  words[index + TupleWord.PROTOCOL] = protocol
+  if (ipv4.version(p, l3Offset) !== 4) {
+    return readTuple6(p, l3Offset, l4Offset, protocol, words, index)
   }
+  words[index] = 0
+  words[index + 1] = 0
+  words[index + 2] = IPV4_MAPPED
+  words[index + 3] = ipv4.source(p, l3Offset)
+  words[index + 4] = 0
+  words[index + 5] = 0
+  words[index + 6] = IPV4_MAPPED
+  words[index + 7] = ipv4.destination(p, l3Offset)
+  words[index + TupleWord.PORTS] = 0
+  if (ipv4.isLaterFragment(p, l3Offset)) return TupleStatus.LATER_FRAGMENT
+  const end = l3Offset + ipv4.totalLength(p, l3Offset)
   return readPorts(p, l4Offset, end, protocol, words, index + TupleWord.PORTS)
 }
 
@@ -101,25 +97,25 @@ export function readQuoted(
   return readTuple(p, quoted, l4Offset, ipv6.upperProtocol(found), words, index)
 }
 
-function readAddresses4(p: PacketBuffer, at: number, words: Int32Array, index: number): void {
-  words[index] = 0
-  words[index + 1] = 0
-  words[index + 2] = IPV4_MAPPED
-  words[index + 3] = ipv4.source(p, at)
-  words[index + 4] = 0
-  words[index + 5] = 0
-  words[index + 6] = IPV4_MAPPED
-  words[index + 7] = ipv4.destination(p, at)
-}
-
-function readAddresses6(p: PacketBuffer, at: number, words: Int32Array, index: number): void {
+function readTuple6(
+  p: PacketBuffer,
+  l3Offset: number,
+  l4Offset: number,
+  protocol: number,
+  words: Int32Array,
+  index: number,
+): TupleStatus {
   for (let i = 0; i < 4; i++) {
-    words[index + TupleWord.SOURCE + i] = ipv6.sourceWord(p, at, i)
-    words[index + TupleWord.DESTINATION + i] = ipv6.destinationWord(p, at, i)
+    words[index + TupleWord.SOURCE + i] = ipv6.sourceWord(p, l3Offset, i)
+    words[index + TupleWord.DESTINATION + i] = ipv6.destinationWord(p, l3Offset, i)
   }
+  words[index + TupleWord.PORTS] = 0
+  if (isLaterFragment6(p, l3Offset, l4Offset)) return TupleStatus.LATER_FRAGMENT
+  const end = ipv6.end(p, l3Offset)
+  return readPorts(p, l4Offset, end, protocol, words, index + TupleWord.PORTS)
 }
 
-/** Bounded by both the frame and IP's own length: what lies in Ethernet's padding is not a port. */
+/** What lies in Ethernet's padding is not a port, so IP's own length (`end`) bounds it too. */
 function readPorts(
   p: PacketBuffer,
   at: number,
@@ -128,23 +124,50 @@ function readPorts(
   words: Int32Array,
   index: number,
 ): TupleStatus {
-  if (protocol === Protocol.TCP || protocol === Protocol.UDP || protocol === Protocol.SCTP) {
-    if (at + PORTS_BYTES > end || !p.has(at + PORTS_BYTES)) return TupleStatus.TRUNCATED
-    words[index] = p.i32(at + PORTS)
-    return TupleStatus.OK
+  if (protocol !== Protocol.TCP && protocol !== Protocol.UDP && protocol !== Protocol.SCTP) {
+    return readIcmp(p, at, end, protocol, words, index)
   }
+  if (at + PORTS_BYTES > end || !p.has(at + PORTS_BYTES)) return TupleStatus.TRUNCATED
+  words[index] = p.i32(at + PORTS)
+  return TupleStatus.OK
+}
+
+/**
+ * Only behind extension headers can a fragment header stand; such packets are rare: walked again.
+ */
+function isLaterFragment6(p: PacketBuffer, l3Offset: number, l4Offset: number): boolean {
+  if (l4Offset === l3Offset + ipv6.IPV6_HEADER_BYTES) return false
+  const found = ipv6.upperLayer(p, l3Offset)
+  return found >= 0 && ipv6.isLaterFragment(found)
+}
+
+function readIcmp(
+  p: PacketBuffer,
+  at: number,
+  end: number,
+  protocol: number,
+  words: Int32Array,
+  index: number,
+): TupleStatus {
   if (protocol !== Protocol.ICMPV4 && protocol !== Protocol.ICMPV6) return TupleStatus.NO_PORTS
   if (at + ECHO_BYTES > end || !p.has(at + ECHO_BYTES)) return TupleStatus.TRUNCATED
-  if (protocol === Protocol.ICMPV4) {
-    const type = icmpv4.type(p, at)
-    if (type === icmpv4.Type.ECHO_REQUEST) words[index] = icmpv4.identifier(p, at)
-    else if (type === icmpv4.Type.ECHO_REPLY) words[index] = icmpv4.identifier(p, at) << 16
-    else if (icmpv4.isError(type)) return TupleStatus.ICMP_ERROR
-    return TupleStatus.OK
-  }
+  return protocol === Protocol.ICMPV4
+    ? readEcho4(p, at, words, index)
+    : readEcho6(p, at, words, index)
+}
+
+function readEcho4(p: PacketBuffer, at: number, words: Int32Array, ports: number): TupleStatus {
+  const type = icmpv4.type(p, at)
+  if (type === icmpv4.Type.ECHO_REQUEST) words[ports] = icmpv4.identifier(p, at)
+  else if (type === icmpv4.Type.ECHO_REPLY) words[ports] = icmpv4.identifier(p, at) << 16
+  else if (icmpv4.isError(type)) return TupleStatus.ICMP_ERROR
+  return TupleStatus.OK
+}
+
+function readEcho6(p: PacketBuffer, at: number, words: Int32Array, ports: number): TupleStatus {
   const type = icmpv6.type(p, at)
-  if (type === icmpv6.Type.ECHO_REQUEST) words[index] = icmpv6.identifier(p, at)
-  else if (type === icmpv6.Type.ECHO_REPLY) words[index] = icmpv6.identifier(p, at) << 16
+  if (type === icmpv6.Type.ECHO_REQUEST) words[ports] = icmpv6.identifier(p, at)
+  else if (type === icmpv6.Type.ECHO_REPLY) words[ports] = icmpv6.identifier(p, at) << 16
   else if (icmpv6.isError(type)) return TupleStatus.ICMP_ERROR
   return TupleStatus.OK
 }
