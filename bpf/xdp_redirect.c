@@ -2,20 +2,23 @@
 /*
  * Steering: decides which frames of a device go to its AF_XDP sockets, and nothing else.
  *
- * One instance with its own maps is attached per device. In POD mode each frame goes to the ring of its queue, and a
- * queue without a socket drops (policy fails closed). In UPLINK mode only what is ours goes to the ring and all else,
- * and everything while no socket is there, passes to the kernel: a login to the node never depends on us.
+ * One instance with its own maps is attached per device. In POD mode each frame goes to the ring of
+ * its queue, and a queue without a socket drops (policy fails closed). In UPLINK mode only what is
+ * ours goes to the ring and all else, and everything while no socket is there, passes to the
+ * kernel: a login to the node never depends on us.
  *
- * Ours on an uplink: a destination in `pod_cidrs`; a destination address, port and protocol in `frontends` (overlay port,
- * services, NodePorts); a destination in `nat_addresses` whose port is marked in `nat_ports`; an ICMP error that quotes a
- * packet sent from one of those; ARP for an address in `announced`. Not looked into, so passed: VLAN-tagged frames,
- * later fragments and IPv6 extension headers unless the destination is in a pod CIDR, and multi-buffer frames.
+ * Ours on an uplink: a destination in `pod_cidrs`; a destination address, port and protocol in
+ * `frontends` (overlay port, services, NodePorts); a destination in `nat_addresses` whose port is
+ * marked in `nat_ports`; an ICMP error that quotes a packet sent from one of those; ARP for an
+ * address in `announced`. Not looked into, so passed: VLAN-tagged frames, later fragments and IPv6
+ * extension headers unless the destination is in a pod CIDR, and multi-buffer frames.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/udp.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -32,10 +35,10 @@ enum nat_row { NAT_TCP = 0, NAT_UDP = 1, NAT_ICMP = 2, NAT_ROWS = 3 };
 #define ARP_IPV4_BYTES 28
 #define ARP_TARGET_ADDRESS 24
 #define FRAGMENT_OFFSET 0x1fff
-#define ICMP_ECHO_REPLY 0
-#define ICMP_UNREACHABLE 3
-#define ICMP_TIME_EXCEEDED 11
-#define ICMP_PARAMETER_PROBLEM 12
+
+/* linux/icmp.h needs the C library. */
+enum icmp_type { ICMP_ECHO_REPLY = 0, ICMP_UNREACHABLE = 3, ICMP_TIME_EXCEEDED = 11,
+		 ICMP_PARAMETER_PROBLEM = 12 };
 
 /* An IPv4 address is ::ffff:a.b.c.d. All maps hold network byte order. */
 struct address {
@@ -49,22 +52,15 @@ struct frontend {
 	__u8 zero;
 };
 
+struct icmp_header {
+	__u8 type, code;
+	__be16 checksum;
+	__be16 id, sequence; /* not in an error */
+};
+
 struct cidr {
 	__u32 prefix_bits; /* of the four words: 96 more than an IPv4 prefix */
 	struct address address;
-};
-
-struct icmp_header {
-	__u8 type;
-	__u8 code;
-	__be16 checksum;
-	__be16 id; /* unused in an error */
-	__be16 sequence;
-};
-
-struct ports {
-	__be16 source;
-	__be16 destination;
 };
 
 struct {
@@ -88,31 +84,22 @@ struct {
 	__type(value, __u64);
 } counters SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct frontend);
-	__type(value, __u8);
-} frontends SEC(".maps");
+/* A set of keys: the value says nothing. */
+#define SET_MAP(name, kind, key_type, entries)             \
+	struct {                                           \
+		__uint(type, kind);                        \
+		__uint(max_entries, entries);              \
+		__uint(map_flags, BPF_F_NO_PREALLOC);      \
+		__type(key, key_type);                     \
+		__type(value, __u8);                       \
+	} name SEC(".maps")
 
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, 4096);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct cidr);
-	__type(value, __u8);
-} pod_cidrs SEC(".maps");
+SET_MAP(frontends, BPF_MAP_TYPE_HASH, struct frontend, 65536);
+SET_MAP(pod_cidrs, BPF_MAP_TYPE_LPM_TRIE, struct cidr, 4096);
+SET_MAP(nat_addresses, BPF_MAP_TYPE_HASH, struct address, 256);
+SET_MAP(announced, BPF_MAP_TYPE_HASH, struct address, 4096);
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 256);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct address);
-	__type(value, __u8);
-} nat_addresses SEC(".maps");
-
-/* A byte per port, so that user space marks one with a plain store through its mapping, without a lock. */
+/* A byte per port: user space marks one with a plain store through its mapping, without a lock. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, NAT_ROWS);
@@ -120,14 +107,6 @@ struct {
 	__type(key, __u32);
 	__type(value, __u8[PORTS]);
 } nat_ports SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct address);
-	__type(value, __u8);
-} announced SEC(".maps");
 
 static __always_inline void set_ipv4(struct address *address, __be32 word)
 {
@@ -179,21 +158,22 @@ static __always_inline int is_our_icmp_error(void *at, void *end)
 	if ((void *)(echo + 1) > end)
 		return 0;
 	if (quoted->protocol == IPPROTO_TCP || quoted->protocol == IPPROTO_UDP)
-		return is_our_port(&source, ((struct ports *)echo)->source, quoted->protocol);
+		return is_our_port(&source, ((struct udphdr *)echo)->source, quoted->protocol);
 	if (quoted->protocol == IPPROTO_ICMP)
 		return is_our_port(&source, echo->id, IPPROTO_ICMP);
 	return 0;
 }
 
-static __always_inline int is_our_transport(const struct address *to, __u8 protocol, void *at, void *end)
+static __always_inline int is_our_transport(const struct address *to, __u8 protocol, void *at,
+					    void *end)
 {
 	struct icmp_header *icmp = at;
-	struct ports *ports = at;
+	__be16 *ports = at; /* source, destination: TCP's and UDP's alike */
 
 	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) {
-		if ((void *)(ports + 1) > end)
+		if ((void *)(ports + 2) > end)
 			return 0;
-		return is_our_port(to, ports->destination, protocol);
+		return is_our_port(to, ports[1], protocol);
 	}
 	if (protocol != IPPROTO_ICMP || (void *)(icmp + 1) > end)
 		return 0;

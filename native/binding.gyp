@@ -1,10 +1,12 @@
-# What `npm install` builds: the add-on, and the XDP program beside it. CMakeLists.txt builds the same with cmake-js.
+# What `npm install` builds: the add-on, and the XDP program beside it. CMakeLists.txt builds the
+# same with cmake-js.
 {
   'includes': ['sources.gypi'],
   'variables': {
-    # In the repository the program lives one folder up; a published package carries a copy (prepack).
-    'xdp_source%': '<!(node -p "require(\'fs\').existsSync(\'bpf/xdp_redirect.c\') ? \'bpf/xdp_redirect.c\' : \'../bpf/xdp_redirect.c\'")',
-    'multiarch_include': '<!(node scripts/multiarch-include.cjs)',
+    # In the repository the program lives one folder up; a published package carries a copy
+    # (prepack).
+    'xdp_source': '<!(node scripts/build-paths.cjs program)',
+    'multiarch_include': '<!(node scripts/build-paths.cjs include)',
   },
   'targets': [
     {

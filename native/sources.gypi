@@ -1,4 +1,5 @@
-# The one list of C++ sources: binding.gyp includes it, and CMakeLists.txt reads the paths out of it.
+# The one list of C++ sources: binding.gyp includes it, and CMakeLists.txt reads the paths out of
+# it.
 {
   'variables': {
     # Knows nothing of JavaScript: what the native unit tests link.
@@ -6,6 +7,7 @@
       'src/umem.cc',
       'src/socket.cc',
       'src/poller.cc',
+      'src/poller_sockets.cc',
       'src/program.cc',
       'src/device.cc',
     ],

@@ -1,6 +1,7 @@
 // Sends every frame back where it came from, with the MAC addresses swapped. Run as root:
 //   node echo.mjs <device>
-// All frames of the device come here while it runs: do not use it on the device you are logged in by.
+// All frames of the device come here while it runs: do not use it on the device you are logged in
+// by.
 import {
   BURST_HEADER_WORDS,
   BurstWord,

@@ -1,4 +1,7 @@
-/** The compiled add-on as TypeScript sees it, and where it lies. Only this file loads it; nothing else here is native. */
+/**
+ * The compiled add-on as TypeScript sees it, and where it lies. Only this file loads it; nothing
+ * else here is native.
+ */
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -131,7 +134,9 @@ function load(): Binding {
 
 let loaded: Binding | undefined
 
-/** Loads on first use, so that a program can be read, and say what it lacks, where nothing is built. */
+/**
+ * Loads on first use, so that a program can be read, and say what it lacks, where nothing is built.
+ */
 export function binding(): Binding {
   loaded ??= load()
   return loaded

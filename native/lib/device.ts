@@ -1,4 +1,6 @@
-/** Network devices of the current network namespace, and the offloads that AF_XDP cannot live with. */
+/**
+ * Network devices of the current network namespace, and the offloads that AF_XDP cannot live with.
+ */
 import { binding, type DeviceInfo } from './binding.js'
 import { explained } from './errors.js'
 
@@ -11,7 +13,10 @@ export function deviceInfo(device: string): DeviceInfo {
   return explained('device', { device }, () => binding().deviceInfo(device))
 }
 
-/** As `ethtool -K`. A sender behind a veth must have `txChecksum` off, or its packets arrive with partial checksums. */
+/**
+ * As `ethtool -K`. A sender behind a veth must have `txChecksum` off, or its packets arrive with
+ * partial checksums.
+ */
 export function setDeviceOffload(device: string, offload: Offload, on: boolean): void {
   explained('device', { device }, () => binding().setDeviceOffload(device, OFFLOADS[offload], on))
 }

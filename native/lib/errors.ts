@@ -1,4 +1,7 @@
-/** Every error of this package: a stable code, what failed, and what to do. README.md explains each code. */
+/**
+ * Every error of this package: a stable code, what failed, and what to do. README.md explains each
+ * code.
+ */
 import { getSystemErrorName } from 'node:util'
 
 /** The one table of codes. */
@@ -73,7 +76,10 @@ interface NativeFailure extends Error {
 }
 
 const isNativeFailure = (error: unknown): error is NativeFailure =>
-  error instanceof Error && 'syscall' in error && 'errno' in error
+  error instanceof Error &&
+  !(error instanceof XdpError) &&
+  'syscall' in error &&
+  typeof (error as NativeFailure).errno === 'number'
 
 /** Where a native call was made; decides what an errno means. */
 export type Operation = 'umem' | 'socket' | 'attach' | 'map' | 'poller' | 'device' | 'shared memory'
@@ -90,7 +96,7 @@ const NO_DEVICE: Meaning = [
 ]
 const MEMLOCK: Meaning = [
   XdpErrorCode.MEMLOCK,
-  'the packet memory cannot be locked: ask for fewer frames, raise `ulimit -l`, or give CAP_IPC_LOCK',
+  'the memory cannot be locked: ask for fewer frames, raise `ulimit -l`, or give CAP_IPC_LOCK',
 ]
 const NO_AF_XDP: Meaning = [
   XdpErrorCode.UNSUPPORTED,
@@ -120,7 +126,7 @@ const MEANINGS: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
   attach: {
     EBUSY: [
       XdpErrorCode.ATTACHED,
-      'another XDP program is on the device; `ip link set dev <device> xdp off` removes one that nobody owns',
+      'another XDP program is on the device; `ip link show` tells its id, `xdp off` removes it',
     ],
     EEXIST: [
       XdpErrorCode.ATTACHED,
@@ -163,7 +169,10 @@ function meaningOf(operation: Operation, name: string, call: string): Meaning {
   )
 }
 
-/** Turns what the native code threw into an XdpError that says what to do; anything else is returned as it is. */
+/**
+ * Turns what the native code threw into an XdpError that says what to do; anything else is returned
+ * as it is.
+ */
 export function explain(
   error: unknown,
   operation: Operation,

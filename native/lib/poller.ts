@@ -1,10 +1,12 @@
 /**
- * Moves bursts of frames between JavaScript and the rings of many sockets, in one native call per burst.
+ * Moves bursts of frames between JavaScript and the rings of many sockets, in one native call per
+ * burst.
  *
- * The burst is one Int32Array: 16 header words, then three columns of equal length. On return from `exchange`, for each
- * frame i below words[COUNT]: starts[i] is the packet's first byte in the UMEM, lengths[i] its bytes, ports[i] the port it
- * came in by. The caller writes where each now starts, its length, and the port it leaves by, or NO_PORT to free it; the
- * next `exchange` carries that out. Frames taken from the pool may be appended.
+ * The burst is one Int32Array: 16 header words, then three columns of equal length. On return from
+ * `exchange`, for each frame i below words[COUNT]: starts[i] is the packet's first byte in the
+ * UMEM, lengths[i] its bytes, ports[i] the port it came in by. The caller writes where each now
+ * starts, its length, and the port it leaves by, or NO_PORT to free it; the next `exchange` carries
+ * that out. Frames taken from the pool may be appended.
  */
 import { binding, type PollerHandle, type Teardown } from './binding.js'
 import { checkInteger, explained, XdpError, XdpErrorCode } from './errors.js'
@@ -97,8 +99,9 @@ export class Poller {
   }
 
   /**
-   * Stops receiving, waits at most 100 ms for frames being sent, closes the socket, and puts every frame it held into
-   * the pool. The port index stays valid: frames sent to it are dropped and counted.
+   * Stops receiving, waits at most 100 ms for frames being sent, closes the socket, and puts every
+   * frame it held into the pool. The port index stays valid: frames sent to it are dropped and
+   * counted.
    */
   removeSocket(socket: XdpSocket): Teardown {
     if (!this.#sockets.delete(socket)) return { framesReturned: 0, sendsAbandoned: 0 }
@@ -109,8 +112,9 @@ export class Poller {
   }
 
   /**
-   * Carries out the previous burst and takes the next. Returns its number of frames, 0 when nothing waits.
-   * Throws EXDP_FRAME when a frame was lost or given twice; the poller then works no more, and is to be closed.
+   * Carries out the previous burst and takes the next. Returns its number of frames, 0 when nothing
+   * waits. Throws EXDP_FRAME when a frame was lost or given twice; the poller then works no more,
+   * and is to be closed.
    */
   exchange(receiveMax = RECEIVE_MAX_DEFAULT): number {
     const count = this.#exchange(receiveMax)
@@ -119,8 +123,8 @@ export class Poller {
   }
 
   /**
-   * Sleeps until frames or a wake-up may be there, or for `timeoutMilliseconds` (-1: no limit). Returns false when
-   * neither came. It blocks the thread; a signal ends it.
+   * Sleeps until frames or a wake-up may be there, or for `timeoutMilliseconds` (-1: no limit).
+   * Returns false when neither came. It blocks the thread; a signal ends it.
    */
   wait(timeoutMilliseconds: number): boolean {
     return this.#wait(timeoutMilliseconds)
@@ -142,8 +146,9 @@ export class Poller {
   }
 
   /**
-   * Frees the burst's frames, removes every socket, and checks that every frame is in the pool: EXDP_FRAME if one is
-   * missing, after all is closed. Frames that the caller took from the pool must be back before.
+   * Frees the burst's frames, removes every socket, and checks that every frame is in the pool:
+   * EXDP_FRAME if one is missing, after all is closed. Frames that the caller took from the pool
+   * must be back before.
    */
   close(): Teardown {
     if (this.#closed) return { framesReturned: 0, sendsAbandoned: 0 }
@@ -159,7 +164,7 @@ export class Poller {
     if (free !== this.umem.frameCount) {
       throw new XdpError(
         XdpErrorCode.FRAME,
-        `${this.umem.frameCount - free} of ${this.umem.frameCount} frames did not come back to the pool`,
+        `${this.umem.frameCount - free} of ${this.umem.frameCount} frames did not come back`,
       )
     }
     return done

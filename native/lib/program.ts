@@ -1,6 +1,7 @@
 /**
- * The steering program on one device (bpf/xdp_redirect.c): which frames go to the sockets, and which to the kernel.
- * It is attached by a bpf_link that this process holds: it leaves the device with `detach` or when the process ends.
+ * The steering program on one device (bpf/xdp_redirect.c): which frames go to the sockets, and
+ * which to the kernel. It is attached by a bpf_link that this process holds: it leaves the device
+ * with `detach` or when the process ends.
  *
  * Addresses are 16 bytes in network order; IPv4 is ::ffff:a.b.c.d.
  */
@@ -15,7 +16,10 @@ const VERDICTS = 3
 const ADDRESS_BYTES = 16
 const PORTS = 65536
 
-/** 'pod': every frame to the ring, dropped while there is no socket. 'uplink': only what is ours, else to the kernel. */
+/**
+ * 'pod': every frame to the ring, dropped while there is no socket. 'uplink': only what is ours,
+ * else to the kernel.
+ */
 export type SteeringMode = 'pod' | 'uplink'
 const MODES = { pod: 0, uplink: 1 } as const
 
@@ -46,7 +50,9 @@ export class XdpProgram {
   readonly attachMode: 'native' | 'generic'
   /** Empty in native mode; else why it is generic. */
   readonly attachReason: string
-  /** The program's own map: set `natPorts[NatRow.UDP + port] = 1` and the next packet to it is ours. */
+  /**
+   * The program's own map: set `natPorts[NatRow.UDP + port] = 1` and the next packet to it is ours.
+   */
   readonly natPorts: Uint8Array
   readonly #handle: ProgramHandle
   readonly #counts = new Float64Array(PROGRAM_QUEUES_MAX * VERDICTS)
@@ -81,13 +87,16 @@ export class XdpProgram {
     return program
   }
 
-  /** Gives a queue's frames to `socket`; null takes it out. The socket must be on this device and queue. */
+  /**
+   * Gives a queue's frames to `socket`; null takes it out. The socket must be on this device and
+   * queue.
+   */
   setSocket(queue: number, socket: XdpSocket | null): void {
     checkInteger('queue', queue, 0, PROGRAM_QUEUES_MAX - 1)
     if (socket !== null && (socket.device !== this.device || socket.queue !== queue)) {
       throw new XdpError(
         XdpErrorCode.ARGUMENT,
-        `the socket is on ${socket.device} queue ${socket.queue}: a queue's frames reach only its own`,
+        `a queue's frames reach only its own sockets, not ${socket.device} queue ${socket.queue}`,
         { device: this.device, queue },
       )
     }
@@ -108,7 +117,8 @@ export class XdpProgram {
   }
 
   /**
-   * Frames to this address, port and IP protocol are ours: an overlay's UDP port, a service, a NodePort.
+   * Frames to this address, port and IP protocol are ours: an overlay's UDP port, a service, a
+   * NodePort.
    * @param address null for any address
    */
   addFrontend(address: Uint8Array | null, port: number, protocol: number): void {

@@ -1,4 +1,6 @@
-/** Memory that several processes see: a file (best in /run or /dev/shm) mapped into each of them. */
+/**
+ * Memory that several processes see: a file (best in /run or /dev/shm) mapped into each of them.
+ */
 import { binding, type MappingHandle } from './binding.js'
 import { checkInteger, explained } from './errors.js'
 
@@ -12,7 +14,10 @@ export interface SharedMemoryOptions {
 export class SharedMemory {
   readonly path: string
   readonly bytes: number
-  /** The file's bytes; stores are seen by every process that maps it. Detached (0 bytes long) by `close`. */
+  /**
+   * The file's bytes; stores are seen by every process that maps it. Detached (0 bytes long) by
+   * `close`.
+   */
   readonly buffer: ArrayBuffer
   readonly #handle: MappingHandle
   #closed = false
@@ -28,8 +33,8 @@ export class SharedMemory {
   }
 
   /**
-   * @param bytes to map; 0 for as many as the file has
-   * Throws EXDP_SHARED_MEMORY with `path` and `errno` when the file is missing, too short, or not ours.
+   * @param bytes to map; 0 for as many as the file has Throws EXDP_SHARED_MEMORY with `path` and
+   * `errno` when the file is missing, too short, or not ours.
    */
   static open(path: string, bytes: number, options: SharedMemoryOptions = {}): SharedMemory {
     checkInteger('bytes', bytes, 0, BYTES_MAX)

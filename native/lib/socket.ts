@@ -1,6 +1,6 @@
 /**
- * One AF_XDP socket on one (device, queue), with its own four rings over a shared UMEM. It moves frames only once it is
- * in a Poller and, for receiving, known to the device's XdpProgram.
+ * One AF_XDP socket on one (device, queue), with its own four rings over a shared UMEM. It moves
+ * frames only once it is in a Poller and, for receiving, known to the device's XdpProgram.
  */
 import { binding, type SocketHandle } from './binding.js'
 import { deviceInfo } from './device.js'
@@ -51,7 +51,10 @@ export interface SocketStatistics {
   readonly kicks: number
   /** Of those, calls after which no frame had been taken. */
   readonly kickErrors: number
-  /** The kernel's counters (XDP_STATISTICS). Frames too long or without a free frame are in `rxDropped`. */
+  /**
+   * The kernel's counters (XDP_STATISTICS). Frames too long or without a free frame are in
+   * `rxDropped`.
+   */
   readonly rxDropped: number
   readonly rxRingFull: number
   /** How often the fill ring was empty; in copy mode each is in `rxDropped` too. */
@@ -170,7 +173,10 @@ export class XdpSocket {
     }
   }
 
-  /** Leaves its poller in good order (see `Poller.removeSocket`) and closes; a second call does nothing. */
+  /**
+   * Leaves its poller in good order (see `Poller.removeSocket`) and closes; a second call does
+   * nothing.
+   */
   close(): void {
     if (this.#closed) return
     this.#owner?.removeSocket(this)

@@ -1,8 +1,10 @@
 /**
- * The packet memory that all sockets of a worker share, cut into frames of one stride (kernel: UMEM, chunks).
+ * The packet memory that all sockets of a worker share, cut into frames of one stride (kernel:
+ * UMEM, chunks).
  *
- * A stride that is no power of two spreads frames over the cache's sets; the kernel then needs unaligned-chunk mode, and
- * where it refuses that, 2048 bytes are taken instead and `strideReason` says why.
+ * A stride that is no power of two spreads frames over the cache's sets; the kernel then needs
+ * unaligned-chunk mode, and where it refuses that, 2048 bytes are taken instead and `strideReason`
+ * says why.
  */
 import { binding, type UmemHandle } from './binding.js'
 import { checkInteger, explain, XdpError, XdpErrorCode } from './errors.js'
@@ -40,7 +42,9 @@ export class Umem {
   readonly hugePagesReason: string
   /** All frames. Detached (0 bytes long) by `close`. */
   readonly buffer: ArrayBuffer
-  /** Word 0 is the number of free frames, then a stack of their first bytes; all are free at first. */
+  /**
+   * Word 0 is the number of free frames, then a stack of their first bytes; all are free at first.
+   */
   readonly poolWords: Int32Array
   readonly #handle: UmemHandle
   #users = 0
@@ -56,7 +60,7 @@ export class Umem {
     if (options.frameCount * asked > UMEM_BYTES_MAX) {
       throw new XdpError(
         XdpErrorCode.ARGUMENT,
-        `${options.frameCount} frames of ${asked} bytes are more than 2 GiB: a start would not fit an int32`,
+        `${options.frameCount} frames of ${asked} bytes are more than 2 GiB: no int32 reaches all`,
       )
     }
     const create = (strideBytes: number) =>
@@ -94,7 +98,10 @@ export class Umem {
     this.#users += change
   }
 
-  /** Unmaps the memory. Throws EXDP_CLOSED while a socket or poller is open; a second call does nothing. */
+  /**
+   * Unmaps the memory. Throws EXDP_CLOSED while a socket or poller is open; a second call does
+   * nothing.
+   */
   close(): void {
     if (this.#closed) return
     if (this.#users > 0) {

@@ -1,4 +1,5 @@
-// A published package stands alone: it carries its own copy of the steering program, and both licences' names with it.
+// A published package stands alone: it carries its own copy of the steering program, and both
+// licences' names with it.
 const { copyFileSync, mkdirSync } = require('node:fs')
 const { join } = require('node:path')
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds and runs the native tests under AddressSanitizer and UndefinedBehaviorSanitizer. live_test needs root, and makes
-# its own network namespace, which goes away with it; RINGPATH_NO_ROOT=1 lets it be left out.
+# Builds and runs the native tests under AddressSanitizer and UndefinedBehaviorSanitizer. live_test
+# needs root, and makes its own network namespace, which goes away with it; RINGPATH_NO_ROOT=1 lets
+# it be left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,6 @@
-// Helpers of the Node-API layer: handles to shared objects, and a Failure as a JavaScript error. lib/binding.ts is the only
-// caller and has checked types and ranges; a wrong handle is still refused.
+// Helpers of the Node-API layer: handles to shared objects, and a Failure as a JavaScript error.
+// lib/binding.ts is the only caller and has checked types and ranges; a wrong handle is still
+// refused.
 #pragma once
 
 // -Wextra finds unused parameters in the header itself.
@@ -63,12 +64,13 @@ template <typename T>
 std::shared_ptr<T> fromHandle(Napi::Value value) {
   bool matches = false;
   void* holder = nullptr;
+  const Napi::Env env = value.Env();
   if (value.IsObject() &&
-      napi_check_object_type_tag(value.Env(), value, &Kind<T>::tag, &matches) == napi_ok && matches &&
-      napi_unwrap(value.Env(), value, &holder) == napi_ok) {
+      napi_check_object_type_tag(env, value, &Kind<T>::tag, &matches) == napi_ok && matches &&
+      napi_unwrap(env, value, &holder) == napi_ok) {
     return *static_cast<std::shared_ptr<T>*>(holder);
   }
-  Napi::TypeError::New(value.Env(), "not a handle of this kind").ThrowAsJavaScriptException();
+  Napi::TypeError::New(env, "not a handle of this kind").ThrowAsJavaScriptException();
   return nullptr;
 }
 

@@ -1,5 +1,5 @@
-// Node-API functions over Umem, Socket and Poller. `exchange` and `wait` are raw functions bound to their poller: the hot
-// path pays for one number in and one out.
+// Node-API functions over Umem, Socket and Poller. `exchange` and `wait` are raw functions bound to
+// their poller: the hot path pays for one number in and one out.
 #include <algorithm>
 
 #include "binding.h"
@@ -137,7 +137,8 @@ Napi::Value bindFunction(Napi::Env env, const char* name, napi_callback function
   return Napi::Value(env, result);
 }
 
-// The caller keeps `words` reachable until the poller is closed; lib/poller.ts holds it in the instance.
+// The caller keeps `words` reachable until the poller is closed; lib/poller.ts holds it in the
+// instance.
 Napi::Value createPoller(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   std::shared_ptr<Umem> umem = fromHandle<Umem>(info[0]);

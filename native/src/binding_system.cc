@@ -1,5 +1,5 @@
-// Node-API functions that need no packet memory: devices, waking a poller, memory shared between processes. Also the
-// module's entry.
+// Node-API functions that need no packet memory: devices, waking a poller, memory shared between
+// processes. Also the module's entry.
 #include <fcntl.h>
 #include <sys/stat.h>
 

@@ -52,7 +52,8 @@ bool readDevice(const std::string& name, DeviceInfo* info, Failure* failure) {
 }
 
 bool setOffload(const std::string& name, Offload offload, bool on, Failure* failure) {
-  static constexpr uint32_t kCommands[] = {ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGRO, ETHTOOL_SGSO};
+  static constexpr uint32_t kCommands[] = {ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGRO,
+                                           ETHTOOL_SGSO};
   if (name.empty() || name.size() >= IFNAMSIZ) return failure->set("ioctl SIOCETHTOOL", ENODEV);
   ethtool_value value{};
   value.cmd = kCommands[static_cast<uint32_t>(offload)];

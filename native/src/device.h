@@ -1,4 +1,5 @@
-// Network devices by name, in the network namespace of the calling thread: index, queues, offloads (ethtool ioctl).
+// Network devices by name, in the network namespace of the calling thread: index, queues, offloads
+// (ethtool ioctl).
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// What went wrong in the operating system, carried as a value: the add-on is built without exceptions.
+// What went wrong in the operating system, carried as a value: the add-on is built without
+// exceptions.
 #pragma once
 
 #include <cerrno>

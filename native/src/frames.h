@@ -14,8 +14,9 @@ class FrameGeometry {
   FrameGeometry() = default;
   FrameGeometry(uint32_t frameCount, uint32_t strideBytes)
       : frameCount_(frameCount), strideBytes_(strideBytes) {
-    // Granlund and Montgomery, "Division by invariant integers": with 2^shift >= stride and a dividend below 2^31,
-    // ceil(2^(32 + shift) / stride) gives the exact quotient, and the product stays below 2^64.
+    // Granlund and Montgomery, "Division by invariant integers": with 2^shift >= stride and a
+    // dividend below 2^31, ceil(2^(32 + shift) / stride) gives the exact quotient, and the product
+    // stays below 2^64.
     while ((uint32_t{1} << shift_) < strideBytes) shift_++;
     const uint64_t power = uint64_t{1} << (32 + shift_);
     reciprocal_ = (power + strideBytes - 1) / strideBytes;
@@ -32,7 +33,8 @@ class FrameGeometry {
   }
   uint32_t startOf(uint32_t frame) const { return frame * strideBytes_; }
 
-  // The frame that holds all of [start, start + length), or kNoFrame; a packet has at least one byte.
+  // The frame that holds all of [start, start + length), or kNoFrame; a packet has at least one
+  // byte.
   uint32_t frameOfPacket(int32_t start, int32_t length) const {
     if (start < 0 || length <= 0) return kNoFrame;
     const uint32_t frame = frameOf(static_cast<uint32_t>(start));
@@ -48,7 +50,8 @@ class FrameGeometry {
   uint32_t strideBytes_ = 0;
 };
 
-// The free frames, on the words JavaScript's FramePool uses too: word 0 is the count, then a stack of frame starts.
+// The free frames, on the words JavaScript's FramePool uses too: word 0 is the count, then a stack
+// of frame starts.
 class FramePool {
  public:
   FramePool() = default;

@@ -1,6 +1,5 @@
 #include "poller.h"
 
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -14,119 +13,14 @@ namespace {
 constexpr uint32_t kFramesPerKick = 32;
 // Refilling in batches keeps the producer index's cache line with the kernel.
 constexpr uint32_t kRefillBatch = 32;
-// While frames wait to be sent or no frame is free, nothing in the poll set tells that it is time to go on.
+// While frames wait to be sent or no frame is free, nothing in the poll set tells that it is time
+// to go on.
 constexpr int kRetryMilliseconds = 1;
-constexpr int64_t kDrainNanoseconds = 100'000'000;
-constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
-constexpr uint32_t kPortsMax = 65536;
-
-int64_t monotonicNanoseconds() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * kNanosecondsPerSecond + now.tv_nsec;
-}
 
 }  // namespace
 
-std::shared_ptr<Poller> Poller::create(std::shared_ptr<Umem> umem, int32_t* words,
-                                       uint32_t wordCount, Failure* failure) {
-  std::shared_ptr<Poller> poller(new Poller());
-  poller->wake_ = FileDescriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!poller->wake_.valid()) {
-    failure->set("eventfd", errno);
-    return nullptr;
-  }
-  poller->umem_ = std::move(umem);
-  poller->geometry_ = poller->umem_->geometry();
-  poller->pool_ = poller->umem_->pool();
-  poller->capacity_ = (wordCount - kHeaderWords) / 3;
-  poller->words_ = words;
-  poller->starts_ = words + kHeaderWords;
-  poller->lengths_ = poller->starts_ + poller->capacity_;
-  poller->ports_ = poller->lengths_ + poller->capacity_;
-  poller->listPollFds();
-  return poller;
-}
-
-bool Poller::add(std::shared_ptr<Socket> socket, uint32_t port, Failure* failure) {
-  if (error_ != 0) return failure->set("add", EINVAL, "the poller is closed or has failed");
-  if (socket->inPoller || !socket->isOpen()) {
-    return failure->set("add", EINVAL, "the socket is closed or in a poller already");
-  }
-  if (&socket->umem() != umem_.get()) return failure->set("add", EINVAL, "another UMEM");
-  if (port >= kPortsMax) return failure->set("add", EINVAL, "port index above 65535");
-  if (portSockets_.size() <= port) portSockets_.resize(port + 1);
-  portSockets_[port].push_back(socket.get());
-  socket->inPoller = true;
-  socket->port = static_cast<int32_t>(port);
-  sockets_.push_back(std::move(socket));
-  shareFrames();
-  listPollFds();
-  // Frames may arrive as soon as the program knows the socket, which is after this.
-  for (const std::shared_ptr<Socket>& each : sockets_) {
-    if (!refill(each.get())) return failure->set("add", EINVAL, "the frame pool is damaged");
-  }
-  return true;
-}
-
-Teardown Poller::remove(Socket* socket) {
-  Teardown done;
-  const auto entry = std::find_if(sockets_.begin(), sockets_.end(),
-                                  [socket](const auto& each) { return each.get() == socket; });
-  if (entry == sockets_.end()) return done;
-  std::vector<Socket*>& list = portSockets_[static_cast<size_t>(socket->port)];
-  list.erase(std::remove(list.begin(), list.end(), socket), list.end());
-  const int64_t deadline = monotonicNanoseconds() + kDrainNanoseconds;
-  while (socket->transmitSideFrames() > 0 && !socket->down && error_ == 0) {
-    serveTransmit(socket);
-    if (socket->transmitSideFrames() == 0 || monotonicNanoseconds() > deadline) break;
-    const timespec pause{0, 200'000};
-    ::nanosleep(&pause, nullptr);
-  }
-  done.sendsAbandoned = socket->transmitSideFrames();
-  done.framesReturned = socket->close();
-  socket->inPoller = false;
-  sockets_.erase(entry);
-  firstToReceive_ = 0;
-  shareFrames();
-  listPollFds();
-  return done;
-}
-
-Teardown Poller::close() {
-  Teardown total;
-  if (error_ == kClosed) return total;
-  // After a broken invariant nobody knows who owns the burst's frames, so they stay out of the pool.
-  const uint32_t count = static_cast<uint32_t>(words_[kCount]);
-  for (uint32_t i = 0; error_ == 0 && i < count && count <= capacity_; i++) {
-    const uint32_t frame =
-        starts_[i] < 0 ? kNoFrame : geometry_.frameOf(static_cast<uint32_t>(starts_[i]));
-    if (frame != kNoFrame && umem_->owner(frame) == kOwnedByUs) giveBack(frame);
-  }
-  words_[kCount] = 0;
-  total = removeAll();
-  error_ = kClosed;
-  wake_.reset();
-  return total;
-}
-
-Teardown Poller::removeAll() {
-  Teardown total;
-  while (!sockets_.empty()) {
-    const std::shared_ptr<Socket> last = sockets_.back();
-    const Teardown one = remove(last.get());
-    total.framesReturned += one.framesReturned;
-    total.sendsAbandoned += one.sendsAbandoned;
-  }
-  return total;
-}
-
-void Poller::shareFrames() {
-  const uint32_t sockets = std::max(static_cast<uint32_t>(sockets_.size()), 1U);
-  fillShare_ = std::max(geometry_.frameCount() / 2 / sockets, 1U);
-}
-
-bool Poller::fail(ExchangeError error, uint32_t index, int32_t start, int32_t length, int32_t port) {
+bool Poller::fail(ExchangeError error, uint32_t index, int32_t start, int32_t length,
+                  int32_t port) {
   error_ = error;
   words_[kErrorIndex] = static_cast<int32_t>(index);
   words_[kErrorStart] = start;
@@ -221,8 +115,8 @@ void Poller::serveTransmit(Socket* socket) {
   reclaim(socket);
 }
 
-// Sends until the ring is empty or a call makes no progress: EAGAIN, EBUSY and ENOBUFS are normal, and the next exchange
-// tries again. So is ENETDOWN: the device may come back.
+// Sends until the ring is empty or a call makes no progress: EAGAIN, EBUSY and ENOBUFS are normal,
+// and the next exchange tries again. So is ENETDOWN: the device may come back.
 void Poller::kick(Socket* socket) {
   uint32_t pending = socket->tx.pending();
   if (pending == 0 || socket->down || (!socket->kickAlways && !socket->tx.needsWakeup())) return;
@@ -282,8 +176,8 @@ bool Poller::refill(Socket* socket) {
   return true;
 }
 
-// Every socket gets its share first, then whoever has more takes what is left; the first one changes each time. So a
-// flood on one device cannot keep another's frames waiting.
+// Every socket gets its share first, then whoever has more takes what is left; the first one
+// changes each time. So a flood on one device cannot keep another's frames waiting.
 uint32_t Poller::receive(uint32_t receiveMax) {
   const uint32_t sockets = static_cast<uint32_t>(sockets_.size());
   words_[kMoreWaiting] = 0;
@@ -334,7 +228,8 @@ uint32_t Poller::receiveFrom(Socket* socket, uint32_t index, uint32_t most) {
   return count;
 }
 
-// The kernel unbinds a socket whose device goes away; poll(2) does not tell, and nothing is received any more.
+// The kernel unbinds a socket whose device goes away; poll(2) does not tell, and nothing is
+// received any more.
 void Poller::findLostDevices() {
   for (const std::shared_ptr<Socket>& socket : sockets_) {
     int error = 0;
@@ -371,15 +266,6 @@ bool Poller::mustNotSleep() const {
   return std::any_of(sockets_.begin(), sockets_.end(), [](const auto& socket) {
     return !socket->down && socket->transmitSideFrames() > 0 && socket->tx.pending() > 0;
   });
-}
-
-void Poller::listPollFds() {
-  pollFds_.clear();
-  pollFds_.push_back({wake_.get(), POLLIN, 0});
-  for (const std::shared_ptr<Socket>& socket : sockets_) {
-    // poll(2) skips a negative descriptor; a device that is gone would end every wait at once.
-    pollFds_.push_back({socket->down ? -1 : socket->fd(), POLLIN, 0});
-  }
 }
 
 bool Poller::wait(int timeoutMilliseconds) {

@@ -1,5 +1,6 @@
-// The burst exchange: in one call, everything that moves frames between the rings of all sockets, the pool, and the burst
-// words that JavaScript works on. One thread uses a poller and its UMEM; only `wakeFd` may be written from elsewhere.
+// The burst exchange: in one call, everything that moves frames between the rings of all sockets,
+// the pool, and the burst words that JavaScript works on. One thread uses a poller and its UMEM;
+// only `wakeFd` may be written from elsewhere.
 #pragma once
 
 #include <poll.h>
@@ -30,7 +31,8 @@ enum HeaderWord : uint32_t {
 
 constexpr int32_t kNoPort = -1;
 
-// What exchange returns instead of a count when an invariant is broken; lib/poller.ts has the sentences.
+// What exchange returns instead of a count when an invariant is broken; lib/poller.ts has the
+// sentences.
 enum ExchangeError : int32_t {
   kBadCount = -1,
   kBadPort = -2,

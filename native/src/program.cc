@@ -16,7 +16,8 @@ namespace {
 constexpr char kProgramName[] = "xdp_redirect";
 constexpr size_t kLogBytesMax = 4096;
 
-// libbpf tells what it could not do through a print callback only; each thread loads its own program.
+// libbpf tells what it could not do through a print callback only; each thread loads its own
+// program.
 thread_local std::string libbpfLog;
 
 int collectLog(libbpf_print_level level, const char* format, va_list arguments) {
@@ -27,7 +28,8 @@ int collectLog(libbpf_print_level level, const char* format, va_list arguments) 
   return length;
 }
 
-// Not "cannot be attached in native mode" but "cannot be attached at all": generic mode would not help.
+// Not "cannot be attached in native mode" but "cannot be attached at all": generic mode would not
+// help.
 bool isFinal(int error) {
   return error == EPERM || error == EBUSY || error == EEXIST || error == ENODEV || error == EBADF;
 }

@@ -1,4 +1,5 @@
-// Loads the steering program (bpf/xdp_redirect.c) for one device, attaches it by a bpf_link, and edits its maps.
+// Loads the steering program (bpf/xdp_redirect.c) for one device, attaches it by a bpf_link, and
+// edits its maps.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,8 @@ class Program {
 
   // A negative descriptor takes the queue's socket out.
   bool setSocket(uint32_t queue, int socketFd, Failure* failure);
-  // Sets or deletes one key of a map whose value is one byte. `keyBytes` must be the map's key size.
+  // Sets or deletes one key of a map whose value is one byte. `keyBytes` must be the map's key
+  // size.
   bool edit(const char* map, const void* key, size_t keyBytes, bool present, Failure* failure);
   // Sums over all CPUs: per queue redirect, pass, drop.
   bool readCounters(double* counts, Failure* failure) const;

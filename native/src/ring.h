@@ -1,5 +1,6 @@
-// The four AF_XDP rings (Documentation/networking/af_xdp.rst): single producer, single consumer, one side in the kernel.
-// Indices run freely over 32 bits; their difference is the fill level. This knows no system call.
+// The four AF_XDP rings (Documentation/networking/af_xdp.rst): single producer, single consumer,
+// one side in the kernel. Indices run freely over 32 bits; their difference is the fill level. This
+// knows no system call.
 #pragma once
 
 #include <linux/if_xdp.h>
@@ -30,9 +31,12 @@ class ProducerRing {
  public:
   ProducerRing() = default;
   explicit ProducerRing(const RingMemory& memory)
-      : memory_(memory), mask_(memory.size - 1), produced_(*memory.producer), consumed_(produced_) {}
+      : memory_(memory), mask_(memory.size - 1),
+        produced_(*memory.producer),
+        consumed_(produced_) {}
 
-  // Room for at least `wanted` entries is looked up in the kernel's index only when our copy shows less.
+  // Room for at least `wanted` entries is looked up in the kernel's index only when our copy shows
+  // less.
   uint32_t room(uint32_t wanted) {
     uint32_t free = memory_.size - (produced_ - consumed_);
     if (free < wanted) {
@@ -69,7 +73,9 @@ class ConsumerRing {
  public:
   ConsumerRing() = default;
   explicit ConsumerRing(const RingMemory& memory)
-      : memory_(memory), mask_(memory.size - 1), consumed_(*memory.consumer), produced_(consumed_) {}
+      : memory_(memory), mask_(memory.size - 1),
+        consumed_(*memory.consumer),
+        produced_(consumed_) {}
 
   // Entries ready, at most `wanted`.
   uint32_t available(uint32_t wanted) {
@@ -93,8 +99,8 @@ class ConsumerRing {
   uint32_t produced_ = 0;
 };
 
-// An address as the kernel gives it: in unaligned mode the offset into the frame rides in the upper 16 bits. In aligned
-// mode those bits are zero.
+// An address as the kernel gives it: in unaligned mode the offset into the frame rides in the upper
+// 16 bits. In aligned mode those bits are zero.
 inline uint64_t plainAddress(uint64_t address) {
   return (address & XSK_UNALIGNED_BUF_ADDR_MASK) + (address >> XSK_UNALIGNED_BUF_OFFSET_SHIFT);
 }

@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
-// Newer than the distribution's headers (include/uapi/linux/if_xdp.h, include/uapi/asm-generic/socket.h).
+// Newer than the distribution's headers (include/uapi/linux/if_xdp.h,
+// include/uapi/asm-generic/socket.h).
 #ifndef XDP_MAX_TX_SKB_BUDGET
 #define XDP_MAX_TX_SKB_BUDGET 9
 #endif
@@ -54,13 +55,15 @@ std::shared_ptr<Socket> Socket::open(std::shared_ptr<Umem> umem, const SocketOpt
     return nullptr;
   }
   socket->modeReason_ = "copy mode was asked for";
-  // The kernel skips a frame that crosses pages which are not neighbours for the device, and the frame would be lost.
+  // The kernel skips a frame that crosses pages which are not neighbours for the device, and the
+  // frame would be lost.
   if (options.tryZeroCopy && memory.unaligned() && !memory.hugePages()) {
     socket->modeReason_ =
         "zero copy needs huge pages, or a stride that is a power of two: frames would cross pages";
   } else if (options.tryZeroCopy) {
     bound = socket->bindInMode(true, failure);
-    // Only the driver's "cannot" leads to copy mode; a wrong queue or missing right fails in either mode.
+    // Only the driver's "cannot" leads to copy mode; a wrong queue or missing right fails in either
+    // mode.
     if (!bound && failure->number != EOPNOTSUPP && failure->number != EINVAL) return nullptr;
     socket->modeReason_ =
         bound ? "" : std::string("the driver refused zero copy: ") + std::strerror(failure->number);
@@ -81,13 +84,14 @@ std::shared_ptr<Socket> Socket::open(std::shared_ptr<Umem> umem, const SocketOpt
 Socket::~Socket() { close(); }
 
 bool Socket::createRings(Failure* failure) {
-  const int fd = fd_.get();
-  return setOption(fd, SOL_XDP, XDP_UMEM_FILL_RING, options_.fillRingSize,
-                   "setsockopt XDP_UMEM_FILL_RING", failure) &&
-         setOption(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, options_.completionRingSize,
-                   "setsockopt XDP_UMEM_COMPLETION_RING", failure) &&
-         setOption(fd, SOL_XDP, XDP_RX_RING, options_.rxRingSize, "setsockopt XDP_RX_RING", failure) &&
-         setOption(fd, SOL_XDP, XDP_TX_RING, options_.txRingSize, "setsockopt XDP_TX_RING", failure);
+  const auto create = [this, failure](int option, uint32_t size, const char* call) {
+    return setOption(fd_.get(), SOL_XDP, option, size, call, failure);
+  };
+  return create(XDP_UMEM_FILL_RING, options_.fillRingSize, "setsockopt XDP_UMEM_FILL_RING") &&
+         create(XDP_UMEM_COMPLETION_RING, options_.completionRingSize,
+                "setsockopt XDP_UMEM_COMPLETION_RING") &&
+         create(XDP_RX_RING, options_.rxRingSize, "setsockopt XDP_RX_RING") &&
+         create(XDP_TX_RING, options_.txRingSize, "setsockopt XDP_TX_RING");
 }
 
 // A bound socket cannot be bound again, so each try is a new one.
@@ -98,7 +102,8 @@ bool Socket::bindOnce(bool zeroCopy, Failure* failure) {
   const bool shared = !others.empty();
   if (!shared && !umem_->registerWith(fd_.get(), failure)) return false;
   if (!createRings(failure)) return false;
-  // Copy mode transmits at most 32 frames a call otherwise; old kernels do not know the option, and need more calls.
+  // Copy mode transmits at most 32 frames a call otherwise; old kernels do not know the option, and
+  // need more calls.
   Failure ignored;
   setOption(fd_.get(), SOL_XDP, XDP_MAX_TX_SKB_BUDGET, options_.txRingSize, "", &ignored);
   // Frames in flight are charged to the send buffer; root's limit may exceed the system's.
@@ -120,8 +125,9 @@ bool Socket::bindOnce(bool zeroCopy, Failure* failure) {
   return true;
 }
 
-// The kernel frees a queue in the background after its last socket was closed (xp_put_pool), so a successor that comes at
-// once finds it busy for a moment. One that is really in use is still busy after the last try.
+// The kernel frees a queue in the background after its last socket was closed (xp_put_pool), so a
+// successor that comes at once finds it busy for a moment. One that is really in use is still busy
+// after the last try.
 bool Socket::bindInMode(bool zeroCopy, Failure* failure) {
   for (int left = kBusyTries; left > 0; left--) {
     if (bindOnce(zeroCopy, failure)) return true;
@@ -197,8 +203,8 @@ bool Socket::kernelStatistics(xdp_statistics* statistics, Failure* failure) cons
 uint32_t Socket::close() {
   if (!fd_.valid()) return 0;
   forget(umem_->boundSockets(zeroCopy_), fd_.get());
-  // The kernel is done with the memory when close returns: it waits for its readers, and copies made for sending hold
-  // no reference into a frame.
+  // The kernel is done with the memory when close returns: it waits for its readers, and copies
+  // made for sending hold no reference into a frame.
   fd_.reset();
   for (Mapping& mapping : mappings_) mapping.reset();
   if (tag_ == kOwnedByUs) return 0;

@@ -1,4 +1,5 @@
-// One AF_XDP socket on one (device, queue): its four rings over a shared UMEM. Moves no frame by itself; see poller.h.
+// One AF_XDP socket on one (device, queue): its four rings over a shared UMEM. Moves no frame by
+// itself; see poller.h.
 #pragma once
 
 #include <cstdint>
@@ -57,7 +58,8 @@ class Socket {
   uint32_t receiveSideFrames() const { return fill.produced() - rx.consumed(); }
   uint32_t transmitSideFrames() const { return tx.produced() - completion.consumed(); }
 
-  // Closes the descriptor and takes every frame the kernel still held back into the pool. Returns how many it held.
+  // Closes the descriptor and takes every frame the kernel still held back into the pool. Returns
+  // how many it held.
   uint32_t close();
 
   ProducerRing<uint64_t> fill;

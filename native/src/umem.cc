@@ -48,7 +48,8 @@ bool Umem::map(bool tryHugePages, Failure* failure) {
     const size_t bytes = roundUp(geometry_.bytes(), static_cast<size_t>(::sysconf(_SC_PAGESIZE)));
     memory_ = Mapping(::mmap(nullptr, bytes, protection, flags, -1, 0), bytes);
     if (!memory_.valid()) return failure->set("mmap", errno);
-    // Transparent huge pages where the kernel has some, before the first touch decides the page size.
+    // Transparent huge pages where the kernel has some, before the first touch decides the page
+    // size.
     if (tryHugePages) ::madvise(memory_.data(), bytes, MADV_HUGEPAGE);
   }
   // A child of fork never touches packets, and pinned pages would have to be copied for it.

@@ -19,7 +19,8 @@ struct BoundSocket {
   uint32_t queue;
 };
 
-// Who holds a frame: 0 for JavaScript's side (pool or burst), else the tag of the socket it was given to.
+// Who holds a frame: 0 for JavaScript's side (pool or burst), else the tag of the socket it was
+// given to.
 using OwnerTag = uint16_t;
 constexpr OwnerTag kOwnedByUs = 0;
 
@@ -55,8 +56,8 @@ class Umem {
   // Registers the memory with an AF_XDP socket (XDP_UMEM_REG).
   bool registerWith(int socketFd, Failure* failure) const;
 
-  // Sockets bound over this memory, so that the next one can share (XDP_SHARED_UMEM). One list per copy mode, because a
-  // sharing socket takes its mode from the one it shares with.
+  // Sockets bound over this memory, so that the next one can share (XDP_SHARED_UMEM). One list per
+  // copy mode, because a sharing socket takes its mode from the one it shares with.
   std::vector<BoundSocket>& boundSockets(bool zeroCopy) {
     return zeroCopy ? zeroCopySockets_ : copySockets_;
   }

@@ -22,7 +22,9 @@ inline std::vector<Case>& cases() {
 inline int failures = 0;
 
 struct Register {
-  Register(const char* name, std::function<void()> run) { cases().push_back({name, std::move(run)}); }
+  Register(const char* name, std::function<void()> run) {
+    cases().push_back({name, std::move(run)});
+  }
 };
 
 inline void report(bool holds, const char* condition, const char* file, int line) {

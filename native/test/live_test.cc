@@ -1,5 +1,6 @@
-// The whole of the native side on real AF_XDP sockets, in a network namespace of this process: a veth pair with a socket on
-// each end. Needs root; run under AddressSanitizer and UndefinedBehaviorSanitizer.
+// The whole of the native side on real AF_XDP sockets, in a network namespace of this process: a
+// veth pair with a socket on each end. Needs root; run under AddressSanitizer and
+// UndefinedBehaviorSanitizer.
 #include <sched.h>
 
 #include <cstdio>
@@ -30,7 +31,8 @@ struct Lab {
     poller = xdp::Poller::create(umem, words.data(), static_cast<uint32_t>(words.size()), &failure);
     ready = poller != nullptr && addEnd("rpl0", 0) && addEnd("rpl1", 1);
     if (ready) return;
-    std::printf("  %s: %s %s\n", failure.call, std::strerror(failure.number), failure.detail.c_str());
+    std::printf("  %s: %s %s\n", failure.call, std::strerror(failure.number),
+                failure.detail.c_str());
   }
 
   bool addEnd(const char* device, uint32_t port) {
@@ -98,7 +100,9 @@ uint32_t sendAndCount(Lab* lab, uint32_t frames) {
       if (frame[12] == 0x88 && frame[13] == 0xb5 && lab->column(2)[i] == 1) arrived++;
       lab->column(2)[i] = xdp::kNoPort;
     }
-    for (int i = 0; i < 16 && sent < frames; i++, sent++) lab->append(0, static_cast<uint8_t>(sent));
+    for (int i = 0; i < 16 && sent < frames; i++, sent++) {
+      lab->append(0, static_cast<uint8_t>(sent));
+    }
     if (count == 0 && lab->words[xdp::kCount] == 0) lab->poller->wait(5);
   }
   return arrived;

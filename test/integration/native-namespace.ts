@@ -1,8 +1,10 @@
 /**
- * Imported first, it makes the test file run in a network namespace of its own, which the kernel removes with its last
- * process: nothing is left behind even by kill -9. Without root the file fails, or with RINGPATH_NO_ROOT=1 is skipped.
+ * Imported first, it makes the test file run in a network namespace of its own, which the kernel
+ * removes with its last process: nothing is left behind even by kill -9. Without root the file
+ * fails, or with RINGPATH_NO_ROOT=1 is skipped.
  *
- * The namespace holds `rpx0` and `rpx1`, the two ends of one veth, with two queues each; and no address.
+ * The namespace holds `rpx0` and `rpx1`, the two ends of one veth, with two queues each; and no
+ * address.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 

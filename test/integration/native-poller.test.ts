@@ -1,100 +1,23 @@
-/** The add-on on real AF_XDP sockets over a veth: the exchange, conservation of frames, teardown, and what is refused. */
-
+/**
+ * The add-on on real AF_XDP sockets over a veth: the exchange, conservation of frames, teardown,
+ * and what is refused.
+ */
+import './native-namespace.js'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import t from 'tap'
 import {
-  BURST_HEADER_WORDS,
   BurstWord,
-  NO_PORT,
-  Poller,
   SharedMemory,
   setDeviceOffload,
   Umem,
   XdpError,
   XdpProgram,
   XdpSocket,
-  type XdpSocketOptions,
 } from 'xdp-socket-napi'
+import { BURST, FRAME_BYTES, FRAMES, Lab } from './native-lab.js'
 import { run } from './native-namespace.js'
-
-const FRAMES = 1024
-const BURST = 64
-const FRAME_BYTES = 60
-const HEADROOM = 256
-
-/** `rpx0` is port 0 and `rpx1` port 1, on queue 0 unless told; every frame comes to us. */
-class Lab {
-  readonly umem = new Umem({ frameCount: FRAMES })
-  readonly bytes = new Uint8Array(this.umem.buffer)
-  readonly words = new Int32Array(BURST_HEADER_WORDS + 3 * BURST)
-  readonly poller = new Poller({ umem: this.umem, burstWords: this.words })
-  readonly sockets: XdpSocket[] = []
-  readonly programs: XdpProgram[] = []
-
-  constructor(options: Partial<XdpSocketOptions> = {}) {
-    for (const [port, device] of ['rpx0', 'rpx1'].entries()) {
-      const program = XdpProgram.attach({ device, mode: 'pod' })
-      const socket = new XdpSocket({ umem: this.umem, device, queue: 0, ...options })
-      this.poller.addSocket(socket, port)
-      program.setSocket(0, socket)
-      this.programs.push(program)
-      this.sockets.push(socket)
-    }
-  }
-
-  column(n: 0 | 1 | 2): Int32Array {
-    const start = BURST_HEADER_WORDS + n * BURST
-    return this.words.subarray(start, start + BURST)
-  }
-
-  get count(): number {
-    return this.words[BurstWord.COUNT] as number
-  }
-
-  /** Appends a frame to the burst: broadcast, the local experimental EtherType, `mark` after it. */
-  append(port: number, mark: number): void {
-    const pool = this.umem.poolWords
-    const free = pool[0] as number
-    if (free === 0) throw new Error('the pool is empty')
-    const start = (pool[free] as number) + HEADROOM
-    pool[0] = free - 1
-    this.bytes.fill(0, start, start + FRAME_BYTES)
-    this.bytes.fill(0xff, start, start + 6)
-    this.bytes.set([0x88, 0xb5, mark >> 8, mark & 0xff], start + 12)
-    const i = this.count
-    this.column(0)[i] = start
-    this.column(1)[i] = FRAME_BYTES
-    this.column(2)[i] = port
-    this.words[BurstWord.COUNT] = i + 1
-  }
-
-  /** Exchanges and frees what came; returns the marks of our frames by the port they came in by. */
-  take(receiveMax = BURST): [port: number, mark: number][] {
-    const count = this.poller.exchange(receiveMax)
-    const seen: [number, number][] = []
-    for (let i = 0; i < count; i++) {
-      const start = this.column(0)[i] as number
-      if (this.bytes[start + 12] === 0x88 && this.bytes[start + 13] === 0xb5) {
-        const mark = ((this.bytes[start + 14] as number) << 8) | (this.bytes[start + 15] as number)
-        seen.push([this.column(2)[i] as number, mark])
-      }
-      this.column(2)[i] = NO_PORT
-    }
-    return seen
-  }
-
-  get total(): number {
-    return (this.umem.poolWords[0] as number) + this.count + this.poller.framesOnRings
-  }
-
-  close(): void {
-    for (const program of this.programs) program.detach()
-    this.poller.close()
-    this.umem.close()
-  }
-}
 
 const xdpOn = (device: string) => / xdp/.test(run('ip', '-d', 'link', 'show', device))
 
@@ -289,7 +212,9 @@ t.test('the rights that are missing are named', async (t) => {
 
 t.test('a process killed with -9 leaves no program on the device', async (t) => {
   const script = `import { XdpProgram } from '${import.meta.resolve('xdp-socket-napi')}'
-    XdpProgram.attach({ device: 'rpx0', mode: 'pod' }); console.log('up'); setInterval(() => {}, 1000)`
+    XdpProgram.attach({ device: 'rpx0', mode: 'pod' })
+    console.log('up')
+    setInterval(() => {}, 1000)`
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })

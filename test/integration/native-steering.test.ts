@@ -1,0 +1,211 @@
+/**
+ * bpf/xdp_redirect.c on a real device: what goes to the ring and what to the kernel, on an uplink
+ * and on a pod's veth.
+ */
+import './native-namespace.js'
+import t from 'tap'
+import { NatRow, XdpProgram } from 'xdp-socket-napi'
+import { bare, eth, fragmentIpv4, type PacketBuilder } from '../support/packet-builder.js'
+import { ipv4Bytes, ipv6Bytes } from '../support/packet-text.js'
+import { Lab } from './native-lab.js'
+
+const NODE = '192.0.2.1'
+const SERVICE = '198.51.100.7'
+const MASQUERADE = '192.0.2.9'
+const POD = '10.1.2.3'
+const OTHER = '203.0.113.5'
+const POD6 = 'fd00:1:0:0:0:0:0:7'
+const OTHER6 = 'fd00:2:0:0:0:0:0:7'
+const TCP = 6
+const UDP = 17
+const VXLAN_PORT = 8472
+const NODE_PORT = 30080
+const NAT_PORT = 41000
+const NAT_ID = 77
+
+const v4 = (text: string) => Uint8Array.from([...Array(10).fill(0), 0xff, 0xff, ...ipv4Bytes(text)])
+const v6 = (text: string) => Uint8Array.from(ipv6Bytes(text))
+
+const lab = new Lab()
+lab.programs[1]?.detach()
+const program = XdpProgram.attach({ device: 'rpx1', mode: 'uplink' })
+const socket = lab.sockets[1]
+if (socket === undefined) throw new Error('no socket')
+program.setSocket(0, socket)
+program.addFrontend(v4(NODE), VXLAN_PORT, UDP)
+program.addFrontend(v4(SERVICE), 80, TCP)
+program.addFrontend(null, NODE_PORT, TCP)
+program.addPodCidr(v4('10.1.0.0'), 96 + 16)
+program.addPodCidr(v6('fd00:1:0:0:0:0:0:0'), 32)
+program.addNatAddress(v4(MASQUERADE))
+program.addAnnounced(v4(SERVICE))
+program.natPorts[NatRow.UDP + NAT_PORT] = 1
+program.natPorts[NatRow.ICMP + NAT_ID] = 1
+
+function totals() {
+  const sum = { redirected: 0, passed: 0, dropped: 0 }
+  for (const queue of program.counters()) {
+    sum.redirected += queue.redirected
+    sum.passed += queue.passed
+    sum.dropped += queue.dropped
+  }
+  return sum
+}
+
+/** Sends one frame to the device and says what the program did with it. */
+function verdict(frame: PacketBuilder | Uint8Array): 'ring' | 'kernel' | 'drop' | 'nothing' {
+  const before = totals()
+  lab.appendFrame(0, frame instanceof Uint8Array ? frame : frame.bytes())
+  for (let i = 0; i < 50; i++) {
+    lab.take()
+    const after = totals()
+    if (after.redirected > before.redirected) return 'ring'
+    if (after.passed > before.passed) return 'kernel'
+    if (after.dropped > before.dropped) return 'drop'
+    lab.poller.wait(1)
+  }
+  return 'nothing'
+}
+
+const to = (address: string) => eth().ipv4({ from: OTHER, to: address })
+const quoting = (from: string, inner: (packet: PacketBuilder) => PacketBuilder) =>
+  to(from).icmpError({ type: 3, code: 4, quoted: inner(bare().ipv4({ from, to: OTHER })) })
+
+const UPLINK: readonly (readonly [rule: string, frame: PacketBuilder, expected: string])[] = [
+  ['the overlay port at our address is ours', to(NODE).udp({ to: VXLAN_PORT }), 'ring'],
+  ['the overlay port elsewhere is not', to(OTHER).udp({ to: VXLAN_PORT }), 'kernel'],
+  ['another protocol on that port is not', to(NODE).tcp({ to: VXLAN_PORT }), 'kernel'],
+  ['ssh to the node is not', to(NODE).tcp({ to: 22 }), 'kernel'],
+  ['a service frontend is ours', to(SERVICE).tcp({ to: 80 }), 'ring'],
+  ['another port of it is not', to(SERVICE).tcp({ to: 81 }), 'kernel'],
+  ['a NodePort is ours at any address', to(NODE).tcp({ to: NODE_PORT }), 'ring'],
+  ['a pod is ours, whatever the protocol', to(POD).icmpEcho({ id: 1 }), 'ring'],
+  ['a neighbour of the pod CIDR is not', to('10.2.0.1').icmpEcho({ id: 1 }), 'kernel'],
+  ['a NAT port in use is ours', to(MASQUERADE).udp({ to: NAT_PORT }), 'ring'],
+  ['a NAT port not in use is not', to(MASQUERADE).udp({ to: NAT_PORT + 1 }), 'kernel'],
+  ['a NAT port of another protocol is not', to(MASQUERADE).tcp({ to: NAT_PORT }), 'kernel'],
+  ['a NAT port at another address is not', to(NODE).udp({ to: NAT_PORT }), 'kernel'],
+  [
+    'an echo reply with a NAT identifier is ours',
+    to(MASQUERADE).icmpEcho({ id: NAT_ID, reply: true }),
+    'ring',
+  ],
+  ['another echo reply is not', to(MASQUERADE).icmpEcho({ id: NAT_ID + 1, reply: true }), 'kernel'],
+  [
+    'an echo request to the masquerade address is not',
+    to(MASQUERADE).icmpEcho({ id: NAT_ID }),
+    'kernel',
+  ],
+  [
+    'an ICMP error about a packet from a NAT port is ours',
+    quoting(MASQUERADE, (p) => p.udp({ from: NAT_PORT })),
+    'ring',
+  ],
+  [
+    'an ICMP error about another port is not',
+    quoting(MASQUERADE, (p) => p.udp({ from: NAT_PORT + 1 })),
+    'kernel',
+  ],
+  [
+    'an ICMP error about our echo is ours',
+    quoting(MASQUERADE, (p) => p.icmpEcho({ id: NAT_ID })),
+    'ring',
+  ],
+  [
+    'an ICMP error about a service packet is ours',
+    quoting(SERVICE, (p) => p.tcp({ from: 80 })),
+    'ring',
+  ],
+  [
+    'an ICMP error about ssh of the node is not',
+    quoting(NODE, (p) => p.tcp({ from: 22 })),
+    'kernel',
+  ],
+  ['ARP for an announced address is ours', eth().arpRequest({ target: SERVICE }), 'ring'],
+  ['ARP for the node is not', eth().arpRequest({ target: NODE }), 'kernel'],
+  ['a VLAN frame is not', eth().vlan(5).ipv4({ to: POD }).udp({ to: 1 }), 'kernel'],
+  ['an IPv6 pod is ours', eth().ipv6({ to: POD6 }).udp({ to: 1 }), 'ring'],
+  ['another IPv6 address is not', eth().ipv6({ to: OTHER6 }).tcp({ to: 22 }), 'kernel'],
+  ['a NodePort over IPv6 is ours', eth().ipv6({ to: OTHER6 }).tcp({ to: NODE_PORT }), 'ring'],
+  [
+    'IPv4 options move the port',
+    eth()
+      .ipv4({ to: NODE, options: [1, 1, 1, 1] })
+      .udp({ to: VXLAN_PORT }),
+    'ring',
+  ],
+  [
+    'a header that says less than it is passes',
+    eth().ipv4({ to: POD, headerWords: 4 }).udp({ to: 1 }),
+    'kernel',
+  ],
+]
+
+for (const [rule, frame, expected] of UPLINK) {
+  t.test(`uplink: ${rule}`, async (t) => t.equal(verdict(frame), expected))
+}
+
+t.test('uplink: the first fragment goes by its port, later ones to the kernel', async (t) => {
+  const whole = to(SERVICE).tcp({ to: 80 }).payload('x'.repeat(400)).bytes()
+  const [first, second] = fragmentIpv4(whole, 300)
+  if (first === undefined || second === undefined) throw new Error('no fragments')
+  t.equal(verdict(first), 'ring')
+  t.equal(verdict(second), 'kernel')
+})
+
+t.test('uplink: every truncation of every frame is decided, and none is dropped', async (t) => {
+  const seen = new Set<string>()
+  for (const [, frame] of UPLINK) {
+    const bytes = frame.bytes()
+    // A device delivers at least an Ethernet header; shorter frames than 60 bytes are padded here.
+    for (let length = 14; length < bytes.length; length += 5)
+      seen.add(verdict(bytes.slice(0, length)))
+  }
+  t.same([...seen].sort(), ['kernel', 'ring'])
+})
+
+t.test('uplink: what was taken out of the maps is the kernel’s again', async (t) => {
+  program.removeFrontend(v4(SERVICE), 80, TCP)
+  program.removeFrontend(v4(SERVICE), 80, TCP)
+  program.removePodCidr(v4('10.1.0.0'), 96 + 16)
+  program.removeAnnounced(v4(SERVICE))
+  program.natPorts[NatRow.UDP + NAT_PORT] = 0
+  t.equal(verdict(to(SERVICE).tcp({ to: 80 })), 'kernel')
+  t.equal(verdict(to(POD).icmpEcho({ id: 1 })), 'kernel')
+  t.equal(verdict(eth().arpRequest({ target: SERVICE })), 'kernel')
+  t.equal(verdict(to(MASQUERADE).udp({ to: NAT_PORT })), 'kernel')
+  program.removeNatAddress(v4(MASQUERADE))
+  t.equal(verdict(to(MASQUERADE).icmpEcho({ id: NAT_ID, reply: true })), 'kernel')
+})
+
+t.test('uplink: without a socket even ours goes to the kernel', async (t) => {
+  program.setSocket(0, null)
+  t.equal(verdict(to(NODE).tcp({ to: NODE_PORT })), 'kernel')
+  program.detach()
+  t.equal(program.natPorts.length, 0, 'the map cannot be reached any more')
+})
+
+t.test('pod: everything goes to the ring; without a socket everything is dropped', async (t) => {
+  const pod = XdpProgram.attach({ device: 'rpx1', mode: 'pod' })
+  const count = () => pod.counters()[0] ?? { redirected: 0, passed: 0, dropped: 0 }
+  const send = () => {
+    lab.appendFrame(0, eth().vlan(5).ipv4({ to: OTHER }).udp({ to: 1 }).bytes())
+    for (let i = 0; i < 5; i++) lab.take()
+  }
+  send()
+  t.match(count(), { redirected: 0, passed: 0, dropped: 1 })
+  pod.setSocket(0, socket)
+  send()
+  t.match(count(), { redirected: 1, passed: 0, dropped: 1 })
+  pod.detach()
+})
+
+t.test('generic mode is taken when asked for, and says so', async (t) => {
+  const generic = XdpProgram.attach({ device: 'rpx1', mode: 'pod', attachMode: 'generic' })
+  t.equal(generic.attachMode, 'generic')
+  t.match(generic.attachReason, /asked for/)
+  generic.detach()
+  lab.programs[0]?.detach()
+  lab.poller.close()
+  lab.umem.close()
+})
