@@ -25,7 +25,7 @@ export class BurstLoop {
   readonly #handler: BurstHandler
   readonly #idle: IdleStrategy
   readonly #housekeeping: readonly Housekeeping[]
-  readonly burst: Burst
+  readonly burst = new Burst(BURST_CAPACITY)
   #burstsUntilStep = BURSTS_PER_STEP
 
   /** Frames handled since the start. */
@@ -36,13 +36,11 @@ export class BurstLoop {
     handler: BurstHandler,
     idle: IdleStrategy,
     housekeeping: readonly Housekeeping[],
-    burst = new Burst(BURST_CAPACITY),
   ) {
     this.#exchange = exchange
     this.#handler = handler
     this.#idle = idle
     this.#housekeeping = housekeeping
-    this.burst = burst
   }
 
   /** Runs until the word at `control[index]` is not zero any more; checked once a burst. */

@@ -4,7 +4,6 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../base/assert.js'
 import { BURST_CAPACITY } from '../base/limits.js'
 import { ConntrackGc } from '../conntrack/ct-gc.js'
-import { Burst } from '../packet/burst.js'
 import { PacketBuffer } from '../packet/packet-buffer.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { Pipeline } from '../pipeline/pipeline.js'
@@ -22,8 +21,7 @@ function send(message: WorkerMessage): void {
 function run(input: WorkerInput): void {
   const control = new Int32Array(input.control)
   const maps = DatapathMaps.openFiles(input.stateDirectory)
-  const burst = new Burst(BURST_CAPACITY)
-  const exchange = new XskExchange({ frameCount: input.frameCount, burst })
+  const exchange = new XskExchange({ frameCount: input.frameCount })
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
   const pipeline = new Pipeline(maps.stateFor(input.worker), packet, BURST_CAPACITY)
   const ports = new PortManager(maps.ports, exchange, (line) => send({ type: 'log', line }))
@@ -32,7 +30,7 @@ function run(input: WorkerInput): void {
     new ConntrackGc(maps.conntrackTable),
     new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker)),
   ]
-  const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping, burst)
+  const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
 
   // The ports first, so that "ready" means frames flow.
   loop.turn()

@@ -12,6 +12,8 @@ import type { Housekeeping } from './burst-loop.js'
 export interface DevicePorts {
   attach(port: number, device: string, mode: 'pod' | 'uplink'): AttachedPort
   detach(port: number): void
+  /** Ports whose device vanished. */
+  lostPorts(): readonly number[]
 }
 
 export interface AttachedPort {
@@ -45,6 +47,7 @@ export class PortManager implements Housekeeping {
 
   /** Compares the whole table with what is attached, and acts on the difference. */
   look(nowSeconds: number): void {
+    for (const port of this.#devices.lostPorts()) this.#detach(port)
     for (let port = 0; port < PORTS_MAX; port++) {
       const mode = this.#ports.mode(port)
       const attached = this.#attached.get(port)
