@@ -9,7 +9,7 @@
 /* A flow's number in its ports: 14 bits in the source port, the rest in the destination port. */
 #define SOURCE_PORT_FIRST 1024
 #define SOURCE_PORTS 16384
-#define DESTINATION_PORT_FIRST 5000
+#define DESTINATION_PORT_FIRST 5120
 #define FLOWS_MAX (SOURCE_PORTS * 1024)
 
 /* "ring", by which a counter knows our frames from the kernel's own. */

@@ -1,0 +1,18 @@
+/** What every benchmark is to the runner, and how thorough it is asked to be. */
+import type { BenchResult } from './result.js'
+
+export interface BenchOptions {
+  /** Runs of each measure; peers take turns within a round. */
+  readonly rounds: number
+  /** `full` as documented, `quick` in minutes, `smoke` only to show that it still runs. */
+  readonly size: 'full' | 'quick' | 'smoke'
+  readonly log: (line: string) => void
+}
+
+export interface Benchmark {
+  /** First part of its results' names. */
+  readonly name: string
+  /** Why it cannot run here, in one sentence; undefined when it can. */
+  problem(): Promise<string | undefined>
+  run(options: BenchOptions): Promise<BenchResult[]>
+}

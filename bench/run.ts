@@ -1,0 +1,61 @@
+/**
+ * `npm run bench`: runs the benchmarks in turn, prints JSON lines and a table, and adds the lines to bench/results/.
+ *
+ *   --quick       fewer and shorter rounds, about two minutes in all
+ *   --smoke       seconds, figures without meaning: does everything still run?
+ *   --only NAME   only benchmarks whose name begins so; may be repeated
+ *   --rounds N    runs of each measure
+ *   --output F    where the JSON lines are added; build/bench/results.jsonl unless told
+ */
+import { parseArgs } from 'node:util'
+import { chainBenchmark } from './chain/chain-bench.js'
+import type { Benchmark, BenchOptions } from './lib/benchmark.js'
+import { thisMachine } from './lib/machine.js'
+import { appendResults, jsonLine, table } from './lib/report.js'
+import type { BenchResult } from './lib/result.js'
+import { wireBenchmark } from './wire/wire-bench.js'
+
+const BENCHMARKS: readonly Benchmark[] = [chainBenchmark, wireBenchmark]
+const ROUNDS = { full: 7, quick: 3, smoke: 1 } as const
+const OUTPUT = 'build/bench/results.jsonl'
+
+function readArguments() {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean', default: false },
+      smoke: { type: 'boolean', default: false },
+      only: { type: 'string', multiple: true, default: [] },
+      rounds: { type: 'string' },
+      output: { type: 'string', default: OUTPUT },
+    },
+  })
+  const size = values.smoke ? 'smoke' : values.quick ? 'quick' : 'full'
+  const rounds = values.rounds === undefined ? ROUNDS[size] : Number(values.rounds)
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds: a number of at least 1')
+  const log = (line: string) => process.stderr.write(`${line}\n`)
+  const options: BenchOptions = { rounds, size, log }
+  return { options, only: values.only, output: values.output }
+}
+
+async function main(): Promise<void> {
+  const { options, only, output } = readArguments()
+  const machine = thisMachine()
+  const results: BenchResult[] = []
+  for (const benchmark of BENCHMARKS) {
+    if (only.length > 0 && !only.some((name) => benchmark.name.startsWith(name))) continue
+    const problem = await benchmark.problem()
+    if (problem !== undefined) {
+      options.log(`${benchmark.name}: not run: ${problem}`)
+      continue
+    }
+    const found = await benchmark.run(options)
+    for (const result of found) console.log(jsonLine(result, machine))
+    if (options.size !== 'smoke') appendResults(output, found, machine)
+    results.push(...found)
+  }
+  const { cpu, cores, kernel, node, commit } = machine
+  console.log(`\n${cpu}, ${cores} cores, kernel ${kernel}, Node ${node}, commit ${commit}`)
+  console.log(table(results))
+}
+
+await main()

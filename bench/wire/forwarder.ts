@@ -1,0 +1,32 @@
+/**
+ * A TypeScript forwarder as a program, for the wire benchmarks: `forwarder.js '<ForwarderInput as JSON>'`. It prints "ready", opens
+ * and closes the measured window on the lines "begin" and "end", and ends with "stop", printing a ForwarderReport.
+ *
+ * The frames are moved by a worker thread, as in the engine; this thread only reads its input.
+ */
+import { createInterface } from 'node:readline'
+import { Worker } from 'node:worker_threads'
+import {
+  ForwarderControl,
+  type ForwarderInput,
+  type ForwarderReport,
+  type WorkerInput,
+} from './forwarder-messages.js'
+
+const CONTROL_WORDS = 4
+
+const input = JSON.parse(process.argv[2] ?? '') as ForwarderInput
+const control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
+const workerData: WorkerInput = { ...input, control: control.buffer as SharedArrayBuffer }
+const worker = new Worker(new URL('./forward-worker.js', import.meta.url), { workerData })
+
+worker.on('message', (message: 'ready' | ForwarderReport) => {
+  console.log(message === 'ready' ? message : JSON.stringify(message))
+})
+worker.on('exit', (code) => process.exit(code))
+
+createInterface({ input: process.stdin }).on('line', (line) => {
+  if (line === 'begin') Atomics.store(control, ForwarderControl.MEASURE, 1)
+  else if (line === 'end') Atomics.store(control, ForwarderControl.MEASURE, 0)
+  else if (line === 'stop') Atomics.store(control, ForwarderControl.STOP, 1)
+})

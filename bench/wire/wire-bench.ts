@@ -1,0 +1,172 @@
+/**
+ * Veth to veth over real AF_XDP: the engine's loop with a trivial handler, the engine's whole chain, and the yardstick in C++ on the
+ * same poller and rings, in turn within each round (docs/performance.md).
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Lab, type Pod } from '../../src/lab/lab.js'
+import type { LabProcess } from '../../src/lab/lab-process.js'
+import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
+import { type BenchResult, type Samples, summarize } from '../lib/result.js'
+import type { ForwarderInput, ForwarderPort, ForwarderReport } from './forwarder-messages.js'
+import { programPath, Topology, type Traffic } from './topology.js'
+
+const BENCH_SOURCES = fileURLToPath(new URL('../../../bench/', import.meta.url))
+const FORWARDER = fileURLToPath(new URL('./forwarder.js', import.meta.url))
+
+/** Until the code is hot and the queues are full. */
+const WARM_UP_MILLISECONDS = { full: 1000, quick: 700, smoke: 300 } as const
+const WINDOW_MILLISECONDS = { full: 2000, quick: 1000, smoke: 200 } as const
+/** The generator outlives the window by this. */
+const SPARE_SECONDS = 0.5
+
+const FRAME_BYTES = { full: [64, 1514], quick: [64], smoke: [64] } as const
+const FLOWS = 1000
+
+const KINDS = ['c-forward', 'c-plain', 'ts-l2', 'ts-chain'] as const
+type Kind = (typeof KINDS)[number]
+const YARDSTICK: Kind = 'c-forward'
+const RESULT_NAME: Readonly<Record<Kind, string>> = {
+  'c-forward': 'wire/c-forward',
+  'c-plain': 'wire/c-plain',
+  'ts-l2': 'wire/l2',
+  'ts-chain': 'wire/chain',
+}
+
+interface Measured {
+  readonly framesPerSecond: number
+  readonly report?: ForwarderReport
+}
+
+export const wireBenchmark: Benchmark = {
+  name: 'wire',
+
+  async problem() {
+    const problem = await Lab.problem()
+    if (problem !== undefined) return problem
+    execFileSync('make', ['-s', '-C', BENCH_SOURCES], { stdio: 'inherit' })
+    return existsSync(programPath('forward')) ? undefined : 'make -C bench built nothing'
+  },
+
+  async run(options: BenchOptions): Promise<BenchResult[]> {
+    const topology = await Topology.create('tc')
+    try {
+      const results: BenchResult[] = []
+      for (const frameBytes of FRAME_BYTES[options.size]) {
+        results.push(...(await runRounds(topology, frameBytes, options)))
+      }
+      return results
+    } finally {
+      await topology.close()
+    }
+  },
+}
+
+async function runRounds(
+  topology: Topology,
+  frameBytes: number,
+  options: BenchOptions,
+): Promise<BenchResult[]> {
+  const rounds = new Map<Kind, Measured[]>(KINDS.map((kind) => [kind, []]))
+  for (let round = 0; round < options.rounds; round++) {
+    // Another one begins each time, so that none always follows the same neighbour.
+    for (let turn = 0; turn < KINDS.length; turn++) {
+      const kind = KINDS[(round + turn) % KINDS.length] as Kind
+      const measured = await measure(topology, kind, frameBytes, options)
+      rounds.get(kind)?.push(measured)
+      const rate = (measured.framesPerSecond / 1e6).toFixed(3)
+      options.log(`round ${round + 1}, ${frameBytes} bytes, ${kind}: ${rate} Mpps`)
+    }
+  }
+  return summarizeRounds(rounds, frameBytes)
+}
+
+async function measure(
+  topology: Topology,
+  kind: Kind,
+  frameBytes: number,
+  options: BenchOptions,
+): Promise<Measured> {
+  const warmUp = WARM_UP_MILLISECONDS[options.size]
+  const window = WINDOW_MILLISECONDS[options.size]
+  const seconds = (warmUp + window) / 1000 + SPARE_SECONDS
+  const traffic: Traffic = { frameBytes, flows: FLOWS, rate: 0, seconds }
+  const forwarder = await startForwarder(topology, kind)
+  const generator = topology.startTraffic(traffic)
+  await pause(warmUp)
+  forwarder.write('begin\n')
+  const first = await topology.readCounter()
+  await pause(window)
+  const last = await topology.readCounter()
+  forwarder.write('end\n')
+  const framesPerSecond =
+    ((last.frames - first.frames) * 1e9) / (last.nanoseconds - first.nanoseconds)
+  await generator.ended
+  const report = await stopForwarder(forwarder, kind)
+  return { framesPerSecond, ...(report === undefined ? {} : { report }) }
+}
+
+function startForwarder(topology: Topology, kind: Kind): Promise<LabProcess> {
+  const ports = [topology.sender, topology.receiver].map(forwarderPort)
+  if (kind === 'ts-l2' || kind === 'ts-chain') {
+    const input: ForwarderInput = { kind: kind === 'ts-l2' ? 'l2' : 'chain', ports, flows: FLOWS }
+    return topology.startForwarder(process.execPath, [FORWARDER, JSON.stringify(input)])
+  }
+  const args = ports.flatMap((port) => [port.device, port.destinationMac, port.sourceMac])
+  const mode = kind === 'c-plain' ? 'plain' : 'poller'
+  return topology.startForwarder(programPath('forward'), [
+    mode,
+    programPath('xdp_redirect.o'),
+    ...args,
+  ])
+}
+
+const forwarderPort = (pod: Pod): ForwarderPort => ({
+  device: pod.device,
+  address: pod.address,
+  destinationMac: pod.podMac,
+  sourceMac: pod.hostMac,
+})
+
+/** A TypeScript forwarder's own account of the window; the C++ one gives none. */
+async function stopForwarder(
+  forwarder: LabProcess,
+  kind: Kind,
+): Promise<ForwarderReport | undefined> {
+  if (kind === 'c-forward' || kind === 'c-plain') {
+    await forwarder.stop()
+    return undefined
+  }
+  forwarder.write('stop\n')
+  const match = await forwarder.waitForOutput(/\{.*\}/)
+  await forwarder.stop()
+  return JSON.parse(match[0]) as ForwarderReport
+}
+
+function summarizeRounds(
+  rounds: ReadonlyMap<Kind, readonly Measured[]>,
+  frameBytes: number,
+): BenchResult[] {
+  const samples = (kind: Kind): Samples => ({
+    name: `${RESULT_NAME[kind]}/${frameBytes}`,
+    unit: 'frames/s',
+    values: (rounds.get(kind) ?? []).map((measured) => measured.framesPerSecond),
+    note: `${FLOWS} flows, one worker on core 1, generator on core 0, counted and dropped at tc`,
+  })
+  const yardstick = samples(YARDSTICK)
+  const rates = KINDS.map((kind) =>
+    kind === YARDSTICK ? summarize(yardstick) : summarize(samples(kind), yardstick),
+  )
+  const reports = (rounds.get('ts-chain') ?? []).flatMap(({ report }) => report ?? [])
+  const heap = (unit: string, what: string, of: (report: ForwarderReport) => number) =>
+    summarize({ name: `${what}/chain/${frameBytes}`, unit, values: reports.map(of) })
+  return [
+    ...rates,
+    heap('bytes/frame', 'alloc', (report) => report.heapBytes / report.frames),
+    heap('collections', 'gc', (report) => report.collections),
+  ]
+}
+
+const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds))
