@@ -39,6 +39,7 @@ export class Conntrack {
   readonly #timeouts: CtTimeouts
   readonly #forward = new Int32Array(CT_KEY_WORDS)
   readonly #reverse = new Int32Array(CT_KEY_WORDS)
+  readonly #turned = new Int32Array(CT_KEY_WORDS)
   readonly #value: Int32Array
   readonly seed: number
 
@@ -100,11 +101,19 @@ export class Conntrack {
 
   /**
    * Does an ICMP error that quotes this tuple belong to a known connection? The error travels against the packet it quotes,
-   * so the quoted tuple is looked up turned round: a packet of that way would have been the reply, or the original.
+   * so it is looked up as if it were a packet of the quoted flow's other direction.
    */
   lookupRelated(quoted: Int32Array, start: number, direction: CtDirection): CtResult {
-    this.#setKeys(quoted, start, direction)
-    const hash = flowHash(quoted, start, this.seed)
+    const turned = this.#turned
+    for (let i = 0; i < 4; i++) {
+      turned[i] = quoted[start + 4 + i] as number
+      turned[4 + i] = quoted[start + i] as number
+    }
+    const ports = quoted[start + CtKey.PORTS] as number
+    turned[CtKey.PORTS] = (ports << 16) | (ports >>> 16)
+    turned[CtKey.PROTOCOL] = quoted[start + CtKey.PROTOCOL] as number
+    this.#setKeys(turned, 0, direction)
+    const hash = flowHash(turned, 0, this.seed)
     this.isMonitored = true
     this.slot = this.#table.lookupHashed(this.#reverse, hash)
     if (this.slot === NOT_FOUND) this.slot = this.#table.lookupHashed(this.#forward, hash)

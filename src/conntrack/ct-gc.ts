@@ -22,9 +22,9 @@ const STEP_SLOTS = 1024
 export function nextInterval(seconds: number, ratio: number): number {
   if (ratio > RATIO_HIGH) {
     const shorter = seconds * (1 - Math.min(ratio, SHORTEN_MAX))
-    return Math.max(INTERVAL_MIN_SECONDS, Math.floor(shorter))
+    return Math.max(INTERVAL_MIN_SECONDS, Math.round(shorter))
   }
-  if (ratio < RATIO_LOW) return Math.min(INTERVAL_MAX_SECONDS, Math.floor(seconds * LENGTHEN))
+  if (ratio < RATIO_LOW) return Math.min(INTERVAL_MAX_SECONDS, Math.round(seconds * LENGTHEN))
   return seconds
 }
 
