@@ -93,9 +93,12 @@ export function decrementHopLimit(p: PacketBuffer, at: number): void {
  * as upper-layer protocols.
  */
 export function upperLayer(p: PacketBuffer, at: number): number {
-  const told = end(p, at)
-  const within = p.has(told) ? told : p.length
-  return walk(p, at, Math.min(within, OFFSET_MASK))
+  return walk(p, at, limitOf(p, at))
+}
+
+/** Headers end within the frame and what the packet says of itself, and where an offset still fits. */
+function limitOf(p: PacketBuffer, at: number): number {
+  return Math.min(end(p, at), p.length, OFFSET_MASK)
 }
 
 /**
@@ -155,15 +158,15 @@ function extensionBytes(p: PacketBuffer, offset: number, header: number, limit: 
 }
 
 /**
- * Where the fragment header lies, or NO_FRAGMENT_HEADER. The caller has seen a good `upperLayer`.
+ * Where the fragment header lies, or NO_FRAGMENT_HEADER.
  */
 export function fragmentHeader(p: PacketBuffer, at: number): number {
-  const last = end(p, at)
+  const limit = limitOf(p, at)
   let header = p.u8(at + NEXT_HEADER)
   let offset = at + IPV6_HEADER_BYTES
   for (let count = 0; count < IPV6_EXTENSION_HEADERS_MAX && isExtension(header); count++) {
-    const bytes = extensionBytes(p, offset, header, last)
-    if (bytes === 0 || offset + bytes > last) return NO_FRAGMENT_HEADER
+    const bytes = extensionBytes(p, offset, header, limit)
+    if (bytes === 0 || offset + bytes > limit) return NO_FRAGMENT_HEADER
     if (header === Protocol.FRAGMENT) return offset
     header = p.u8(offset + EXTENSION_NEXT_HEADER)
     offset += bytes
