@@ -157,9 +157,7 @@ function extensionBytes(p: PacketBuffer, offset: number, header: number, limit: 
   return header === Protocol.AUTHENTICATION ? (length + 2) << 2 : (length + 1) << 3
 }
 
-/**
- * Where the fragment header lies, or NO_FRAGMENT_HEADER.
- */
+/** Where the fragment header lies, or NO_FRAGMENT_HEADER. */
 export function fragmentHeader(p: PacketBuffer, at: number): number {
   const limit = limitOf(p, at)
   let header = p.u8(at + NEXT_HEADER)
