@@ -52,6 +52,7 @@ export class XdpProgram {
   readonly attachReason: string
   /**
    * The program's own map: set `natPorts[NatRow.UDP + port] = 1` and the next packet to it is ours.
+   * On an uplink only; in mode 'pod' it has no effect, and one row.
    */
   readonly natPorts: Uint8Array
   readonly #handle: ProgramHandle

@@ -154,8 +154,11 @@ bool Poller::reclaim(Socket* socket) {
 bool Poller::refill(Socket* socket) {
   if (!pool_.isSound()) return fail(kBadPool, 0, 0, 0, 0);
   const uint32_t target = std::min(socket->options().fillTarget, fillShare_);
-  const uint32_t level = socket->fill.pending();
-  // Also when its share has shrunk below what it has.
+  // Frames that wait in the receive ring count too: otherwise a flood would draw the whole pool into
+  // it, cold and late. A driver in zero copy holds frames of its own, which must not be counted.
+  const uint32_t level =
+      socket->zeroCopy() ? socket->fill.pending() : socket->receiveSideFrames();
+  // The level may exceed the target: the share shrinks as sockets are added.
   if (level + std::min(kRefillBatch, target / 2) > target) return true;
   const uint32_t wanted = std::min(target - level, socket->fill.room(target - level));
   const uint32_t count = std::min(wanted, pool_.freeCount());

@@ -14,6 +14,7 @@ namespace xdp {
 namespace {
 
 constexpr char kProgramName[] = "xdp_redirect";
+constexpr uint32_t kModePod = 0;
 constexpr size_t kLogBytesMax = 4096;
 
 // libbpf tells what it could not do through a print callback only; each thread loads its own
@@ -53,6 +54,9 @@ bool Program::load(const ProgramOptions& options, Failure* failure) {
   libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
   object_ = bpf_object__open_file(options.objectPath.c_str(), nullptr);
   if (object_ == nullptr) return failure->set("bpf_object__open_file", errno, options.objectPath);
+  // A pod's program never looks at them, and there is one per pod.
+  bpf_map* natPorts = bpf_object__find_map_by_name(object_, "nat_ports");
+  if (natPorts != nullptr && options.mode == kModePod) bpf_map__set_max_entries(natPorts, 1);
   const int loaded = bpf_object__load(object_);
   if (loaded != 0) return failure->set("bpf_object__load", -loaded, libbpfLog);
   const uint32_t zero = 0;

@@ -20,7 +20,7 @@ struct SocketOptions {
   uint32_t txRingSize = 0;
   uint32_t fillRingSize = 0;
   uint32_t completionRingSize = 0;
-  uint32_t fillTarget = 0;  // frames kept ready on the fill ring
+  uint32_t fillTarget = 0;  // frames kept on the fill and receive rings
   bool tryZeroCopy = false;
   uint32_t busyPollMicroseconds = 0;  // 0: no busy polling
   uint32_t busyPollBudget = 0;
