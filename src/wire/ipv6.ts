@@ -96,7 +96,9 @@ export function upperLayer(p: PacketBuffer, at: number): number {
   return walk(p, at, limitOf(p, at))
 }
 
-/** Headers end within the frame and what the packet says of itself, and where an offset still fits. */
+/**
+ * Headers end within the frame and what the packet says of itself, and where an offset still fits.
+ */
 function limitOf(p: PacketBuffer, at: number): number {
   return Math.min(end(p, at), p.length, OFFSET_MASK)
 }
