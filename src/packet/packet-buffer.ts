@@ -1,10 +1,3 @@
-import { assert } from '../base/assert.js'
-
-/** The sum below reads whole words in the machine's order, which swaps the bytes of the result. */
-const IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
-
-const TWO_TO_32 = 0x1_0000_0000
-
 /**
  * A movable view of one frame in the UMEM: re-pointed at each frame, it owns no memory and
  * allocates nothing.
@@ -13,6 +6,13 @@ const TWO_TO_32 = 0x1_0000_0000
  * per header: the accessors do not repeat it, and past the packet's end they read whatever the
  * frame holds there.
  */
+import { assert } from '../base/assert.js'
+
+/** The sum below reads whole words in the machine's order, which swaps the bytes of the result. */
+const IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+
+const TWO_TO_32 = 0x1_0000_0000
+
 export class PacketBuffer {
   readonly #bytes: Uint8Array
   readonly #view: DataView
