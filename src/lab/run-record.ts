@@ -58,7 +58,7 @@ export function removeRun(id: string): void {
 
 /** Removes what dead runs left; returns their ids. Runs of live processes are left alone. */
 export function sweepDeadRuns(): string[] {
-  const dead = listRuns().filter((id) => !isAlive(id))
+  const dead = listRuns().filter((id) => processOfRun(id) === undefined)
   for (const id of dead) removeRun(id)
   return dead
 }
@@ -81,13 +81,14 @@ export function namespacesOf(id: string): string[] {
 
 const recordPath = (id: string): string => `${RECORD_DIRECTORY}/${id}.json`
 
-function isAlive(id: string): boolean {
+/** The process of a run that is alive; undefined of a dead run. */
+export function processOfRun(id: string): number | undefined {
   try {
     const record = JSON.parse(fs.readFileSync(recordPath(id), 'utf8')) as RunRecord
-    return record.startTicks === startTicks(record.pid)
+    return record.startTicks === startTicks(record.pid) ? record.pid : undefined
   } catch {
     // No process, no record or no JSON: nobody answers for this run.
-    return false
+    return undefined
   }
 }
 

@@ -1,0 +1,50 @@
+/** The programs of the demonstration, real or simulated: who calls whom, and what is promised of it. */
+import { Program } from './program.js'
+import { CLIENT, ECHO, INTRUDER, NODE, ServerPort, WEB } from './topology.js'
+
+export interface ProgramSet {
+  readonly curl: Program
+  readonly ping: Program
+  readonly echo: Program
+  readonly bulk: Program
+  readonly nodeCurl: Program
+  readonly intrusion: Program
+  readonly posing: Program
+}
+
+/** Of programs without retransmission, under a bulk transfer that fills every queue. */
+const LOSSY_SHARE_MIN = 0.9
+
+export function programSet(): ProgramSet {
+  const page = `http://${WEB.address}/`
+  const works = 'works' as const
+  const refused = 'refused' as const
+  const allowed = 'allowed'
+  const client = { where: CLIENT.name, expectation: works, promise: allowed }
+  const intruder = { where: INTRUDER.name, expectation: refused, unit: 'attempts' }
+  const shareMin = LOSSY_SHARE_MIN
+  const socat = `socat - UDP4:${ECHO.address}:${ServerPort.ECHO}`
+  const node = { where: NODE.name, expectation: works, promise: `${allowed}, by the host port` }
+  return {
+    curl: new Program({ ...client, command: `curl ${page}`, unit: 'requests answered' }),
+    ping: new Program({
+      ...client,
+      command: `ping ${WEB.address}`,
+      unit: 'pings answered',
+      shareMin,
+    }),
+    echo: new Program({ ...client, command: socat, unit: 'datagrams echoed', shareMin }),
+    bulk: new Program({ ...client, command: `iperf3 -c ${WEB.address}`, unit: 'transfers done' }),
+    nodeCurl: new Program({ ...node, command: `curl ${page}`, unit: 'requests answered' }),
+    intrusion: new Program({
+      ...intruder,
+      command: `nc -z ${WEB.address} ${ServerPort.HTTP}`,
+      promise: 'no rule allows it: drop 133',
+    }),
+    posing: new Program({
+      ...intruder,
+      command: `curl --interface ${CLIENT.address} ${page}`,
+      promise: "the client's address, not its own: drop 132",
+    }),
+  }
+}
