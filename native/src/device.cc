@@ -1,3 +1,4 @@
+// See device.h. ethtool by ioctl: include/uapi/linux/ethtool.h.
 #include "device.h"
 
 #include <linux/ethtool.h>

@@ -1,3 +1,4 @@
+// See poller.h. The hot part: one exchange, in the order send, reclaim, refill, receive.
 #include "poller.h"
 
 #include <sys/socket.h>

@@ -53,8 +53,7 @@ class Poller {
  public:
   static std::shared_ptr<Poller> create(std::shared_ptr<Umem> umem, int32_t* words,
                                         uint32_t wordCount, Failure* failure);
-  // May run when JavaScript has freed the burst words already: it does not touch them.
-  ~Poller() { removeAll(); }
+  ~Poller();
 
   bool add(std::shared_ptr<Socket> socket, uint32_t port, Failure* failure);
   // Waits at most 100 ms for frames being sent, then closes the socket and takes back all it held.

@@ -42,6 +42,13 @@ std::shared_ptr<Poller> Poller::create(std::shared_ptr<Umem> umem, int32_t* word
   return poller;
 }
 
+// JavaScript may have freed the burst words by now, so they are not touched any more.
+Poller::~Poller() {
+  int32_t header[kHeaderWords] = {};
+  words_ = header;
+  removeAll();
+}
+
 bool Poller::add(std::shared_ptr<Socket> socket, uint32_t port, Failure* failure) {
   if (error_ != 0) return failure->set("add", EINVAL, "the poller is closed or has failed");
   if (socket->inPoller || !socket->isOpen()) {

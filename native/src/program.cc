@@ -1,3 +1,4 @@
+// See program.h. The only user of libbpf.
 #include "program.h"
 
 #include <bpf/bpf.h>

@@ -1,3 +1,4 @@
+// See socket.h. Binding as in Documentation/networking/af_xdp.rst, without libxdp.
 #include "socket.h"
 
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+// See umem.h. Registration as in Documentation/networking/af_xdp.rst.
 #include "umem.h"
 
 #include <linux/if_xdp.h>

@@ -1,3 +1,4 @@
+// Runs the tests that need no rights.
 #include "check.h"
 
 int main() { return check::runAll(); }
