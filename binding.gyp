@@ -1,5 +1,6 @@
-# Building here builds the add-on of native/: the same targets, by dependency. `npm install` does not use this file (it
-# builds the workspace native/ itself); `node-gyp rebuild` in this folder does.
+# Building here builds the add-on of native/: the same targets, by dependency. `npm install` does
+# not use this file (it builds the workspace native/ itself); `node-gyp rebuild` in this folder
+# does.
 {
   'targets': [
     {

@@ -30,9 +30,9 @@ export interface XdpSocketOptions {
   readonly fillRingSize?: number
   readonly completionRingSize?: number
   /**
-   * Frames kept for receiving, ready or waiting in the receive ring: how long a burst may be while the
-   * program is busy. The smaller of the fill ring and 512 unless told; a poller gives all its sockets
-   * together at most half of the frames.
+   * Frames kept for receiving, ready or waiting in the receive ring: how long a burst may be while
+   * the program is busy. The smaller of the fill ring and 512 unless told; a poller gives all its
+   * sockets together at most half of the frames.
    */
   readonly fillTarget?: number
   /** 'auto': zero copy when the driver can, else copy mode; `modeReason` tells why. */

@@ -1,5 +1,5 @@
-// A published package stands alone: prepack puts a copy of the steering program into it, and postpack
-// takes the copy out of the work tree again (argument `--remove`).
+// A published package stands alone: prepack puts a copy of the steering program into it, and
+// postpack takes the copy out of the work tree again (argument `--remove`).
 const { copyFileSync, mkdirSync, rmSync } = require('node:fs')
 const { join } = require('node:path')
 

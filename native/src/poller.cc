@@ -155,8 +155,9 @@ bool Poller::reclaim(Socket* socket) {
 bool Poller::refill(Socket* socket) {
   if (!pool_.isSound()) return fail(kBadPool, 0, 0, 0, 0);
   const uint32_t target = std::min(socket->options().fillTarget, fillShare_);
-  // Frames that wait in the receive ring count too: otherwise a flood would draw the whole pool into
-  // it, cold and late. A driver in zero copy holds frames of its own, which must not be counted.
+  // Frames that wait in the receive ring count too: otherwise a flood would draw the whole pool
+  // into it, cold and late. A driver in zero copy holds frames of its own, which must not be
+  // counted.
   const uint32_t level =
       socket->zeroCopy() ? socket->fill.pending() : socket->receiveSideFrames();
   // The level may exceed the target: the share shrinks as sockets are added.
