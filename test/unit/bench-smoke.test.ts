@@ -1,0 +1,45 @@
+/** Benchmarks still run: the smallest size of those that need no rights, and what becomes of their figures. */
+import t from 'tap'
+import { chainBenchmark } from '../../bench/chain/chain-bench.js'
+import { jsonLine, table } from '../../bench/lib/report.js'
+import { median, summarize } from '../../bench/lib/result.js'
+
+const machine = {
+  cpu: 'a processor',
+  cores: 2,
+  kernel: '6.18',
+  node: 'v20',
+  commit: 'abc',
+  date: '2026-01-01T00:00:00.000Z',
+}
+
+t.test('the chain benchmark forwards every frame and allocates nothing to speak of', async (t) => {
+  const log = () => undefined
+  const results = await chainBenchmark.run({ rounds: 1, size: 'smoke', log })
+  const names = results.map((result) => result.name)
+  t.same(names, ['chain/pods/1', 'chain/pods/100', 'setup/pods', 'alloc/pods'])
+  for (const result of results) t.ok(Number.isFinite(result.median), `${result.name} is a number`)
+})
+
+t.test('the median of an even number of values lies between the two in the middle', async (t) => {
+  t.equal(median([4, 1, 3, 2]), 2.5)
+  t.equal(median([9, 1, 5]), 5)
+  t.throws(() => median([]), /no value/)
+})
+
+t.test('a ratio is taken round by round, so that a slow round hits both', async (t) => {
+  const yardstick = { name: 'c', unit: 'frames/s', values: [100, 10, 200] }
+  const ours = { name: 'ts', unit: 'frames/s', values: [90, 9, 160] }
+  const result = summarize(ours, yardstick)
+  t.equal(result.ratio, 0.9)
+  t.equal(result.yardstick, 'c')
+  t.equal(result.median, 90)
+})
+
+t.test('a result is one line of JSON with its machine, and a row of the table', async (t) => {
+  const result = summarize({ name: 'chain/x', unit: 'ns/frame', values: [60.12, 61, 59] })
+  const line = jsonLine(result, machine)
+  t.notMatch(line, /\n/)
+  t.match(JSON.parse(line), { name: 'chain/x', median: 60.12, runs: 3, commit: 'abc' })
+  t.match(table([result]), /chain\/x +ns\/frame +60\.1 +59\.0 +61\.0 +3/)
+})
