@@ -7,10 +7,11 @@
  */
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
+import { TUPLE_WORDS, TupleWord } from '../wire/tuple.js'
 import {
   CLOSING_BOTH,
-  CT_KEY_WORDS,
   CT_TIMEOUTS,
+  CT4_KEY_WORDS,
   Ct,
   CtDirection,
   CtFlag,
@@ -18,6 +19,8 @@ import {
   CtResult,
   CtState,
   type CtTimeouts,
+  RX_FLAGS_SHIFT,
+  TX_FLAGS_SHIFT,
 } from './ct-entry.js'
 import { flowHash } from './flow-hash.js'
 
@@ -31,15 +34,15 @@ const isCloseAction = (tcpFlags: number): boolean => (tcpFlags & (FIN | RST)) !=
 const isCreateAction = (tcpFlags: number): boolean =>
   (tcpFlags & SYN) !== 0 && (tcpFlags & 0x10) === 0
 
-/** Bits of Ct.FLAGS_SEEN before the received ones. */
-const RX_SHIFT = 8
+/** An entry begins with its state word, 0 for an empty slot and odd for one without a live entry; its key follows. */
+const EMPTY = 0
+const KEY = 1
 
 export class Conntrack {
   readonly #table: LruHashMap
   readonly #timeouts: CtTimeouts
-  readonly #forward = new Int32Array(CT_KEY_WORDS)
-  readonly #reverse = new Int32Array(CT_KEY_WORDS)
-  readonly #turned = new Int32Array(CT_KEY_WORDS)
+  readonly #key = new Int32Array(CT4_KEY_WORDS)
+  readonly #turned = new Int32Array(TUPLE_WORDS)
   readonly #value: Int32Array
   readonly seed: number
 
@@ -84,19 +87,12 @@ export class Conntrack {
     lengthBytes: number,
     nowSeconds: number,
   ): CtResult {
-    this.#setKeys(words, start, direction)
     this.isMonitored = true
-    if (direction !== CtDirection.SERVICE) {
-      this.slot = this.#table.lookupHashed(this.#reverse, hash)
-      if (this.slot !== NOT_FOUND) {
-        const isNew = this.#update(direction, words, start, tcpFlags, lengthBytes, nowSeconds)
-        return isNew ? CtResult.NEW : CtResult.REPLY
-      }
-    }
-    this.slot = this.#table.lookupHashed(this.#forward, hash)
+    const found = this.#find(words, start, hash, direction)
     if (this.slot === NOT_FOUND) return CtResult.NEW
-    const isNew = this.#update(direction, words, start, tcpFlags, lengthBytes, nowSeconds)
-    return isNew ? CtResult.NEW : CtResult.ESTABLISHED
+    const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
+    const isNew = this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
+    return isNew ? CtResult.NEW : found
   }
 
   /**
@@ -109,14 +105,11 @@ export class Conntrack {
       turned[i] = quoted[start + 4 + i] as number
       turned[4 + i] = quoted[start + i] as number
     }
-    const ports = quoted[start + CtKey.PORTS] as number
-    turned[CtKey.PORTS] = (ports << 16) | (ports >>> 16)
-    turned[CtKey.PROTOCOL] = quoted[start + CtKey.PROTOCOL] as number
-    this.#setKeys(turned, 0, direction)
-    const hash = flowHash(turned, 0, this.seed)
+    const ports = quoted[start + TupleWord.PORTS] as number
+    turned[TupleWord.PORTS] = (ports << 16) | (ports >>> 16)
+    turned[TupleWord.PROTOCOL] = quoted[start + TupleWord.PROTOCOL] as number
     this.isMonitored = true
-    this.slot = this.#table.lookupHashed(this.#reverse, hash)
-    if (this.slot === NOT_FOUND) this.slot = this.#table.lookupHashed(this.#forward, hash)
+    this.#find(turned, 0, flowHash(turned, 0, this.seed), direction)
     return this.slot === NOT_FOUND ? CtResult.NEW : CtResult.RELATED
   }
 
@@ -130,10 +123,14 @@ export class Conntrack {
     lengthBytes: number,
     nowSeconds: number,
   ): boolean {
-    this.#setKeys(words, start, direction)
+    const key = this.#key
+    key[CtKey.SOURCE] = words[start + SOURCE4] as number
+    key[CtKey.DESTINATION] = words[start + DESTINATION4] as number
+    key[CtKey.PORTS] = words[start + TupleWord.PORTS] as number
+    key[CtKey.PROTOCOL] = (words[start + TupleWord.PROTOCOL] as number) | sideOf(direction)
     const value = this.#value
     value.fill(0)
-    const isTcp = ((words[start + CtKey.PROTOCOL] as number) & 0xff) === TCP
+    const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
     // A created TCP entry counts as having seen a SYN, whatever made it: it lives the short SYN lifetime until a
     // packet without SYN proves that the peers talk.
     const lifetime = isTcp ? this.#timeouts.synSeconds : this.#timeouts.anySeconds
@@ -142,51 +139,85 @@ export class Conntrack {
     value[Ct.PACKETS] = 1
     value[Ct.BYTES_LOW] = lengthBytes
     const isIngress = direction === CtDirection.INGRESS
-    value[Ct.FLAGS_SEEN] = isTcp ? (isIngress ? SYN << RX_SHIFT : SYN) : 0
+    const flagsShift = isIngress ? RX_FLAGS_SHIFT : TX_FLAGS_SHIFT
+    value[Ct.STATE] = isTcp ? SYN << flagsShift : 0
     value[isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT] = nowSeconds
-    this.slot = this.#table.updateHashed(this.#forward, value, UpdateFlag.ANY, hash)
+    this.slot = this.#table.updateHashed(key, value, UpdateFlag.ANY, hash)
     return this.slot >= 0
   }
 
-  #setKeys(words: Int32Array, start: number, direction: CtDirection): void {
-    const forward = this.#forward
-    const reverse = this.#reverse
-    for (let i = 0; i < 4; i++) {
-      const source = words[start + i] as number
-      const destination = words[start + 4 + i] as number
-      forward[i] = source
-      forward[4 + i] = destination
-      reverse[i] = destination
-      reverse[4 + i] = source
+  /** Did this policy allow the connection of the last lookup, with this identity at the other end? */
+  isAllowedBy(policy: number, identity: number): boolean {
+    const entry = this.#table.valueStart(this.slot)
+    const table = this.#table.words
+    return table[entry + Ct.POLICY] === policy && table[entry + Ct.POLICY_IDENTITY] === identity
+  }
+
+  /** Notes that it did, so that the next packet need not ask the policy again. */
+  allowBy(policy: number, identity: number): void {
+    const entry = this.#table.valueStart(this.slot)
+    this.#table.words[entry + Ct.POLICY] = policy
+    this.#table.words[entry + Ct.POLICY_IDENTITY] = identity
+  }
+
+  /**
+   * Sets `slot` to the entry of the other direction (REPLY) or else of this one (ESTABLISHED). Both have the same hash, so one
+   * walk meets both.
+   */
+  #find(words: Int32Array, start: number, hash: number, direction: CtDirection): CtResult {
+    const table = this.#table
+    const entries = table.words
+    const source = words[start + SOURCE4] as number
+    const destination = words[start + DESTINATION4] as number
+    const ports = words[start + TupleWord.PORTS] as number
+    const turnedPorts = (ports << 16) | (ports >>> 16)
+    const protocol = words[start + TupleWord.PROTOCOL] as number
+    const side = protocol | sideOf(direction)
+    const otherSide = protocol | otherSideOf(direction)
+    const home = hash & table.slotMask
+    const segment = home & ~table.segmentMask
+    this.slot = NOT_FOUND
+    for (let i = 0; i <= table.segmentMask; i++) {
+      const slot = segment | ((home + i) & table.segmentMask)
+      const at = table.entriesStart + slot * table.entryWords
+      const state = entries[at] as number
+      if (state === EMPTY) break
+      if ((state & 1) === 1) continue
+      const key = at + KEY
+      const entryPorts = entries[key + CtKey.PORTS]
+      if (
+        entryPorts === turnedPorts &&
+        entries[key + CtKey.SOURCE] === destination &&
+        entries[key + CtKey.DESTINATION] === source &&
+        entries[key + CtKey.PROTOCOL] === otherSide &&
+        entries[at] === state
+      ) {
+        this.slot = slot
+        return CtResult.REPLY
+      }
+      if (
+        entryPorts === ports &&
+        entries[key + CtKey.SOURCE] === source &&
+        entries[key + CtKey.DESTINATION] === destination &&
+        entries[key + CtKey.PROTOCOL] === side &&
+        entries[at] === state
+      ) {
+        this.slot = slot
+      }
     }
-    const ports = words[start + CtKey.PORTS] as number
-    const protocol = words[start + CtKey.PROTOCOL] as number
-    forward[CtKey.PORTS] = ports
-    reverse[CtKey.PORTS] = (ports << 16) | (ports >>> 16)
-    if (direction === CtDirection.EGRESS) {
-      forward[CtKey.PROTOCOL] = protocol | CtFlag.OUT
-      reverse[CtKey.PROTOCOL] = protocol | CtFlag.IN
-    } else if (direction === CtDirection.INGRESS) {
-      forward[CtKey.PROTOCOL] = protocol | CtFlag.IN
-      reverse[CtKey.PROTOCOL] = protocol | CtFlag.OUT
-    } else {
-      forward[CtKey.PROTOCOL] = protocol | CtFlag.SERVICE
-      reverse[CtKey.PROTOCOL] = protocol | CtFlag.SERVICE
-    }
+    return CtResult.ESTABLISHED
   }
 
   /** A packet of a known connection; true when it opens the connection anew. */
   #update(
     direction: CtDirection,
-    words: Int32Array,
-    start: number,
+    isTcp: boolean,
     tcpFlags: number,
     lengthBytes: number,
     nowSeconds: number,
   ): boolean {
     const entry = this.#table.valueStart(this.slot)
     const table = this.#table.words
-    const isTcp = ((words[start + CtKey.PROTOCOL] as number) & 0xff) === TCP
     this.isMonitored = false
     const state = table[entry + Ct.STATE] as number
     if ((state & CLOSING_BOTH) !== CLOSING_BOTH) {
@@ -210,8 +241,8 @@ export class Conntrack {
     const table = this.#table.words
     const state = table[entry + Ct.STATE] as number
     if ((state & CLOSING_BOTH) === 0) return false
-    table[entry + Ct.STATE] = state & ~(CLOSING_BOTH | CtState.SEEN_NON_SYN)
-    table[entry + Ct.FLAGS_SEEN] = 0
+    // Of the connection before, with its closing and its flags, nothing counts any more.
+    table[entry + Ct.STATE] = 0
     this.#refresh(entry, direction, true, tcpFlags, nowSeconds)
     this.isMonitored = true
     return true
@@ -220,8 +251,8 @@ export class Conntrack {
   #close(entry: number, direction: CtDirection, tcpFlags: number, nowSeconds: number): void {
     const table = this.#table.words
     let state = table[entry + Ct.STATE] as number
-    const seen = table[entry + Ct.FLAGS_SEEN] as number
-    const seenBothSyns = (seen & SYN) !== 0 && ((seen >>> RX_SHIFT) & SYN) !== 0
+    const seenBothSyns =
+      ((state >>> TX_FLAGS_SHIFT) & SYN) !== 0 && ((state >>> RX_FLAGS_SHIFT) & SYN) !== 0
     if (direction === CtDirection.SERVICE || ((tcpFlags & RST) !== 0 && !seenBothSyns)) {
       state |= CLOSING_BOTH
     } else {
@@ -244,24 +275,46 @@ export class Conntrack {
   ): void {
     const table = this.#table.words
     const timeouts = this.#timeouts
+    const state = table[entry + Ct.STATE] as number
+    let newState = state
     let lifetime = timeouts.anySeconds
     if (isTcp) {
-      const state = table[entry + Ct.STATE] as number
-      const seenNonSyn = (state & CtState.SEEN_NON_SYN) !== 0 || (tcpFlags & SYN) === 0
-      if (seenNonSyn) table[entry + Ct.STATE] = state | CtState.SEEN_NON_SYN
+      if ((tcpFlags & SYN) === 0) newState |= CtState.SEEN_NON_SYN
+      const seenNonSyn = (newState & CtState.SEEN_NON_SYN) !== 0
       lifetime = seenNonSyn ? timeouts.tcpSeconds : timeouts.synSeconds
     }
     table[entry + Ct.LIFETIME] = nowSeconds + lifetime
 
-    const shift = direction === CtDirection.INGRESS ? RX_SHIFT : 0
-    const reportWord = direction === CtDirection.INGRESS ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT
-    const seen = table[entry + Ct.FLAGS_SEEN] as number
-    const flags = (tcpFlags & timeouts.reportFlags) << shift
-    const lastReport = table[entry + reportWord] as number
-    if ((seen | flags) !== seen || lastReport + timeouts.reportIntervalSeconds < nowSeconds) {
-      table[entry + Ct.FLAGS_SEEN] = seen | flags
-      table[entry + reportWord] = nowSeconds
-      this.isMonitored = true
-    }
+    const isIngress = direction === CtDirection.INGRESS
+    const flags = tcpFlags & timeouts.reportFlags
+    newState |= flags << (isIngress ? RX_FLAGS_SHIFT : TX_FLAGS_SHIFT)
+    if (newState !== state) table[entry + Ct.STATE] = newState
+    const hasNewFlags = ((newState ^ state) & ~CtState.SEEN_NON_SYN) !== 0
+    if (!hasNewFlags && !this.#isReportDue(entry, isIngress, nowSeconds)) return
+    table[entry + (isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT)] = nowSeconds
+    this.isMonitored = true
   }
+
+  #isReportDue(entry: number, isIngress: boolean, nowSeconds: number): boolean {
+    const word = isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT
+    const last = this.#table.words[entry + word] as number
+    return last + this.#timeouts.reportIntervalSeconds < nowSeconds
+  }
+}
+
+/** An IPv4 address is the last of its four words. */
+const SOURCE4 = TupleWord.SOURCE + 3
+const DESTINATION4 = TupleWord.DESTINATION + 3
+
+function sideOf(direction: CtDirection): number {
+  if (direction === CtDirection.EGRESS) return CtFlag.OUT
+  return direction === CtDirection.INGRESS ? CtFlag.IN : CtFlag.SERVICE
+}
+
+/** A service entry has no other direction: no entry has this side. */
+const NO_SIDE = 0x7f00
+
+function otherSideOf(direction: CtDirection): number {
+  if (direction === CtDirection.EGRESS) return CtFlag.IN
+  return direction === CtDirection.INGRESS ? CtFlag.OUT : NO_SIDE
 }

@@ -21,8 +21,6 @@ export interface AttachedPort {
   readonly isZeroCopy: boolean
 }
 
-/** Housekeeping steps between two looks at the table; a step under load is some 4,000 frames. */
-const STEPS_PER_LOOK = 16
 const RETRY_SECONDS = 1
 const NEVER = -1
 
@@ -32,7 +30,8 @@ export class PortManager implements Housekeeping {
   readonly #attached = new Map<number, string>()
   readonly #retryAt = new Int32Array(PORTS_MAX).fill(NEVER)
   readonly #log: (line: string) => void
-  #steps = 0
+  #changesSeen = -1
+  #nextLookSeconds = 0
 
   constructor(ports: PortTable, devices: DevicePorts, log: (line: string) => void) {
     this.#ports = ports
@@ -41,7 +40,10 @@ export class PortManager implements Housekeeping {
   }
 
   step(nowSeconds: number): void {
-    if (this.#steps++ % STEPS_PER_LOOK !== 0) return
+    const changes = this.#ports.changes
+    if (changes === this.#changesSeen && nowSeconds < this.#nextLookSeconds) return
+    this.#changesSeen = changes
+    this.#nextLookSeconds = nowSeconds + RETRY_SECONDS
     this.look(nowSeconds)
   }
 

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { SharedMemory } from 'xdp-socket-napi'
 import { PORTS_MAX, WORKERS_MAX } from '../base/limits.js'
 import { Conntrack } from '../conntrack/conntrack.js'
-import { conntrackSpec } from '../conntrack/ct-entry.js'
+import { conntrack4Spec } from '../conntrack/ct-entry.js'
 import {
   ENDPOINT_ADDRESSES_SPEC,
   ENDPOINTS_SPEC,
@@ -79,7 +79,7 @@ export class DatapathMaps {
     this.endpoints = new EndpointTable(rows, make(HashMap, ENDPOINT_ADDRESSES_SPEC))
     this.ipcachePrefixes = make(LpmMap, ipcacheSpec(sizes.identities))
     this.ipcache = new Ipcache(this.ipcachePrefixes)
-    this.conntrackTable = make(LruHashMap, conntrackSpec(sizes.connections))
+    this.conntrackTable = make(LruHashMap, conntrack4Spec(sizes.connections))
     this.policyEntries = make(HashMap, policyMapSpec(sizes.policies))
     this.policyPrefixes = make(ArrayMap, POLICY_PREFIXES_SPEC)
     this.ports = new PortTable(make(ArrayMap, PORTS_SPEC))
@@ -132,7 +132,7 @@ function sizesOf(directory: string): MapSizes {
     return maxEntries
   }
   return {
-    connections: entries('conntrack'),
+    connections: entries('ct4'),
     identities: entries('ipcache'),
     policies: entries('policy'),
     events: entries('events'),

@@ -1,55 +1,82 @@
 /**
- * The policy step that both sides of a connection share (A2 6b, A3 4): replies and related errors belong to a flow that was
- * allowed; everything else is asked anew for each packet, so that a changed policy ends running connections too.
+ * The policy step that both sides of a connection share (A2 6b, A3 4-5): may the packet pass, and if it is the first of its
+ * connection, is the connection remembered? Replies and related errors belong to a flow that was allowed; everything else is held
+ * against the policy in force, so that a changed policy ends running connections too.
+ *
+ * The connection's entry keeps which policy allowed it, with which identity at the other end. While neither has changed the
+ * answer cannot be another one, and the policy map is not asked.
  */
 
 import type { Conntrack } from '../conntrack/conntrack.js'
 import { CtDirection, CtResult } from '../conntrack/ct-entry.js'
+import type { Monitor } from '../monitor/monitor.js'
 import { DropReason } from '../packet/drop-reason.js'
 import { Direction } from '../packet/verdict.js'
 import { ALLOWED, type PolicyMap } from '../policy/policy-map.js'
 import * as icmpv4 from '../wire/icmpv4.js'
 import type { PacketContext } from './context.js'
 import { NO_ICMP_TYPE } from './parse.js'
+import type { DatapathState } from './stage.js'
 
-/** ALLOWED, or the reason of the drop. `identity` is the remote side's. */
-export function checkPolicy(
-  ctx: PacketContext,
-  policies: PolicyMap,
-  policy: number,
-  direction: Direction,
-  identity: number,
-): number {
-  const isIcmp = ctx.icmpType !== NO_ICMP_TYPE
-  const port = isIcmp ? ctx.icmpType : ctx.destinationPort
-  // Without it a sender never learns the path's MTU; Cilium lets it pass by default too.
-  if (isIcmp && isFragmentationNeeded(ctx)) return ALLOWED
-  const verdict = policies.lookup(policy, direction, identity, ctx.protocol, port, true)
-  ctx.policyMatch = policies.match
-  ctx.ruleCookie = policies.cookie
-  return verdict
+export class PolicyCheck {
+  readonly #policies: PolicyMap
+  readonly #conntrack: Conntrack
+  readonly #monitor: Monitor
+  readonly #direction: Direction
+  readonly #ctDirection: CtDirection
+
+  constructor(state: DatapathState, direction: Direction) {
+    this.#policies = state.policy
+    this.#conntrack = state.conntrack
+    this.#monitor = state.monitor
+    this.#direction = direction
+    this.#ctDirection = direction === Direction.EGRESS ? CtDirection.EGRESS : CtDirection.INGRESS
+  }
+
+  /**
+   * ALLOWED, or the reason for a drop. The connection of `ctx` is the one that conntrack looked up last.
+   *
+   * @param policy as the endpoint's row names it
+   * @param identity of the remote side
+   */
+  admit(ctx: PacketContext, policy: number, identity: number): number {
+    if (ctx.ctResult === CtResult.REPLY || ctx.ctResult === CtResult.RELATED) return ALLOWED
+    const isNew = ctx.ctResult === CtResult.NEW
+    if (!isNew && !ctx.isMonitored && this.#conntrack.isAllowedBy(policy, identity)) return ALLOWED
+    const verdict = this.#ask(ctx, policy, identity)
+    if (ctx.isMonitored || verdict !== ALLOWED) {
+      this.#monitor.policyVerdict(ctx, this.#direction, verdict)
+    }
+    if (verdict !== ALLOWED) return verdict
+    if (isNew && !this.#create(ctx)) return DropReason.CT_CREATE_FAILED
+    this.#conntrack.allowBy(policy, identity)
+    return ALLOWED
+  }
+
+  #ask(ctx: PacketContext, policy: number, identity: number): number {
+    const isIcmp = ctx.icmpType !== NO_ICMP_TYPE
+    // Without it a sender never learns the path's MTU; Cilium lets it pass by default too.
+    if (isIcmp && isFragmentationNeeded(ctx)) return ALLOWED
+    const port = isIcmp ? ctx.icmpType : ctx.destinationPort
+    const policies = this.#policies
+    const verdict = policies.lookup(policy, this.#direction, identity, ctx.protocol, port, true)
+    ctx.policyMatch = policies.match
+    ctx.ruleCookie = policies.cookie
+    return verdict
+  }
+
+  #create(ctx: PacketContext): boolean {
+    return this.#conntrack.create(
+      ctx.words,
+      ctx.tupleStart,
+      ctx.hash,
+      this.#ctDirection,
+      ctx.sourceIdentity,
+      ctx.packet.length,
+      ctx.nowSeconds,
+    )
+  }
 }
-
-/** Makes the entry of a connection that was let through; ALLOWED, or CT_CREATE_FAILED. */
-export function createConnection(
-  ctx: PacketContext,
-  conntrack: Conntrack,
-  direction: Direction,
-): number {
-  const isCreated = conntrack.create(
-    ctx.words,
-    ctx.tupleStart,
-    ctx.hash,
-    direction === Direction.EGRESS ? CtDirection.EGRESS : CtDirection.INGRESS,
-    ctx.sourceIdentity,
-    ctx.packet.length,
-    ctx.nowSeconds,
-  )
-  return isCreated ? ALLOWED : DropReason.CT_CREATE_FAILED
-}
-
-export const needsPolicy = (ctResult: number): boolean =>
-  ctResult === CtResult.NEW || ctResult === CtResult.ESTABLISHED
 
 function isFragmentationNeeded(ctx: PacketContext): boolean {
   return (

@@ -7,6 +7,13 @@
  */
 import { Direction } from '../packet/verdict.js'
 
+/**
+ * A policy as an endpoint's row names it: the number of its place below, and above it how often that place was used, so that
+ * two policies are never named alike (within 2^18 uses of a place).
+ */
+export const POLICY_NUMBER_BITS = 13
+export const POLICY_NUMBER_MASK = (1 << POLICY_NUMBER_BITS) - 1
+
 /** policy and direction; identity; protocol and prefix length; destination port. */
 export const POLICY_KEY_WORDS = 4
 export const POLICY_VALUE_WORDS = 4
@@ -18,7 +25,7 @@ export const PolicyValue = {
   FLAGS: 1,
   /** Number of the rule that made the entry, for explanations; 0 for entries of the system. */
   COOKIE: 2,
-  /** Packets that this entry decided; wraps. */
+  /** Times that this entry was found to decide; a connection asks once, and again for each of its events. Wraps. */
   HITS: 3,
 } as const
 
@@ -43,14 +50,14 @@ export const ANY_IDENTITY = 0
 
 export function writePolicyKey(
   key: Int32Array,
-  policy: number,
+  policyNumber: number,
   direction: Direction,
   identity: number,
   protocol: number,
   port: number,
   prefixLength: number,
 ): void {
-  key[0] = (policy << 1) | (direction === Direction.EGRESS ? 1 : 0)
+  key[0] = (policyNumber << 1) | (direction === Direction.EGRESS ? 1 : 0)
   key[1] = identity
   key[2] = prefixLength < PREFIX_PROTOCOL ? prefixLength : (protocol << 8) | prefixLength
   key[3] = prefixLength <= PREFIX_PROTOCOL ? 0 : port & portMask(prefixLength)

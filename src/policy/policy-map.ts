@@ -9,6 +9,8 @@ import { Direction } from '../packet/verdict.js'
 import {
   ANY_IDENTITY,
   POLICY_KEY_WORDS,
+  POLICY_NUMBER_BITS,
+  POLICY_NUMBER_MASK,
   POLICY_VALUE_WORDS,
   PolicyValue,
   PRECEDENCE_MAX,
@@ -34,8 +36,7 @@ export type PolicyMatch = (typeof PolicyMatch)[keyof typeof PolicyMatch]
 /** Verdict of a lookup that found an allowing entry. */
 export const ALLOWED = 0
 
-/** Sets of prefix lengths in use, one word per policy and direction: bit n for a prefix of n bits. */
-export const POLICIES_MAX = 8192
+export const POLICIES_MAX = 1 << POLICY_NUMBER_BITS
 export const policyMapSpec = (maxEntries: number): MapSpec => ({
   name: 'policy',
   type: 'hash',
@@ -43,11 +44,16 @@ export const policyMapSpec = (maxEntries: number): MapSpec => ({
   valueWords: POLICY_VALUE_WORDS,
   maxEntries,
 })
+/**
+ * By policy number: the prefix lengths in use for ingress and for egress (bit n for a prefix of n bits), and how often the
+ * number was used.
+ */
+export const PolicyRow = { INGRESS_PREFIXES: 0, EGRESS_PREFIXES: 1, USES: 2 } as const
 export const POLICY_PREFIXES_SPEC: MapSpec = {
   name: 'policy_prefixes',
   type: 'array',
   keyWords: 0,
-  valueWords: 2,
+  valueWords: 3,
   maxEntries: POLICIES_MAX,
 }
 
@@ -81,10 +87,11 @@ export class PolicyMap {
     port: number,
     hasPort: boolean,
   ): number {
+    const number = policy & POLICY_NUMBER_MASK
     const word = direction === Direction.EGRESS ? 1 : 0
-    let prefixes = this.#prefixes.words[this.#prefixes.valueStart(policy) + word] as number
+    let prefixes = this.#prefixes.words[this.#prefixes.valueStart(number) + word] as number
     if (!hasPort) prefixes &= (1 << (PREFIX_PROTOCOL + 1)) - 1
-    this.#key[0] = (policy << 1) | word
+    this.#key[0] = (number << 1) | word
 
     const exact = this.#longest(identity, protocol, port, prefixes)
     const exactPrefix = this.#prefixLength

@@ -8,11 +8,18 @@ import type { HashMap } from '../maps/hash-map.js'
 import { FULL, UpdateFlag } from '../maps/map.js'
 import { Direction } from '../packet/verdict.js'
 import { compilePolicy, type PolicyEntry } from './policy-compiler.js'
-import { POLICY_KEY_WORDS, POLICY_VALUE_WORDS, PolicyValue, writePolicyKey } from './policy-key.js'
-import { POLICIES_MAX } from './policy-map.js'
+import {
+  POLICY_KEY_WORDS,
+  POLICY_NUMBER_BITS,
+  POLICY_NUMBER_MASK,
+  POLICY_VALUE_WORDS,
+  PolicyValue,
+  writePolicyKey,
+} from './policy-key.js'
+import { POLICIES_MAX, PolicyRow } from './policy-map.js'
 import type { EndpointPolicy } from './policy-rule.js'
 
-/** A revision that no endpoint may have: its entries do not exist, so that every lookup is denied. */
+/** A policy without entries: every lookup is denied. */
 export const NO_POLICY = 0
 
 export class PolicyWriter {
@@ -21,7 +28,7 @@ export class PolicyWriter {
   readonly #free: number[] = []
   readonly #keys = new Map<number, Int32Array[]>()
 
-  /** Takes over maps as they are: revisions found in them that `inUse` does not name are deleted. */
+  /** Takes over maps as they are: policies found in them that `inUse` does not name are deleted. */
   constructor(entries: HashMap, prefixes: ArrayMap, inUse: ReadonlySet<number> = new Set()) {
     this.#entries = entries
     this.#prefixes = prefixes
@@ -32,52 +39,59 @@ export class PolicyWriter {
       )
       this.#keysOf((key[0] as number) >>> 1).push(key)
     }
-    for (let policy = POLICIES_MAX - 1; policy > NO_POLICY; policy--) {
-      if (!inUse.has(policy)) {
-        this.#remove(policy)
-        this.#free.push(policy)
+    const numbersInUse = new Set([...inUse].map((policy) => policy & POLICY_NUMBER_MASK))
+    for (let number = 1; number < POLICIES_MAX; number++) {
+      if (!numbersInUse.has(number)) {
+        this.#remove(number)
+        this.#free.push(number)
       }
     }
   }
 
-  /** Entries for a new revision, whose number is returned; EMAP_FULL, and nothing changed, when there is no room. */
+  /**
+   * Writes the entries of a new policy; returns its name for an endpoint's row. EMAP_FULL, and nothing changed, when there is
+   * no room.
+   */
   add(policy: EndpointPolicy): number {
-    const revision = this.#free.pop()
-    if (revision === undefined) {
+    const number = this.#free.shift()
+    if (number === undefined) {
       throw new RingpathError(
         ErrorCode.MAP_FULL,
         `map policy_prefixes: all ${POLICIES_MAX - 1} policies are in use`,
       )
     }
     try {
-      for (const entry of compilePolicy(policy)) this.#addEntry(revision, entry)
+      for (const entry of compilePolicy(policy)) this.#addEntry(number, entry)
     } catch (error) {
-      this.#remove(revision)
-      this.#free.push(revision)
+      this.#remove(number)
+      this.#free.push(number)
       throw error
     }
-    return revision
+    const uses = this.#prefixes.valueStart(number) + PolicyRow.USES
+    const used = ((this.#prefixes.words[uses] as number) + 1) | 0
+    this.#prefixes.words[uses] = used
+    return (used << POLICY_NUMBER_BITS) | number
   }
 
-  /** Deletes a revision that no endpoint names any more. */
-  delete(revision: number): void {
-    if (revision === NO_POLICY) return
-    this.#remove(revision)
-    this.#free.push(revision)
+  /** Deletes a policy that no endpoint names any more. */
+  delete(policy: number): void {
+    if (policy === NO_POLICY) return
+    this.#remove(policy & POLICY_NUMBER_MASK)
+    this.#free.push(policy & POLICY_NUMBER_MASK)
   }
 
-  #remove(revision: number): void {
-    for (const key of this.#keys.get(revision) ?? []) this.#entries.delete(key)
-    this.#keys.delete(revision)
-    const start = this.#prefixes.valueStart(revision)
+  #remove(number: number): void {
+    for (const key of this.#keys.get(number) ?? []) this.#entries.delete(key)
+    this.#keys.delete(number)
+    const start = this.#prefixes.valueStart(number)
     this.#prefixes.words[start] = 0
     this.#prefixes.words[start + 1] = 0
   }
 
-  #addEntry(revision: number, entry: PolicyEntry): void {
+  #addEntry(number: number, entry: PolicyEntry): void {
     const key = new Int32Array(POLICY_KEY_WORDS)
     const { direction, identity, protocol, port, prefixLength } = entry
-    writePolicyKey(key, revision, direction, identity, protocol, port, prefixLength)
+    writePolicyKey(key, number, direction, identity, protocol, port, prefixLength)
     const value = new Int32Array(POLICY_VALUE_WORDS)
     value[PolicyValue.PRECEDENCE] = entry.precedence
     value[PolicyValue.COOKIE] = entry.cookie
@@ -87,16 +101,16 @@ export class PolicyWriter {
         `map policy: full with ${this.#entries.size} entries; raise its size or use fewer rules`,
       )
     }
-    this.#keysOf(revision).push(key)
-    const word = this.#prefixes.valueStart(revision) + (direction === Direction.EGRESS ? 1 : 0)
+    this.#keysOf(number).push(key)
+    const word = this.#prefixes.valueStart(number) + (direction === Direction.EGRESS ? 1 : 0)
     this.#prefixes.words[word] = (this.#prefixes.words[word] as number) | (1 << prefixLength)
   }
 
-  #keysOf(revision: number): Int32Array[] {
-    let keys = this.#keys.get(revision)
+  #keysOf(number: number): Int32Array[] {
+    let keys = this.#keys.get(number)
     if (keys === undefined) {
       keys = []
-      this.#keys.set(revision, keys)
+      this.#keys.set(number, keys)
     }
     return keys
   }

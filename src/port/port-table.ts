@@ -35,7 +35,8 @@ export const PORTS_SPEC: MapSpec = {
   type: 'array',
   keyWords: 0,
   valueWords: ROW_WORDS,
-  maxEntries: PORTS_MAX,
+  // One more: its first word counts changes, so that the datapath need not compare all rows to see that there are none.
+  maxEntries: PORTS_MAX + 1,
 }
 
 /** What the datapath says of a port. */
@@ -66,10 +67,21 @@ export class PortTable {
       words[word] = (words[word] as number) | ((bytes[i] as number) << ((i & 3) * 8))
     }
     Atomics.store(words, start + MODE, mode)
+    this.#changed()
   }
 
   release(port: number): void {
     Atomics.store(this.#map.words, this.#map.valueStart(port) + MODE, PortMode.NONE)
+    this.#changed()
+  }
+
+  /** Differs after every request and release. */
+  get changes(): number {
+    return this.#map.words[this.#map.valueStart(PORTS_MAX)] as number
+  }
+
+  #changed(): void {
+    Atomics.add(this.#map.words, this.#map.valueStart(PORTS_MAX), 1)
   }
 
   mode(port: number): number {

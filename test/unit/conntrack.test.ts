@@ -1,7 +1,7 @@
 /** Connection tracking, state by state (A10 of Cilium's facts: lookup order, lifetimes, closing, reopening, collection). */
 import t from 'tap'
 import { Conntrack } from '../../src/conntrack/conntrack.js'
-import { Ct, CtDirection, CtResult, CtState, conntrackSpec } from '../../src/conntrack/ct-entry.js'
+import { Ct, CtDirection, CtResult, CtState, conntrack4Spec } from '../../src/conntrack/ct-entry.js'
 import { ConntrackGc, nextInterval } from '../../src/conntrack/ct-gc.js'
 import { flowHash } from '../../src/conntrack/flow-hash.js'
 import { LruHashMap } from '../../src/maps/lru-hash-map.js'
@@ -16,7 +16,7 @@ const RST = 4
 const NOW = 1000
 
 const table = (entries = 1024): LruHashMap => {
-  const spec = conntrackSpec(entries)
+  const spec = conntrack4Spec(entries)
   return LruHashMap.create(spec, new SharedArrayBuffer(LruHashMap.bytesFor(spec)))
 }
 
