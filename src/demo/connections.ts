@@ -1,7 +1,7 @@
 /** The connection table in words: who speaks to whom, and how far they are. */
 import { CLOSING_BOTH, Ct, CtFlag, CtKey, CtState } from '../conntrack/ct-entry.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
-import { formatAddress } from '../wire/address.js'
+import { formatIpv4 } from '../wire/address.js'
 import { Protocol } from '../wire/protocols.js'
 import { nameOfAddress, portText } from './topology.js'
 
@@ -74,8 +74,8 @@ export function readConnections(table: LruHashMap, nowSeconds: number): Connecti
 
 function readConnection(words: Int32Array, key: number, value: number): Connection {
   const protocol = (words[key + CtKey.PROTOCOL] as number) & 0xff
-  const name = (start: number): string => {
-    const address = formatAddress(words, start)
+  const name = (at: number): string => {
+    const address = formatIpv4(words[at] as number)
     return nameOfAddress(address) ?? address
   }
   const high = words[value + Ct.BYTES_HIGH] as number

@@ -48,4 +48,4 @@ function pictureLines(): string[] {
 }
 
 const programLine = ({ spec }: Program): string =>
-  `  ${left(spec.where, 10)}${left(spec.command, 45)}${spec.promise}`
+  `  ${left(spec.where, 10)}${left(spec.command, 38)}${spec.promise}`

@@ -75,7 +75,7 @@ export class LiveWorld implements World {
 
   get commands(): readonly string[] {
     const { pods } = this.#topology
-    const url = `http://${WEB.address}/`
+    const url = WEB.address
     // A proxy of the environment is not in the pods.
     const curl = /_proxy=/i.test(
       Object.keys(process.env)
@@ -88,7 +88,7 @@ export class LiveWorld implements World {
       `ip netns exec ${pods.client.netns} ${curl} ${url}`,
       `ip netns exec ${pods.client.netns} ping -c 3 ${WEB.address}`,
       `ip netns exec ${pods.node.netns} ${curl} ${url}`,
-      `ip netns exec ${pods.intruder.netns} ${curl} --max-time 3 ${url}   # dropped: 133`,
+      `ip netns exec ${pods.intruder.netns} ${curl} --max-time 3 ${url}   # dropped with 133`,
     ]
   }
 

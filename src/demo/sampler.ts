@@ -17,7 +17,7 @@ export interface PortRate {
   readonly receivedBits: number
   readonly sentFrames: number
   readonly sentBits: number
-  /** Frames since the start that a full ring lost, either way. */
+  /** Frames since the start that found no room in a ring, either way. */
   readonly lostOnRings: number
 }
 
@@ -34,6 +34,8 @@ export interface Snapshot {
   readonly receivedFrames: number
   readonly forwardedFrames: number
   readonly droppedFrames: number
+  /** Frames that found no room in a ring: never seen by the pipeline, or never sent. */
+  readonly lostOnRings: number
   readonly drops: readonly DropCount[]
   readonly lastDrops: readonly DropRecord[]
   readonly connections: ConnectionList
@@ -82,6 +84,7 @@ export class Sampler {
       receivedFrames,
       forwardedFrames: forwarded.reduce((sum, line) => sum + line.frames, 0),
       droppedFrames: drops.reduce((sum, line) => sum + line.frames, 0),
+      lostOnRings: ports.reduce((sum, port) => sum + port.lostOnRings, 0),
       drops: drops.sort((a, b) => b.frames - a.frames),
       lastDrops: this.#drops.latest,
       connections: readConnections(maps.conntrackTable, clock.seconds()),

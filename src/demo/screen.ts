@@ -2,13 +2,14 @@
  * Where the demonstration is shown. On a terminal a block of lines is drawn over the one before; on
  * a pipe or in CI nothing is ever drawn over, lines just follow each other.
  */
-import { ANSI_PAINT, NO_PAINT, type Paint } from './text.js'
+import { ANSI_PAINT, clip, NO_PAINT, type Paint } from './text.js'
 
 /** What it is shown on, as far as it matters. */
 export interface ScreenSize {
   /** False: not a terminal, or one that cannot move its cursor. */
   readonly isTerminal: boolean
   readonly rows: number
+  readonly columns: number
   readonly hasColour: boolean
 }
 
@@ -17,6 +18,7 @@ const linesUp = (lines: number): string => `\u001b[${lines}F`
 const ERASE_BELOW = '\u001b[J'
 
 const DEFAULT_ROWS = 24
+const DEFAULT_COLUMNS = 80
 
 export class Screen {
   readonly size: ScreenSize
@@ -39,7 +41,9 @@ export class Screen {
   /** Draws lines in the place of those drawn last; fewer than the terminal has rows. */
   draw(lines: readonly string[]): void {
     const back = this.#drawnLines === 0 ? '' : linesUp(this.#drawnLines)
-    this.#write(`${back}${ERASE_BELOW}${lines.join('\n')}\n`)
+    // A line that the terminal breaks would be two to go up.
+    const text = lines.map((line) => clip(line, this.size.columns)).join('\n')
+    this.#write(`${back}${ERASE_BELOW}${text}\n`)
     this.#drawnLines = lines.length
   }
 }
@@ -48,5 +52,7 @@ export class Screen {
 export function standardScreenSize(): ScreenSize {
   const isTerminal = process.stdout.isTTY === true && process.env.TERM !== 'dumb'
   const hasColour = isTerminal && (process.env.NO_COLOR ?? '') === ''
-  return { isTerminal, hasColour, rows: process.stdout.rows || DEFAULT_ROWS }
+  const rows = process.stdout.rows || DEFAULT_ROWS
+  const columns = process.stdout.columns || DEFAULT_COLUMNS
+  return { isTerminal, hasColour, rows, columns }
 }

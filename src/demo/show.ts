@@ -41,9 +41,11 @@ export async function show(world: World, screen: Screen, options: ShowOptions): 
   const seconds = sampler.seconds
   ending.abort()
   await Promise.race([programs, sleep(GRACE_MILLISECONDS, undefined, { ref: false })])
-  const problem = failure === undefined ? world.problem : messageOf(failure)
   const snapshot = sampler.sample()
   const isInterrupted = options.interrupt.aborted
+  // A Ctrl-C ends the datapath too, which is of the same process group: cleanly, as `end` tells.
+  const broken = isInterrupted ? undefined : world.problem
+  const problem = failure === undefined ? broken : messageOf(failure)
   const isStaying = options.isKept && problem === undefined && !isInterrupted
   const end = isStaying ? undefined : await world.stop()
   const { programs: done, isSimulated } = world
@@ -62,8 +64,8 @@ export async function show(world: World, screen: Screen, options: ShowOptions): 
 
 /** Frames that the datapath decided on while it was ending are counted too. */
 function lastSnapshot(before: Snapshot, sampler: Sampler): Snapshot {
-  const { receivedFrames, forwardedFrames, droppedFrames, drops } = sampler.sample()
-  return { ...before, receivedFrames, forwardedFrames, droppedFrames, drops }
+  const { receivedFrames, forwardedFrames, droppedFrames, lostOnRings, drops } = sampler.sample()
+  return { ...before, receivedFrames, forwardedFrames, droppedFrames, lostOnRings, drops }
 }
 
 async function watch(

@@ -1,7 +1,7 @@
 /** What is told at the end, and whether it is what was promised at the beginning. */
 import type { Program } from './program.js'
 import type { Snapshot } from './sampler.js'
-import { count, type Paint } from './text.js'
+import { count, type Paint, right } from './text.js'
 import { dropLine, programLine } from './view.js'
 import type { WorldEnd } from './world.js'
 
@@ -40,12 +40,16 @@ export function summaryLines(input: SummaryInput, paint: Paint): string[] {
   return [
     '',
     paint.bold(input.isSimulated ? `${title}, in simulation` : title),
-    ...programs.map((program) => programLine(program, paint)),
+    ...programs.map((program) => finalLine(program, paint)),
     '',
     ...frameLines(snapshot, end, paint),
     ...(problem === undefined ? [] : [paint.bad(`The datapath broke: ${problem}`)]),
     verdictLine(input, paint),
   ]
+}
+
+function finalLine(program: Program, paint: Paint): string {
+  return programLine(program, paint, program.attempts === 0 ? 'did not get that far' : undefined)
 }
 
 function frameLines(snapshot: Snapshot, end: WorldEnd | undefined, paint: Paint): string[] {
@@ -56,6 +60,10 @@ function frameLines(snapshot: Snapshot, end: WorldEnd | undefined, paint: Paint)
       `${count(forwardedFrames)} sent on, ${count(droppedFrames)} dropped`,
   ]
   for (const drop of snapshot.drops) lines.push(dropLine(drop, paint))
+  if (snapshot.lostOnRings > 0) {
+    const text = 'found no room in a ring while iperf3 ran; TCP sends such again'
+    lines.push(` ${right(count(snapshot.lostOnRings), 8)} more ${text}`)
+  }
   if (end === undefined) return lines
   lines.push(
     end.isEveryFrameAccounted

@@ -10,14 +10,17 @@ export interface Paint {
 const plain = (text: string): string => text
 export const NO_PAINT: Paint = { bold: plain, dim: plain, good: plain, bad: plain }
 
+const ESCAPE = '\u001b'
 /** ECMA-48 "select graphic rendition". */
-const colour = (code: number) => (text: string) => `\u001b[${code}m${text}\u001b[0m`
+const colour = (code: number) => (text: string) => `${ESCAPE}[${code}m${text}${ESCAPE}[0m`
 export const ANSI_PAINT: Paint = {
   bold: colour(1),
   dim: colour(2),
   good: colour(32),
   bad: colour(31),
 }
+
+const COLOUR = new RegExp(`(${ESCAPE}\\[\\d+m)`)
 
 /** `1,234,567`. */
 export const count = (value: number): string => Math.round(value).toLocaleString('en-US')
@@ -40,6 +43,19 @@ export function byteCount(bytes: number): string {
 /** Exactly that wide: padded on the right, or cut with a mark. */
 export function left(text: string, width: number): string {
   return text.length > width ? `${text.slice(0, width - 1)}~` : text.padEnd(width)
+}
+
+/** The first `columns` characters that are seen: colours take none, and are kept. */
+export function clip(text: string, columns: number): string {
+  let seen = 0
+  // Split so that every odd part is a colour.
+  const parts = text.split(COLOUR).map((part, i) => {
+    if (i % 2 === 1) return part
+    const kept = part.slice(0, columns - seen)
+    seen += kept.length
+    return kept
+  })
+  return parts.join('')
 }
 
 export function right(text: string, width: number): string {

@@ -13,7 +13,7 @@ import { bitRate, byteCount, count, left, type Paint, right } from './text.js'
 
 export const COLUMNS_MAX = 100
 /** The longest command of a program, and what a line has left for its result. */
-const COMMAND_WIDTH = 46
+const COMMAND_WIDTH = 37
 const RESULT_MAX = COLUMNS_MAX - COMMAND_WIDTH - 13
 
 export interface ViewInput {
@@ -34,7 +34,7 @@ export function viewLines(input: ViewInput, paint: Paint): string[] {
   const time = `${Math.floor(snapshot.seconds)} s of ${showSeconds} s`
   const reasons = snapshot.drops.slice(0, REASONS_MAX)
   const head = [paint.bold(`Ringpath live  ${left(time, 14)}`) + paint.dim(facts.slice(0, 70))]
-  const ports = [...portHeader(paint), ...snapshot.ports.map(portLine)]
+  const ports = [portHeader(paint), ...snapshot.ports.map(portLine)]
   const tries = [paint.bold('PROGRAMS'), ...programs.map((program) => programLine(program, paint))]
   const fixed = head.length + ports.length + tries.length + 1 + 1 + reasons.length
 
@@ -90,26 +90,27 @@ export function mark(program: Program, paint: Paint): string {
   return program.isAsPromised ? paint.good('ok') : paint.bad('!!')
 }
 
-function portHeader(paint: Paint): string[] {
-  const columns = `${right('packets/s', 26)}${right('rate', 16)}${right('packets/s', 26)}${right('rate', 16)}`
-  const titles = `${left('PORT', 10)}${right('pod to datapath', 38)}${right('datapath to pod', 42)}`
-  return [paint.bold(titles.trimEnd()), paint.dim(` ${columns}`)]
+function portHeader(paint: Paint): string {
+  const sent = `${right('sends packets/s', 17)}${right('bit rate', 13)}`
+  const got = `${right('gets packets/s', 17)}${right('bit rate', 13)}`
+  return paint.bold(`${left('PORT', 9)}${sent}${got}${right('ring full', 11)}`)
 }
 
 function portLine(port: PortRate): string {
-  const lost = port.lostOnRings === 0 ? '' : `  ${count(port.lostOnRings)} lost`
-  return (
-    ` ${left(port.name, 10)}` +
-    `${right(count(port.receivedFrames), 16)}${right(bitRate(port.receivedBits), 16)}` +
-    `${right(count(port.sentFrames), 26)}${right(bitRate(port.sentBits), 16)}${lost}`
-  ).slice(0, COLUMNS_MAX)
+  const sent = `${right(count(port.receivedFrames), 17)}${right(bitRate(port.receivedBits), 13)}`
+  const got = `${right(count(port.sentFrames), 17)}${right(bitRate(port.sentBits), 13)}`
+  return ` ${left(port.name, 8)}${sent}${got}${right(count(port.lostOnRings), 11)}`
 }
 
 /** A program, whether all is as promised so far, and what it achieved. */
-export function programLine(program: Program, paint: Paint): string {
+export function programLine(
+  program: Program,
+  paint: Paint,
+  result: string = program.result,
+): string {
   const { where, command } = program.spec
-  const result = program.result.slice(0, RESULT_MAX)
-  return ` ${mark(program, paint)} ${left(where, 9)}${left(command, COMMAND_WIDTH)}${result}`
+  const text = `${left(where, 9)}${left(command, COMMAND_WIDTH)}${result.slice(0, RESULT_MAX)}`
+  return ` ${mark(program, paint)} ${text}`
 }
 
 function connectionHeader({ connections }: Snapshot, paint: Paint): string {
@@ -128,7 +129,7 @@ function connectionLines(all: readonly Connection[], lines: number): string[] {
     const { from, to, service, state, packets, bytes } = connection
     const who = `${from} -> ${to} ${service}`
     const size = `${right(count(packets), 12)} packets ${right(byteCount(bytes), 10)}`
-    return ` ${left(who, 40)}${left(state, 15)}${size}`
+    return ` ${left(who, 30)}${left(state, 12)}${size}`
   })
   return [...texts, ...new Array<string>(lines - texts.length).fill('')]
 }
