@@ -1,6 +1,15 @@
-/** A fixed number of entries by index, all there from the start and zero at first (BPF_MAP_TYPE_ARRAY). */
-
-import { type FixedMap, type MapOptions, type MapSpec, MapType } from './map.js'
+/**
+ * A fixed number of entries by index, all there from the start and zero at first
+ * (BPF_MAP_TYPE_ARRAY).
+ */
+import {
+  type FixedMap,
+  type MapOptions,
+  type MapSpec,
+  MapType,
+  NOT_FOUND,
+  type Slot,
+} from './map.js'
 import {
   boundedWords,
   checkSpec,
@@ -12,16 +21,17 @@ import {
 
 export class ArrayMap implements FixedMap {
   readonly words: Int32Array
+  readonly spec: MapSpec
   readonly size: number
   readonly capacity: number
+  readonly #valueWords: number
 
-  private constructor(
-    words: Int32Array,
-    readonly spec: MapSpec,
-  ) {
+  private constructor(words: Int32Array, spec: MapSpec) {
     this.words = words
+    this.spec = spec
     this.size = spec.maxEntries
     this.capacity = spec.maxEntries
+    this.#valueWords = spec.valueWords
   }
 
   static wordsFor(spec: MapSpec): number {
@@ -44,7 +54,26 @@ export class ArrayMap implements FixedMap {
     return new ArrayMap(words, spec)
   }
 
+  /** The index itself, or NOT_FOUND outside the array. */
+  lookup(index: number): Slot {
+    return index >= 0 && index < this.capacity ? index : NOT_FOUND
+  }
+
+  /**
+   * Index in `words` of an entry's value, which readers and writers share word by word: there is no
+   * lock.
+   */
   valueStart(index: number): number {
-    return HEADER_WORDS + index * this.spec.valueWords
+    return HEADER_WORDS + index * this.#valueWords
+  }
+
+  /** Stores a value word by word; the index, or NOT_FOUND outside the array. */
+  update(index: number, value: Int32Array): Slot {
+    if (this.lookup(index) === NOT_FOUND) return NOT_FOUND
+    const start = this.valueStart(index)
+    for (let i = 0; i < this.#valueWords; i++) {
+      Atomics.store(this.words, start + i, value[i] as number)
+    }
+    return index
   }
 }

@@ -1,6 +1,7 @@
 /**
- * Counters by worker (BPF_MAP_TYPE_PERCPU_ARRAY): each worker adds to its own row, readers sum over the rows. They are doubles, exact
- * to 2^53: an int32 wraps within seconds at line rate, and adding to a typed array of doubles costs no more than to one of int32.
+ * Counters by worker (BPF_MAP_TYPE_PERCPU_ARRAY): each worker adds to its own row and nobody else
+ * writes it, readers add up the rows. They are doubles, exact to 2^53 (docs/maps.md says why). Rows
+ * begin on cache lines of their own.
  */
 import { type FixedMap, type MapOptions, type MapSpec, MapType } from './map.js'
 import {
@@ -12,23 +13,36 @@ import {
   publishWords,
 } from './map-header.js'
 
+const LINE_DOUBLES = 8
+const DOUBLE_WORDS = 2
+
+const rowDoubles = (spec: MapSpec): number =>
+  Math.ceil(spec.maxEntries / LINE_DOUBLES) * LINE_DOUBLES
+
 export class CounterMap implements FixedMap {
+  readonly words: Int32Array
+  readonly spec: MapSpec
   readonly size: number
   readonly capacity: number
   readonly workers: number
+  readonly #counters: Float64Array
+  readonly #rowDoubles: number
 
-  private constructor(
-    readonly words: Int32Array,
-    readonly spec: MapSpec,
-  ) {
+  private constructor(words: Int32Array, spec: MapSpec) {
+    this.words = words
+    this.spec = spec
     this.size = spec.maxEntries
     this.capacity = spec.maxEntries
     this.workers = spec.workers ?? 1
+    this.#rowDoubles = rowDoubles(spec)
+    const start = words.byteOffset + HEADER_WORDS * 4
+    this.#counters = new Float64Array(words.buffer, start, this.#rowDoubles * this.workers)
   }
 
   static wordsFor(spec: MapSpec): number {
     checkSpec(spec, MapType.COUNTER)
-    return boundedWords(spec, HEADER_WORDS + spec.maxEntries * 2 * (spec.workers ?? 1))
+    const doubles = rowDoubles(spec) * (spec.workers ?? 1)
+    return boundedWords(spec, HEADER_WORDS + doubles * DOUBLE_WORDS)
   }
 
   static bytesFor(spec: MapSpec): number {
@@ -47,17 +61,18 @@ export class CounterMap implements FixedMap {
     return new CounterMap(words, spec)
   }
 
-  /** One worker's counters, to add to. */
+  /** One worker's counters, to add to: `row[index] += n`. The view is made once, not per packet. */
   row(worker: number): Float64Array {
-    const counters = this.spec.maxEntries
-    const start = this.words.byteOffset + (HEADER_WORDS + worker * counters * 2) * 4
-    return new Float64Array(this.words.buffer, start, counters)
+    const start = worker * this.#rowDoubles
+    return this.#counters.subarray(start, start + this.capacity)
   }
 
   /** One counter, over all workers. */
   sum(index: number): number {
     let sum = 0
-    for (let worker = 0; worker < this.workers; worker++) sum += this.row(worker)[index] ?? 0
+    for (let worker = 0; worker < this.workers; worker++) {
+      sum += this.#counters[worker * this.#rowDoubles + index] as number
+    }
     return sum
   }
 }

@@ -1,5 +1,6 @@
 /** A hash map that says so when it is full (BPF_MAP_TYPE_HASH). */
-import { HashTable, hashLayout } from './hash-table.js'
+import { hashLayout } from './hash-layout.js'
+import { HashTable, TAKEN_OVER_MAX } from './hash-table.js'
 import {
   EXISTS,
   FULL,
@@ -33,27 +34,37 @@ export class HashMap extends HashTable {
     return new HashMap(words, spec, options)
   }
 
-  /** The entry's slot; EXISTS, NOT_FOUND (with EXIST) or FULL when nothing was written. */
+  /**
+   * Writes an entry; readers see the old one, or all of the new one.
+   *
+   * @returns its slot; EXISTS (NO_EXIST) or NOT_FOUND (EXIST) by the flag; FULL at `maxEntries`, or
+   * when 256 keys with hashes of one segment are there, which a good hash does not do
+   */
   update(key: Int32Array, value: Int32Array, flag: UpdateFlag): Slot {
     return this.updateHashed(key, value, flag, this.hash(key))
   }
 
   updateHashed(key: Int32Array, value: Int32Array, flag: UpdateFlag, hash: number): Slot {
-    const segment = hash & this.slotMask & ~this.segmentMask
-    this.acquire(segment)
-    const slot = this.#updateLocked(key, value, flag, hash)
-    this.lock.release(this.segmentNumber(segment))
-    return slot
+    const segment = this.segmentOf(hash & this.slotMask)
+    for (let tries = 0; tries < TAKEN_OVER_MAX; tries++) {
+      this.enter(segment)
+      const slot = this.#updateLocked(key, value, flag, hash)
+      if (this.leave(segment, slot)) return slot
+    }
+    return FULL
   }
 
   #updateLocked(key: Int32Array, value: Int32Array, flag: UpdateFlag, hash: number): Slot {
-    const found = this.lookupHashed(key, hash)
-    if (found !== NOT_FOUND && flag === UpdateFlag.NO_EXIST) return EXISTS
-    if (found === NOT_FOUND && flag === UpdateFlag.EXIST) return NOT_FOUND
-    if (found === NOT_FOUND && this.size >= this.capacity) return FULL
-    const slot = found === NOT_FOUND ? this.freeSlot(hash) : found
-    if (slot === NOT_FOUND) return FULL
-    this.writeLocked(slot, key, value)
+    const found = this.probe(key, hash, 0)
+    if (found !== NOT_FOUND) {
+      if (flag === UpdateFlag.NO_EXIST) return EXISTS
+      this.rewrite(found, value)
+      return found
+    }
+    if (flag === UpdateFlag.EXIST) return NOT_FOUND
+    const slot = this.vacant
+    if (slot === NOT_FOUND || !this.takeRoom()) return FULL
+    this.place(slot, hash, key, value, 0)
     return slot
   }
 }

@@ -1,239 +1,280 @@
 /**
- * Open addressing with linear probing, the common part of HashMap and LruHashMap.
+ * The writing side that HashMap and LruHashMap share: deletion, and the steps of an update under
+ * the lock of one segment.
  *
- * Entries never move: a slot stays an entry's own while it lives. An entry begins with a state word: 0 empty, 1 deleted
- * (probing goes on), another odd number while it is written, an even generation while it lives. Readers take no lock: they
- * compare the key between two reads of that word. Writers hold the lock of the segment in which all probing for a key stays, so
- * that writers of different segments do not meet. At most half of the slots hold entries.
+ * Deleting leaves a DELETED slot behind, for probes that go on to later entries; it becomes EMPTY
+ * as soon as no entry's probe passes it. Most of that is seen at once (the next slot is empty); the
+ * rest is swept now and then, segment by segment, with the distance that each state word tells.
+ * Without the sweep, churn at half load fills a segment with deleted slots.
+ *
+ * A writer killed inside leaves its lock, at most one busy entry, and counters that are off by one.
+ * Whoever takes the lock over drops the busy entry and counts again (`recount`).
  */
-import { type FixedMap, type MapOptions, type MapSpec, NOT_FOUND, type Slot } from './map.js'
-import { HEADER_WORDS, Header } from './map-header.js'
-import { SegmentLock } from './segment-lock.js'
+import {
+  DELETED,
+  DISTANCE_SHIFT,
+  EMPTY,
+  GENERATION_MASK,
+  GENERATION_SHIFT,
+  KEY_BUSY,
+  VALUE_BUSY,
+} from './hash-layout.js'
+import { HashReader, isLiveState } from './hash-reader.js'
+import { NOT_FOUND, type Slot } from './map.js'
+import { Header } from './map-header.js'
+import { LockRow } from './segment-lock.js'
 
-export const EMPTY = 0
-export const DELETED = 1
-/** Header word from which generations are drawn. */
-const GENERATION = Header.OWN
-/** Entries of up to this many words are packed to a power of two, larger ones to whole cache lines. */
-const PACKED_WORDS_MAX = 8
-const LINE_WORDS = 16
-const SEGMENT_SLOTS = 256
-/** Rereads of an entry that a writer is busy with; it needs some tens of nanoseconds. */
-const REREADS_MAX = 10_000
+/** A sweep costs a look at each slot of the segment; it is made once for this share of them. */
+const GRAVES_PER_SWEEP = 1 / 8
+/**
+ * Times an operation is begun again after its lock was taken over, which needs a stop of a quarter
+ * second each.
+ */
+export const TAKEN_OVER_MAX = 8
 
-export interface HashLayout {
-  readonly slots: number
-  readonly segmentSlots: number
-  readonly entryWords: number
-  readonly entriesStart: number
-  readonly totalWords: number
-}
+export abstract class HashTable extends HashReader {
+  /**
+   * Of the last `probe` that found no entry: the first slot on the key's way that is free, or
+   * NOT_FOUND.
+   */
+  protected vacant: Slot = NOT_FOUND
+  readonly #gravesMax = Math.max(2, this.layout.segmentSlots * GRAVES_PER_SWEEP)
 
-export function hashLayout(spec: MapSpec): HashLayout {
-  const slots = Math.max(16, powerOfTwo(spec.maxEntries * 2))
-  const segmentSlots = Math.min(slots, SEGMENT_SLOTS)
-  const bare = 1 + spec.keyWords + spec.valueWords
-  const isPacked = bare <= PACKED_WORDS_MAX
-  const entryWords = isPacked ? powerOfTwo(bare) : Math.ceil(bare / LINE_WORDS) * LINE_WORDS
-  const lockWords = Math.ceil(slots / segmentSlots / LINE_WORDS) * LINE_WORDS
-  const entriesStart = HEADER_WORDS + lockWords
-  return {
-    slots,
-    segmentSlots,
-    entryWords,
-    entriesStart,
-    totalWords: entriesStart + slots * entryWords,
-  }
-}
-
-const powerOfTwo = (atLeast: number): number => 2 ** Math.ceil(Math.log2(atLeast))
-
-export abstract class HashTable implements FixedMap {
-  readonly spec: MapSpec
-  readonly words: Int32Array
-  readonly capacity: number
-  /** Slots to scan for a dump or a collection; twice the capacity or more. */
-  readonly slotCount: number
-  /** Of the default hash, and for callers that bring their own. */
-  readonly seed: number
-  protected readonly entriesStart: number
-  protected readonly entryWords: number
-  protected readonly keyWords: number
-  protected readonly slotMask: number
-  protected readonly segmentMask: number
-  protected readonly lock: SegmentLock
-
-  protected constructor(words: Int32Array, spec: MapSpec, options: MapOptions) {
-    const layout = hashLayout(spec)
-    this.spec = spec
-    this.words = words
-    this.capacity = spec.maxEntries
-    this.slotCount = layout.slots
-    this.seed = words[Header.SEED] as number
-    this.entriesStart = layout.entriesStart
-    this.entryWords = layout.entryWords
-    this.keyWords = spec.keyWords
-    this.slotMask = layout.slots - 1
-    this.segmentMask = layout.segmentSlots - 1
-    this.lock = new SegmentLock(words, HEADER_WORDS, options)
+  /** True when the key was there. */
+  delete(key: Int32Array, start = 0): boolean {
+    return this.deleteHashed(key, this.hash(key, start), start)
   }
 
-  get size(): number {
-    return Atomics.load(this.words, Header.SIZE)
-  }
-
-  hash(key: Int32Array): number {
-    let h = this.seed
-    for (let i = 0; i < this.keyWords; i++) {
-      h = Math.imul(h ^ (key[i] as number), 0x9e3779b1)
-      h ^= h >>> 15
+  deleteHashed(key: Int32Array, hash: number, start = 0): boolean {
+    const segment = this.segmentOf(hash & this.slotMask)
+    for (let tries = 0; tries < TAKEN_OVER_MAX; tries++) {
+      this.enter(segment)
+      const slot = this.probe(key, hash, start)
+      if (slot !== NOT_FOUND) this.remove(slot)
+      if (this.leave(segment, slot)) return slot !== NOT_FOUND
     }
-    h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
-    h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-    return h ^ (h >>> 16)
+    return false
   }
 
-  lookup(key: Int32Array): Slot {
-    return this.lookupHashed(key, this.hash(key))
+  /**
+   * Deletes what is in the slot, if it is still of the generation given; false when it deleted
+   * nothing.
+   */
+  deleteSlot(slot: Slot, generation = this.generation(slot)): boolean {
+    const segment = this.segmentOf(slot)
+    this.enter(segment)
+    const isThere = generation !== 0 && this.generation(slot) === generation
+    if (isThere) this.remove(slot)
+    return this.leave(segment, isThere ? slot : NOT_FOUND) && isThere
   }
 
-  /** With a hash of the caller's, the same for every use of the key. */
-  lookupHashed(key: Int32Array, hash: number): Slot {
+  /**
+   * Counts the entries again, holding every lock for some microseconds per thousand segments.
+   * `acquire` does it after each takeover; call it too when adopting the map of a process that was
+   * killed, which may have died between two locks.
+   */
+  recount(): void {
+    const segments = this.layout.segments
+    let size = 0
+    for (let segment = 0; segment < segments; segment++) {
+      if (this.locks.acquire(segment)) this.#repair(segment)
+      size += this.words[this.locks.row(segment) + LockRow.LIVE] as number
+    }
+    Atomics.store(this.words, Header.SIZE, size)
+    for (let segment = 0; segment < segments; segment++) this.locks.release(segment)
+  }
+
+  protected segmentOf(slot: Slot): number {
+    return Math.floor(slot / this.layout.segmentSlots)
+  }
+
+  /**
+   * Takes the segment's lock, in good order. Never two at a time, but for `recount`, which takes
+   * them in ascending order.
+   */
+  protected enter(segment: number): void {
+    while (this.locks.acquire(segment)) {
+      this.#repair(segment)
+      this.locks.release(segment)
+      this.recount()
+    }
+  }
+
+  /**
+   * Releases the lock. False when it was taken over meanwhile, because this thread stood still for
+   * long: what it wrote to `slot` may have met what another wrote there, so the entry is dropped
+   * and the caller begins again.
+   */
+  protected leave(segment: number, slot: Slot): boolean {
+    if (this.locks.release(segment)) return true
+    this.enter(segment)
+    if (slot >= 0 && isLiveState(this.stateOf(slot))) this.#drop(slot)
+    this.#repair(segment)
+    this.locks.release(segment)
+    this.recount()
+    return false
+  }
+
+  /** The key's slot, or NOT_FOUND with `vacant` set. Under the lock: no entry changes meanwhile. */
+  protected probe(key: Int32Array, hash: number, start: number): Slot {
     const words = this.words
     const home = hash & this.slotMask
     const segment = home & ~this.segmentMask
-    let rereads = 0
-    for (let i = 0; i <= this.segmentMask; i++) {
-      const slot = segment | ((home + i) & this.segmentMask)
-      const at = this.entriesStart + slot * this.entryWords
-      const state = Atomics.load(words, at)
-      if (state === EMPTY) return NOT_FOUND
-      if (state === DELETED) continue
-      if ((state & 1) === 0) {
-        if (!this.#isKeyAt(key, at + 1)) continue
-        if (Atomics.load(words, at) === state) return slot
+    this.vacant = NOT_FOUND
+    for (let distance = 0; distance <= this.segmentMask; distance++) {
+      const slot = segment | ((home + distance) & this.segmentMask)
+      const at = this.keyStart(slot)
+      const state = words[at - 1] as number
+      if (state === EMPTY || state === DELETED) {
+        if (this.vacant === NOT_FOUND) this.vacant = slot
+        if (state === EMPTY) return NOT_FOUND
+        continue
       }
-      // A writer is at this entry, or was just now: look at it again.
-      if (rereads++ < REREADS_MAX) i--
+      let i = 0
+      while (i < this.keyWords && words[at + i] === key[start + i]) i++
+      if (i === this.keyWords) return slot
     }
     return NOT_FOUND
   }
 
-  /** Reads the state word that a lookup with this hash begins at, so that its cache miss overlaps others. */
-  touch(hash: number): number {
-    return this.words[this.entriesStart + (hash & this.slotMask) * this.entryWords] as number
-  }
-
-  keyStart(slot: Slot): number {
-    return this.entriesStart + slot * this.entryWords + 1
-  }
-
-  valueStart(slot: Slot): number {
-    return this.entriesStart + slot * this.entryWords + 1 + this.keyWords
-  }
-
-  isLive(slot: Slot): boolean {
-    const state = Atomics.load(this.words, this.entriesStart + slot * this.entryWords)
-    return state !== EMPTY && (state & 1) === 0
-  }
-
-  /** Changes whenever the slot gets another entry, or this one another value. */
-  generation(slot: Slot): number {
-    return Atomics.load(this.words, this.entriesStart + slot * this.entryWords)
-  }
-
-  /** All live slots, for dumps; not for the packet path. */
-  *slots(): Generator<Slot> {
-    for (let slot = 0; slot < this.slotCount; slot++) if (this.isLive(slot)) yield slot
-  }
-
-  delete(key: Int32Array): boolean {
-    return this.deleteHashed(key, this.hash(key))
-  }
-
-  deleteHashed(key: Int32Array, hash: number): boolean {
-    const segment = hash & this.slotMask & ~this.segmentMask
-    this.#acquire(segment)
-    const slot = this.lookupHashed(key, hash)
-    if (slot !== NOT_FOUND) this.removeLocked(slot)
-    this.lock.release(this.segmentNumber(segment))
-    return slot !== NOT_FOUND
-  }
-
-  /** Deletes what is in the slot; false when nothing is. */
-  deleteSlot(slot: Slot): boolean {
-    const segment = slot & ~this.segmentMask
-    this.#acquire(segment)
-    const isThere = this.isLive(slot)
-    if (isThere) this.removeLocked(slot)
-    this.lock.release(this.segmentNumber(segment))
-    return isThere
-  }
-
-  protected acquire(segment: number): void {
-    this.#acquire(segment)
-  }
-
-  protected segmentNumber(segment: number): number {
-    return segment / (this.segmentMask + 1)
-  }
-
-  /** The first slot on the key's way that holds no entry, or NOT_FOUND. The caller has the lock. */
-  protected freeSlot(hash: number): Slot {
-    const home = hash & this.slotMask
-    const segment = home & ~this.segmentMask
-    for (let i = 0; i <= this.segmentMask; i++) {
-      const slot = segment | ((home + i) & this.segmentMask)
-      const state = this.words[this.entriesStart + slot * this.entryWords] as number
-      if (state === EMPTY || state === DELETED) return slot
-    }
-    return NOT_FOUND
-  }
-
-  protected writeLocked(slot: Slot, key: Int32Array, value: Int32Array): void {
+  /** Adds one to the size unless the map is full. */
+  protected takeRoom(): boolean {
     const words = this.words
-    const at = this.entriesStart + slot * this.entryWords
-    const isNew = words[at] === EMPTY || words[at] === DELETED
-    // Even, and never 0 (empty); with its lowest bit set it is never 1 (deleted).
-    const generation = Atomics.add(words, GENERATION, 2) & ~1 || 2
-    Atomics.store(words, at, generation | 1)
-    for (let i = 0; i < this.keyWords; i++) words[at + 1 + i] = key[i] as number
-    const start = at + 1 + this.keyWords
-    for (let i = 0; i < this.spec.valueWords; i++) words[start + i] = value[i] as number
-    Atomics.store(words, at, generation)
-    if (isNew) Atomics.add(words, Header.SIZE, 1)
-  }
-
-  /** A deleted slot in front of an empty one is empty itself: no probe needs it to go on. */
-  protected removeLocked(slot: Slot): void {
-    const words = this.words
-    const segment = slot & ~this.segmentMask
-    Atomics.store(words, this.entriesStart + slot * this.entryWords, DELETED)
-    Atomics.sub(words, Header.SIZE, 1)
-    const next = segment | ((slot + 1) & this.segmentMask)
-    if ((words[this.entriesStart + next * this.entryWords] as number) !== EMPTY) return
-    for (let i = 0; i <= this.segmentMask; i++) {
-      const before = segment | ((slot - i) & this.segmentMask)
-      const at = this.entriesStart + before * this.entryWords
-      if (words[at] !== DELETED) return
-      Atomics.store(words, at, EMPTY)
+    for (;;) {
+      const size = Atomics.load(words, Header.SIZE)
+      if (size >= this.capacity) return false
+      if (Atomics.compareExchange(words, Header.SIZE, size, size + 1) === size) return true
     }
   }
 
-  /** Takes the segment's lock; what a writer that died left half written becomes a deleted slot. */
-  #acquire(segment: number): void {
-    const isStolen = this.lock.acquire(this.segmentNumber(segment))
-    if (!isStolen) return
-    for (let i = 0; i <= this.segmentMask; i++) {
-      const at = this.entriesStart + (segment + i) * this.entryWords
-      const state = this.words[at] as number
-      if ((state & 1) === 1 && state !== DELETED) Atomics.store(this.words, at, DELETED)
+  protected giveRoomBack(): void {
+    Atomics.sub(this.words, Header.SIZE, 1)
+  }
+
+  /** Writes a new entry into a free slot of its segment; readers see all of it or nothing. */
+  protected place(
+    slot: Slot,
+    hash: number,
+    key: Int32Array,
+    value: Int32Array,
+    start: number,
+  ): void {
+    const words = this.words
+    const at = this.keyStart(slot)
+    const distance = (slot - (hash & this.slotMask)) & this.segmentMask
+    const state = this.#newGeneration(slot) | (distance << DISTANCE_SHIFT)
+    Atomics.store(words, at - 1, state | KEY_BUSY)
+    for (let i = 0; i < this.keyWords; i++) words[at + i] = key[start + i] as number
+    this.#writeValue(slot, value)
+    Atomics.store(words, at - 1, state)
+    this.#countLive(slot, 1)
+  }
+
+  /** Another value for an entry. Lookups go on finding it; `read` waits for the end. */
+  protected rewrite(slot: Slot, value: Int32Array): void {
+    const at = this.keyStart(slot) - 1
+    const distance = (this.words[at] as number) & (this.segmentMask << DISTANCE_SHIFT)
+    const state = this.#newGeneration(slot) | distance
+    Atomics.store(this.words, at, state | VALUE_BUSY)
+    this.#writeValue(slot, value)
+    Atomics.store(this.words, at, state)
+  }
+
+  protected remove(slot: Slot): void {
+    this.bury(slot)
+    this.giveRoomBack()
+  }
+
+  /** Removes an entry without giving its room in the size back. */
+  protected bury(slot: Slot): void {
+    this.#countLive(slot, -1)
+    const next = this.#neighbour(slot, 1)
+    if (this.stateOf(next) === EMPTY) {
+      this.#empty(slot)
+      this.#emptyBefore(slot)
+      return
+    }
+    Atomics.store(this.words, this.keyStart(slot) - 1, DELETED)
+    const graves = this.locks.row(this.segmentOf(slot)) + LockRow.GRAVES
+    const count = (this.words[graves] as number) + 1
+    this.words[graves] = count
+    if (count >= this.#gravesMax) this.#sweep(this.segmentOf(slot))
+  }
+
+  /** Deleted slots before an empty one are on nobody's way. */
+  #emptyBefore(slot: Slot): void {
+    for (let i = 1; i <= this.segmentMask; i++) {
+      const before = this.#neighbour(slot, -i)
+      if (this.stateOf(before) !== DELETED) return
+      this.#empty(before)
     }
   }
 
-  #isKeyAt(key: Int32Array, start: number): boolean {
-    const words = this.words
-    for (let i = this.keyWords - 1; i >= 0; i--) if (words[start + i] !== key[i]) return false
-    return true
+  /**
+   * Empties every deleted slot that no entry's probe passes. `passes` is how many slots before the
+   * one looked at are still on the way to an entry behind it; the first of two rounds, from the
+   * segment's end, only learns what wraps round.
+   */
+  #sweep(segment: number): void {
+    const first = segment * this.layout.segmentSlots
+    let passes = 0
+    for (let i = 2 * this.layout.segmentSlots - 1; i >= 0; i--) {
+      const slot = first + (i & this.segmentMask)
+      const state = this.words[this.keyStart(slot) - 1] as number
+      if (state === DELETED && passes === 0 && i <= this.segmentMask) this.#empty(slot)
+      const distance = isLiveState(state) ? (state >>> DISTANCE_SHIFT) & this.segmentMask : 0
+      passes = Math.max(passes - 1, distance, 0)
+    }
+    this.words[this.locks.row(segment) + LockRow.GRAVES] = 0
+  }
+
+  /**
+   * After a takeover: drops what was being written and what is there twice, and counts what lives.
+   */
+  #repair(segment: number): void {
+    const first = segment * this.layout.segmentSlots
+    let live = 0
+    for (let slot = first; slot < first + this.layout.segmentSlots; slot++) {
+      const state = this.stateOf(slot)
+      if (state === EMPTY || state === DELETED) continue
+      const home = first + ((slot - (state >>> DISTANCE_SHIFT)) & this.segmentMask)
+      const isBusy = (state & (KEY_BUSY | VALUE_BUSY)) !== 0
+      if (isBusy || this.probe(this.words, home, this.keyStart(slot)) !== slot) this.#drop(slot)
+      else live++
+    }
+    this.words[this.locks.row(segment) + LockRow.LIVE] = live
+  }
+
+  #drop(slot: Slot): void {
+    Atomics.store(this.words, this.keyStart(slot) - 1, DELETED)
+    Atomics.add(this.words, Header.ENTRIES_DROPPED, 1)
+  }
+
+  #empty(slot: Slot): void {
+    Atomics.store(this.words, this.keyStart(slot) - 1, EMPTY)
+  }
+
+  #neighbour(slot: Slot, by: number): Slot {
+    return (slot & ~this.segmentMask) | ((slot + by) & this.segmentMask)
+  }
+
+  #countLive(slot: Slot, by: number): void {
+    const live = this.locks.row(this.segmentOf(slot)) + LockRow.LIVE
+    this.words[live] = (this.words[live] as number) + by
+  }
+
+  /**
+   * From the lock's own sequence, so that two entries of a slot differ for four million
+   * acquisitions.
+   */
+  #newGeneration(slot: Slot): number {
+    const sequence = this.words[this.locks.row(this.segmentOf(slot)) + LockRow.SEQUENCE] as number
+    return (sequence & GENERATION_MASK || 1) << GENERATION_SHIFT
+  }
+
+  #writeValue(slot: Slot, value: Int32Array): void {
+    const start = this.valueStart(slot)
+    const count = this.spec.valueWords
+    for (let i = 0; i < count; i++) this.words[start + i] = value[i] as number
   }
 }

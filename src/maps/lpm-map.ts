@@ -1,13 +1,33 @@
 /**
- * Longest prefix match over 128-bit addresses (BPF_MAP_TYPE_LPM_TRIE). Every prefix is an entry of a hash map, so its slot is stable; what
- * makes lookups fast are the tables that point to those slots.
+ * Longest prefix match over 128-bit addresses (BPF_MAP_TYPE_LPM_TRIE); IPv4 is ::ffff:a.b.c.d, and
+ * a prefix such as ::/0 covers it too. Each prefix is an entry of a hash map, so that its slot is
+ * stable.
  *
- * IPv4 (::ffff:a.b.c.d) is answered by three tables of 16, 8 and 8 bits (DIR-16-8-8: Gupta, Lin and McKeown, "Routing lookups in
- * hardware at memory access speeds", 1998), one to three loads. Other addresses are looked up in the hash, one probe for each
- * prefix length in use. A reader sees the old answer or the new one: each cell changes by one store.
+ * IPv4 addresses are answered by tables (lpm-tables.ts). Others are looked up in the hash map, one
+ * probe for each prefix length in use from the longest down: a node knows few lengths (/128, /64,
+ * /48 …).
+ *
+ * Readers take no lock. Each step of a change leaves the old answer or the new one, and a lookup
+ * during which a change began is made again, so that it never mixes two changes, nor follows a
+ * table that was put to another use. One writer at a time; what a killed one left is completed by
+ * the next. `update` of a short prefix may write some thousand cells.
  */
 import { HashMap } from './hash-map.js'
+import { KEEPS_LOAD_ORDER } from './hash-reader.js'
 import {
+  ADDRESS_BITS,
+  ADDRESS_WORDS,
+  LpmHeader,
+  type LpmLayout,
+  lpmLayout,
+  MAPPED_BITS,
+  MAPPED_WORD,
+  PREFIX_LENGTH,
+  PREFIX_WORDS,
+} from './lpm-layout.js'
+import { LpmTables } from './lpm-tables.js'
+import {
+  EXISTS,
   type FixedMap,
   FULL,
   type MapOptions,
@@ -21,77 +41,38 @@ import {
   boundedWords,
   checkSpec,
   createWords,
-  HEADER_WORDS,
-  Header,
   openWords,
   publishWords,
+  wrongSpec,
 } from './map-header.js'
-import { SegmentLock } from './segment-lock.js'
+import { SegmentLocks } from './segment-lock.js'
 
-export const ADDRESS_BITS = 128
-const MAPPED_BITS = 96
-const MAPPED_WORD = 0xffff
-const ROOT_CELLS = 1 << 16
-const TABLE_CELLS = 1 << 8
-
-/** Header words: tables ever handed out; length of the free list and its first cell; prefix lengths in use (5 words). */
-const TABLES_USED = Header.OWN
-const FREE_TABLES = Header.OWN + 1
-const LENGTHS = Header.OWN + 2
-const LOCK = Header.OWN + 8
-
-/** Cells: 0 nothing, n > 0 the entry in slot n - 1, n < 0 the table -n - 1. */
-const NOTHING = 0
-
-interface LpmLayout {
-  readonly tables: number
-  readonly rootStart: number
-  readonly freeStart: number
-  readonly tablesStart: number
-  readonly hashStart: number
-  readonly totalWords: number
-  readonly hashSpec: MapSpec
-}
-
-function lpmLayout(spec: MapSpec): LpmLayout {
-  const tables = spec.tables || Math.min(65_536, Math.max(64, spec.maxEntries >> 2))
-  const hashSpec: MapSpec = {
-    name: 'prefixes',
-    type: MapType.HASH,
-    keyWords: 5,
-    valueWords: spec.valueWords,
-    maxEntries: spec.maxEntries,
-  }
-  const rootStart = HEADER_WORDS
-  const freeStart = rootStart + ROOT_CELLS
-  const tablesStart = freeStart + Math.ceil(tables / 16) * 16
-  const hashStart = tablesStart + tables * TABLE_CELLS
-  const totalWords = hashStart + HashMap.wordsFor(hashSpec)
-  return { tables, rootStart, freeStart, tablesStart, hashStart, totalWords, hashSpec }
-}
+/** Lookups made again because of changes; a change takes longer than some lookups. */
+const TRIES_MAX = 100
+const WRITER = 0
 
 export class LpmMap implements FixedMap {
   readonly spec: MapSpec
   readonly words: Int32Array
   readonly capacity: number
+  readonly #again: Int32Array
   readonly #layout: LpmLayout
-  readonly #rootStart: number
-  readonly #tablesStart: number
+  readonly #tables: LpmTables
   readonly #entries: HashMap
-  readonly #entryOffset: number
-  readonly #lock: SegmentLock
-  readonly #key = new Int32Array(5)
+  readonly #lock: SegmentLocks
+  /** Scratch of lookups, and of the writer. */
+  readonly #probe = new Int32Array(PREFIX_WORDS)
+  readonly #prefix = new Int32Array(PREFIX_WORDS)
 
   private constructor(words: Int32Array, spec: MapSpec, entries: HashMap, options: MapOptions) {
     this.words = words
+    this.#again = new Int32Array(words.buffer, words.byteOffset, words.length)
     this.spec = spec
     this.capacity = spec.maxEntries
     this.#layout = lpmLayout(spec)
-    this.#rootStart = this.#layout.rootStart
-    this.#tablesStart = this.#layout.tablesStart
     this.#entries = entries
-    this.#entryOffset = this.#layout.hashStart
-    this.#lock = new SegmentLock(words, LOCK, options)
+    this.#tables = new LpmTables(words, this.#layout, entries)
+    this.#lock = new SegmentLocks(words, LpmHeader.LOCK, options)
   }
 
   static wordsFor(spec: MapSpec): number {
@@ -108,46 +89,73 @@ export class LpmMap implements FixedMap {
     const { hashSpec, hashStart } = lpmLayout(spec)
     const byteOffset = (options.byteOffset ?? 0) + hashStart * 4
     const entries = HashMap.create(hashSpec, buffer, { ...options, byteOffset })
+    const map = new LpmMap(words, spec, entries, options)
+    map.#tables.collectTables()
     publishWords(words)
-    return new LpmMap(words, spec, entries, options)
+    return map
   }
 
   static open(buffer: ArrayBufferLike, expected?: MapSpec, options: MapOptions = {}): LpmMap {
     const { words, spec } = openWords(buffer, MapType.LPM, LpmMap.wordsFor, expected, options)
     const { hashSpec, hashStart } = lpmLayout(spec)
     const byteOffset = (options.byteOffset ?? 0) + hashStart * 4
-    return new LpmMap(
-      words,
-      spec,
-      HashMap.open(buffer, hashSpec, { ...options, byteOffset }),
-      options,
-    )
+    const entries = HashMap.open(buffer, hashSpec, { ...options, byteOffset })
+    return new LpmMap(words, spec, entries, options)
   }
 
   get size(): number {
     return this.#entries.size
   }
 
-  /** The entry of the longest prefix that covers the four address words at `start`, or NOT_FOUND. */
+  /** Tables not in use; an IPv4 prefix longer than /16 needs at most two. */
+  get freeTables(): number {
+    return Atomics.load(this.words, LpmHeader.FREE_TABLES)
+  }
+
+  /**
+   * The entry of the longest prefix that covers the four address words at `start`, or NOT_FOUND.
+   */
   lookup(address: Int32Array, start: number): Slot {
-    const isIpv4 =
-      address[start + 2] === MAPPED_WORD && address[start] === 0 && address[start + 1] === 0
-    if (!isIpv4) return this.#lookupByLengths(address, start)
-    const words = this.words
-    const ip = address[start + 3] as number
-    let cell = words[this.#rootStart + (ip >>> 16)] as number
-    if (cell < 0) cell = words[this.#cellOf(cell, (ip >>> 8) & 0xff)] as number
-    if (cell < 0) cell = words[this.#cellOf(cell, ip & 0xff)] as number
-    return cell - 1
+    let slot = NOT_FOUND
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const epoch = this.#epoch()
+      slot = this.#lookupOnce(address, start)
+      if (this.#epochAgain() === epoch) break
+    }
+    return slot
+  }
+
+  /**
+   * One word of that entry's value, or `otherwise`: surely of a prefix that covers the address,
+   * where a slot from `lookup` may be another prefix's by the time its value is read.
+   */
+  lookupWord(address: Int32Array, start: number, valueWord: number, otherwise: number): number {
+    let word = otherwise
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const epoch = this.#epoch()
+      const slot = this.#lookupOnce(address, start)
+      word =
+        slot === NOT_FOUND
+          ? otherwise
+          : (this.#entries.words[this.#entries.valueStart(slot) + valueWord] as number)
+      if (this.#epochAgain() === epoch) break
+    }
+    return word
+  }
+
+  /** The slot of exactly this prefix, or NOT_FOUND; bits behind the prefix are ignored. */
+  find(address: Int32Array, prefixLength: number): Slot {
+    this.#mask(this.#probe, address, 0, this.#checkedLength(prefixLength))
+    return this.#entries.lookup(this.#probe)
   }
 
   valueStart(slot: Slot): number {
-    return this.#entryOffset + this.#entries.valueStart(slot)
+    return this.#layout.hashStart + this.#entries.valueStart(slot)
   }
 
   /** Index in `words` of an entry's key: four address words and the prefix length, 0 to 128. */
   keyStart(slot: Slot): number {
-    return this.#entryOffset + this.#entries.keyStart(slot)
+    return this.#layout.hashStart + this.#entries.keyStart(slot)
   }
 
   /** All entries, for dumps. */
@@ -155,168 +163,199 @@ export class LpmMap implements FixedMap {
     return this.#entries.slots()
   }
 
-  /** The entry's slot, or FULL; bits behind the prefix are ignored. */
-  update(address: Int32Array, prefixLength: number, value: Int32Array): Slot {
-    this.#lock.acquire(0)
-    const key = this.#keyOf(address, prefixLength)
-    const isNew = this.#entries.lookup(key) === NOT_FOUND
-    let slot = this.#entries.update(key, value, UpdateFlag.ANY)
-    if (slot >= 0 && isNew) {
-      if (this.#isIpv4(key, prefixLength) && !this.#spread(key, prefixLength, slot)) {
-        this.#replace(key, prefixLength, slot, this.#coverOf(key, prefixLength))
-        this.#entries.delete(key)
-        slot = FULL
-      } else {
-        const word = LENGTHS + (prefixLength >> 5)
-        this.words[word] = (this.words[word] as number) | (1 << (prefixLength & 31))
-      }
-    }
-    this.#lock.release(0)
+  /**
+   * Copies prefix (five words) and value as they were at one moment; false when the slot holds no
+   * entry.
+   */
+  read(slot: Slot, prefix: Int32Array, value: Int32Array): boolean {
+    return this.#entries.read(slot, prefix, value)
+  }
+
+  /**
+   * The entry's slot; EXISTS or NOT_FOUND by the flag; FULL without room for an entry or a table.
+   * Bits behind the prefix are ignored.
+   */
+  update(
+    address: Int32Array,
+    prefixLength: number,
+    value: Int32Array,
+    flag: UpdateFlag = UpdateFlag.ANY,
+  ): Slot {
+    this.#mask(this.#prefix, address, 0, this.#checkedLength(prefixLength))
+    this.#begin()
+    const slot = this.#updateLocked(value, flag)
+    this.#end()
     return slot
   }
 
+  /** True when this prefix was there. */
   delete(address: Int32Array, prefixLength: number): boolean {
-    this.#lock.acquire(0)
-    const key = this.#keyOf(address, prefixLength)
-    const slot = this.#entries.lookup(key)
+    this.#mask(this.#prefix, address, 0, this.#checkedLength(prefixLength))
+    this.#begin()
+    const slot = this.#entries.lookup(this.#prefix)
     if (slot !== NOT_FOUND) {
-      if (this.#isIpv4(key, prefixLength)) {
-        this.#replace(key, prefixLength, slot, this.#coverOf(key, prefixLength))
-      }
-      this.#entries.delete(key)
+      this.#withdraw(slot)
+      this.#entries.delete(this.#prefix)
+      this.#countLength(-1)
     }
-    this.#lock.release(0)
+    this.#end()
     return slot !== NOT_FOUND
   }
 
-  #lookupByLengths(address: Int32Array, start: number): Slot {
-    for (let word = 4; word >= 0; word--) {
-      let lengths = this.words[LENGTHS + word] as number
+  #epoch(): number {
+    if (KEEPS_LOAD_ORDER) return this.words[LpmHeader.EPOCH] as number
+    return Atomics.load(this.words, LpmHeader.EPOCH)
+  }
+
+  #epochAgain(): number {
+    if (KEEPS_LOAD_ORDER) return this.#again[LpmHeader.EPOCH] as number
+    return Atomics.or(this.words, LpmHeader.EPOCH, 0)
+  }
+
+  #lookupOnce(address: Int32Array, start: number): Slot {
+    const isIpv4 =
+      address[start + 2] === MAPPED_WORD && address[start] === 0 && address[start + 1] === 0
+    if (isIpv4) return this.#tables.lookup(address[start + 3] as number)
+    for (let word = ADDRESS_WORDS; word >= 0; word--) {
+      let lengths = this.words[LpmHeader.LENGTHS + word] as number
       while (lengths !== 0) {
         const bit = 31 - Math.clz32(lengths)
         lengths &= ~(1 << bit)
-        this.#writeKey(address, start, word * 32 + bit)
-        const slot = this.#entries.lookup(this.#key)
+        this.#mask(this.#probe, address, start, word * 32 + bit)
+        const slot = this.#entries.lookup(this.#probe)
         if (slot !== NOT_FOUND) return slot
       }
     }
     return NOT_FOUND
   }
 
-  #writeKey(address: Int32Array, start: number, prefixLength: number): void {
-    for (let i = 0; i < 4; i++) {
-      const bits = Math.min(32, Math.max(0, prefixLength - 32 * i))
-      const mask = bits === 0 ? 0 : -1 << (32 - bits)
-      this.#key[i] = (address[start + i] as number) & mask
+  #updateLocked(value: Int32Array, flag: UpdateFlag): Slot {
+    const prefix = this.#prefix
+    const found = this.#entries.lookup(prefix)
+    if (found !== NOT_FOUND) {
+      return flag === UpdateFlag.NO_EXIST ? EXISTS : this.#entries.update(prefix, value, flag)
     }
-    this.#key[4] = prefixLength
+    if (flag === UpdateFlag.EXIST) return NOT_FOUND
+    const isShort = (prefix[PREFIX_LENGTH] as number) < MAPPED_BITS
+    const ip = prefix[3] as number
+    if (isIpv4(prefix) && !isShort && !this.#tables.hasRoomFor(ip, bitsOf(prefix))) return FULL
+    const slot = this.#entries.update(prefix, value, UpdateFlag.ANY)
+    if (slot < 0) return slot
+    this.#countLength(1)
+    this.#spread(slot)
+    return slot
   }
 
-  #keyOf(address: Int32Array, prefixLength: number): Int32Array {
-    this.#writeKey(address, 0, prefixLength)
-    return this.#key.slice()
+  /** What is left to do for an entry that is in the hash map: let lookups of IPv4 find it. */
+  #spread(slot: Slot): void {
+    const prefix = this.#prefix
+    if (!isIpv4(prefix)) return
+    const length = prefix[PREFIX_LENGTH] as number
+    if (length < MAPPED_BITS) this.#tables.spreadEverywhere(slot, length)
+    else this.#tables.spread(prefix[3] as number, bitsOf(prefix), slot)
   }
 
-  #isIpv4(key: Int32Array, prefixLength: number): boolean {
-    if (prefixLength >= MAPPED_BITS) return key[0] === 0 && key[1] === 0 && key[2] === MAPPED_WORD
-    // A shorter prefix that covers ::ffff:0:0/96 covers all of IPv4.
-    this.#writeKey(Int32Array.of(0, 0, MAPPED_WORD, 0), 0, prefixLength)
-    return [0, 1, 2, 3].every((i) => this.#key[i] === key[i])
+  #withdraw(slot: Slot): void {
+    const prefix = this.#prefix
+    if (!isIpv4(prefix)) return
+    const cover = this.#coverOf()
+    if ((prefix[PREFIX_LENGTH] as number) < MAPPED_BITS) {
+      this.#tables.withdrawEverywhere(slot, cover)
+    } else {
+      this.#tables.withdraw(prefix[3] as number, bitsOf(prefix), slot, cover)
+    }
   }
 
-  #cellOf(cell: number, index: number): number {
-    return this.#tablesStart + (-cell - 1) * TABLE_CELLS + index
-  }
-
-  /** Slot of the longest shorter prefix that covers this one, or NOT_FOUND. */
-  #coverOf(key: Int32Array, prefixLength: number): Slot {
-    for (let length = prefixLength - 1; length >= 0; length--) {
-      this.#writeKey(key, 0, length)
-      const slot = this.#entries.lookup(this.#key)
+  /** Slot of the longest shorter prefix that covers this one for IPv4, or NOT_FOUND. */
+  #coverOf(): Slot {
+    const prefix = this.#prefix
+    // A prefix below /96 is kept with zeros where IPv4 has its mark, which cuts no bit that counts.
+    for (let length = (prefix[PREFIX_LENGTH] as number) - 1; length >= 0; length--) {
+      this.#mask(this.#probe, prefix, 0, length)
+      const slot = this.#entries.lookup(this.#probe)
       if (slot !== NOT_FOUND) return slot
     }
     return NOT_FOUND
   }
 
-  /** Writes the slot into all cells it is the longest prefix for; false when tables ran out, with some cells written. */
-  #spread(key: Int32Array, prefixLength: number, slot: Slot): boolean {
-    const bits = Math.max(0, prefixLength - MAPPED_BITS)
-    const ip = bits === 0 ? 0 : (key[3] as number)
-    const write = (at: number): void => this.#writeCells(at, 1, slot, prefixLength)
-    if (bits <= 16) {
-      this.#writeCells(this.#rootStart + (ip >>> 16), 1 << (16 - bits), slot, prefixLength)
-      return true
+  /**
+   * Prefixes of IPv4 alone are not counted: lookups of other addresses need not try their lengths.
+   */
+  #countLength(by: number): void {
+    const length = this.#prefix[PREFIX_LENGTH] as number
+    if (length >= MAPPED_BITS && isIpv4(this.#prefix)) return
+    const words = this.words
+    const count = (words[this.#layout.countsStart + length] as number) + by
+    words[this.#layout.countsStart + length] = count
+    const at = LpmHeader.LENGTHS + (length >> 5)
+    const bit = 1 << (length & 31)
+    const lengths = words[at] as number
+    Atomics.store(words, at, count > 0 ? lengths | bit : lengths & ~bit)
+  }
+
+  /** Takes the lock, in good order, and tells readers that a change begins. */
+  #begin(): void {
+    while (this.#lock.acquire(WRITER)) {
+      this.#repair()
+      this.#lock.release(WRITER)
     }
-    const second = this.#tableAt(this.#rootStart + (ip >>> 16))
-    if (second === NOTHING) return false
-    const at = this.#cellOf(second, (ip >>> 8) & 0xff)
-    if (bits <= 24) {
-      this.#writeCells(at, 1 << (24 - bits), slot, prefixLength)
-      return true
+    Atomics.add(this.words, LpmHeader.EPOCH, 1)
+  }
+
+  #end(): void {
+    if (this.#lock.release(WRITER)) return
+    // Taken over while this thread stood still: two writers may have met.
+    this.#lock.acquire(WRITER)
+    this.#repair()
+    this.#lock.release(WRITER)
+  }
+
+  /**
+   * After a takeover: each entry is spread again, which completes a begun insertion and takes back
+   * a begun deletion; lengths are counted, and tables collected, anew. An entry whose value was
+   * half written is gone.
+   */
+  #repair(): void {
+    Atomics.add(this.words, LpmHeader.EPOCH, 1)
+    const kept = this.#prefix.slice()
+    this.#entries.recount()
+    this.#tables.collectTables()
+    this.words.fill(0, this.#layout.countsStart, this.#layout.countsStart + ADDRESS_BITS + 1)
+    const value = new Int32Array(this.spec.valueWords)
+    for (const slot of this.#entries.slots()) {
+      if (!this.#entries.read(slot, this.#prefix, value)) continue
+      this.#countLength(1)
+      this.#spread(slot)
     }
-    const third = this.#tableAt(at)
-    if (third === NOTHING) return false
-    for (let i = 0; i < 1 << (32 - bits); i++) write(this.#cellOf(third, (ip & 0xff) + i))
-    return true
+    this.#prefix.set(kept)
   }
 
-  #writeCells(start: number, count: number, slot: Slot, prefixLength: number): void {
-    for (let at = start; at < start + count; at++) {
-      const cell = this.words[at] as number
-      if (cell < 0) this.#writeCells(this.#cellOf(cell, 0), TABLE_CELLS, slot, prefixLength)
-      else if (this.#lengthOf(cell) <= prefixLength) this.words[at] = slot + 1
+  #mask(into: Int32Array, address: Int32Array, start: number, prefixLength: number): void {
+    for (let i = 0; i < ADDRESS_WORDS; i++) {
+      const bits = prefixLength - 32 * i
+      const mask = bits <= 0 ? 0 : bits >= 32 ? -1 : -1 << (32 - bits)
+      into[i] = (address[start + i] as number) & mask
     }
+    into[PREFIX_LENGTH] = prefixLength
   }
 
-  #lengthOf(cell: number): number {
-    return cell === NOTHING ? -1 : (this.words[this.keyStart(cell - 1) + 4] as number)
-  }
-
-  /** The table behind a cell, made if need be with the cell's own answer everywhere; NOTHING when there is none left. */
-  #tableAt(at: number): number {
-    const cell = this.words[at] as number
-    if (cell < 0) return cell
-    const table = this.#takeTable()
-    if (table === NOTHING) return NOTHING
-    const start = this.#cellOf(table, 0)
-    this.words.fill(cell, start, start + TABLE_CELLS)
-    Atomics.store(this.words, at, table)
-    return table
-  }
-
-  #takeTable(): number {
-    const used = this.words[TABLES_USED] as number
-    if (used < this.#layout.tables) {
-      this.words[TABLES_USED] = used + 1
-      return -used - 1
+  #checkedLength(prefixLength: number): number {
+    if (Number.isInteger(prefixLength) && prefixLength >= 0 && prefixLength <= ADDRESS_BITS) {
+      return prefixLength
     }
-    const free = this.words[FREE_TABLES] as number
-    if (free === 0) return NOTHING
-    this.words[FREE_TABLES] = free - 1
-    return this.words[this.#layout.freeStart + free - 1] as number
+    throw wrongSpec(this.spec, 'prefixLength', prefixLength, `0 to ${ADDRESS_BITS}`)
   }
+}
 
-  /** Everywhere under the prefix: `slot` becomes `cover`; tables that then say one thing only are given back. */
-  #replace(key: Int32Array, prefixLength: number, slot: Slot, cover: Slot): void {
-    const bits = Math.max(0, prefixLength - MAPPED_BITS)
-    const ip = bits === 0 ? 0 : (key[3] as number)
-    const count = bits >= 16 ? 1 : 1 << (16 - bits)
-    const start = this.#rootStart + (ip >>> 16)
-    for (let at = start; at < start + count; at++) this.#replaceCell(at, slot + 1, cover + 1)
-  }
+/** Whether the prefix covers IPv4 addresses: it lies in ::ffff:0:0/96, or that lies in it. */
+function isIpv4(prefix: Int32Array): boolean {
+  if (prefix[0] !== 0 || prefix[1] !== 0) return false
+  const length = prefix[PREFIX_LENGTH] as number
+  if (length >= MAPPED_BITS) return prefix[2] === MAPPED_WORD
+  if (length <= 64) return true
+  return prefix[2] === (MAPPED_WORD & (-1 << (MAPPED_BITS - length)))
+}
 
-  #replaceCell(at: number, from: number, to: number): void {
-    const cell = this.words[at] as number
-    if (cell === from) this.words[at] = to
-    if (cell >= 0) return
-    const start = this.#cellOf(cell, 0)
-    for (let i = 0; i < TABLE_CELLS; i++) this.#replaceCell(start + i, from, to)
-    const first = this.words[start] as number
-    if (first < 0) return
-    for (let i = 1; i < TABLE_CELLS; i++) if (this.words[start + i] !== first) return
-    Atomics.store(this.words, at, first)
-    const free = this.words[FREE_TABLES] as number
-    this.words[this.#layout.freeStart + free] = cell
-    this.words[FREE_TABLES] = free + 1
-  }
+function bitsOf(prefix: Int32Array): number {
+  return (prefix[PREFIX_LENGTH] as number) - MAPPED_BITS
 }

@@ -1,11 +1,16 @@
 /**
- * A hash map that makes room (BPF_MAP_TYPE_LRU_HASH): when it is full, or the part of it where a key belongs, the entry with the
- * lowest stamp among those nearby is evicted. The stamp is a value word that the map's user keeps; where it holds the time at
- * which an entry expires, as in connection tracking, short-lived entries go first and a flood of new ones spares the old.
+ * A hash map that makes room (BPF_MAP_TYPE_LRU_HASH): when it is full, or the segment where a key
+ * belongs, the entry with the lowest stamp among those nearby is evicted. The stamp is a value word
+ * that the map's user stores, so that a lookup costs nothing more; where it holds the time at which
+ * an entry expires, as in connection tracking, expired and short-lived entries go first, and a
+ * flood of new ones spares the old.
  */
-import { HashTable, hashLayout } from './hash-table.js'
+import { hashLayout } from './hash-layout.js'
+import { copy } from './hash-reader.js'
+import { HashTable } from './hash-table.js'
 import {
   EXISTS,
+  FULL,
   type MapOptions,
   type MapSpec,
   MapType,
@@ -21,18 +26,31 @@ import {
   openWords,
   publishWords,
 } from './map-header.js'
+import { LockRow } from './segment-lock.js'
 
-/** Slots looked at for the oldest entry; half of them hold one. */
+/** Slots looked at for the oldest entry; half of them hold one in a full map. */
 const EVICTION_WINDOW = 32
+/** From `#updateLocked`: the map is full, and this segment has nothing to evict. */
+const NEEDS_ROOM = -100
+/**
+ * Rounds through the segments; other writers take the room each time only if all entries move under
+ * us.
+ */
+const TRIES_MAX = 64
 
 export class LruHashMap extends HashTable {
   /** Key of the entry that the last update evicted; meaningful when `hasEvicted`. */
   readonly evictedKey: Int32Array
+  /** Its value, so that the caller can clean up what belongs to it. */
+  readonly evictedValue: Int32Array
   hasEvicted = false
+  readonly #stampWord: number
 
   private constructor(words: Int32Array, spec: MapSpec, options: MapOptions) {
     super(words, spec, options)
     this.evictedKey = new Int32Array(spec.keyWords)
+    this.evictedValue = new Int32Array(spec.valueWords)
+    this.#stampWord = spec.stampWord ?? 0
   }
 
   static wordsFor(spec: MapSpec): number {
@@ -56,66 +74,113 @@ export class LruHashMap extends HashTable {
     return new LruHashMap(words, spec, options)
   }
 
+  /** Entries evicted by all users since the map was made; wraps. */
   get evictions(): number {
     return Atomics.load(this.words, Header.EVICTIONS)
   }
 
-  /** The entry's slot; EXISTS or NOT_FOUND (with EXIST) when nothing was written. Never FULL. */
+  /**
+   * Writes an entry, evicting at most one other: see `hasEvicted`.
+   *
+   * @returns its slot; EXISTS (NO_EXIST) or NOT_FOUND (EXIST) by the flag. FULL only if writers on
+   * other threads took the room made in each of 64 rounds
+   */
   update(key: Int32Array, value: Int32Array, flag: UpdateFlag): Slot {
     return this.updateHashed(key, value, flag, this.hash(key))
   }
 
   updateHashed(key: Int32Array, value: Int32Array, flag: UpdateFlag, hash: number): Slot {
     this.hasEvicted = false
-    const segment = hash & this.slotMask & ~this.segmentMask
-    this.acquire(segment)
-    const slot = this.#updateLocked(key, value, flag, hash)
-    this.lock.release(this.segmentNumber(segment))
-    return slot
+    const segment = this.segmentOf(hash & this.slotMask)
+    let hasRoom = false
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      this.enter(segment)
+      const slot = this.#updateLocked(key, value, flag, hash, hasRoom)
+      const isKept = this.leave(segment, slot)
+      if (slot === NEEDS_ROOM) hasRoom = this.#evictElsewhere(segment)
+      else if (isKept) return slot
+      else hasRoom = false
+    }
+    return FULL
   }
 
-  #updateLocked(key: Int32Array, value: Int32Array, flag: UpdateFlag, hash: number): Slot {
-    const found = this.lookupHashed(key, hash)
-    if (found !== NOT_FOUND && flag === UpdateFlag.NO_EXIST) return EXISTS
-    if (found === NOT_FOUND && flag === UpdateFlag.EXIST) return NOT_FOUND
-    if (found !== NOT_FOUND) {
-      this.writeLocked(found, key, value)
+  /** @param hasRoom the size already counts the entry to come */
+  #updateLocked(
+    key: Int32Array,
+    value: Int32Array,
+    flag: UpdateFlag,
+    hash: number,
+    hasRoom: boolean,
+  ): Slot {
+    const found = this.probe(key, hash, 0)
+    if (found !== NOT_FOUND || flag === UpdateFlag.EXIST) {
+      if (hasRoom) this.giveRoomBack()
+      if (found === NOT_FOUND) return NOT_FOUND
+      if (flag === UpdateFlag.NO_EXIST) return EXISTS
+      this.rewrite(found, value)
       return found
     }
-    // A segment without any entry has free slots, so one of the two ways always finds a place. It may then lift
-    // the size above the capacity, by at most one entry for each segment.
-    if (this.size >= this.capacity) this.#evict(hash)
-    let slot = this.freeSlot(hash)
-    if (slot === NOT_FOUND) {
-      this.#evict(hash)
-      slot = this.freeSlot(hash)
+    const home = hash & this.slotMask
+    let slot = this.vacant
+    const isSegmentFull = slot === NOT_FOUND
+    if (isSegmentFull || !(hasRoom || this.takeRoom())) {
+      // The new entry takes over the evicted one's room in the size.
+      const evicted = this.#evictNear(home)
+      if (evicted === NOT_FOUND) return NEEDS_ROOM
+      if (hasRoom) this.giveRoomBack()
+      if (isSegmentFull || this.#distance(home, evicted) < this.#distance(home, slot)) {
+        slot = evicted
+      }
     }
-    this.writeLocked(slot, key, value)
+    this.place(slot, hash, key, value, 0)
     return slot
   }
 
-  /** Evicts the entry with the lowest stamp near the key's home; beyond the window, the first one there is. */
-  #evict(hash: number): void {
-    const home = hash & this.slotMask
+  #distance(home: Slot, slot: Slot): number {
+    return (slot - home) & this.segmentMask
+  }
+
+  /**
+   * Evicts the entry with the lowest stamp in the window that begins at `home`, or the first one
+   * behind it. Its room in the size stays counted.
+   */
+  #evictNear(home: Slot): Slot {
     const segment = home & ~this.segmentMask
-    const stampOffset = this.spec.stampWord ?? 0
     let oldest = NOT_FOUND
     let oldestStamp = 0
     for (let i = 0; i <= this.segmentMask; i++) {
       if (i >= EVICTION_WINDOW && oldest !== NOT_FOUND) break
       const slot = segment | ((home + i) & this.segmentMask)
       if (!this.isLive(slot)) continue
-      const stamp = this.words[this.valueStart(slot) + stampOffset] as number
-      if (oldest === NOT_FOUND || stamp - oldestStamp < 0) {
+      const stamp = this.words[this.valueStart(slot) + this.#stampWord] as number
+      if (oldest === NOT_FOUND || ((stamp - oldestStamp) | 0) < 0) {
         oldest = slot
         oldestStamp = stamp
       }
     }
-    if (oldest === NOT_FOUND) return
-    const start = this.keyStart(oldest)
-    for (let i = 0; i < this.keyWords; i++) this.evictedKey[i] = this.words[start + i] as number
+    if (oldest === NOT_FOUND) return NOT_FOUND
+    copy(this.words, this.keyStart(oldest), this.evictedKey, this.keyWords)
+    copy(this.words, this.valueStart(oldest), this.evictedValue, this.spec.valueWords)
     this.hasEvicted = true
-    this.removeLocked(oldest)
+    this.bury(oldest)
     Atomics.add(this.words, Header.EVICTIONS, 1)
+    return oldest
+  }
+
+  /**
+   * Makes room in another segment; true when its entry's room is now the caller's. No lock is held
+   * before or after.
+   */
+  #evictElsewhere(segment: number): boolean {
+    const segments = this.layout.segments
+    for (let i = 1; i < segments; i++) {
+      const other = (segment + i) & (segments - 1)
+      if (this.words[this.locks.row(other) + LockRow.LIVE] === 0) continue
+      this.enter(other)
+      const evicted = this.#evictNear(other * this.layout.segmentSlots)
+      const isKept = this.leave(other, NOT_FOUND)
+      if (evicted !== NOT_FOUND && isKept) return true
+    }
+    return false
   }
 }

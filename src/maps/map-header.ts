@@ -1,7 +1,9 @@
 /**
- * The first 256 bytes of every map: what it is, so that memory of another format is refused and never misread, and the
- * counters that all its users share. Words are int32 in the machine's order; the magic number shows a foreign order too.
+ * The first 256 bytes of every map: what it is, so that memory of another format is refused and
+ * never misread, and the counters that all its users share. Words are int32 in the machine's order;
+ * the magic number shows a foreign order too.
  */
+import { randomInt } from 'node:crypto'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { type MapOptions, type MapSpec, MapType } from './map.js'
 
@@ -15,7 +17,10 @@ const KEY_WORDS_MAX = 64
 const VALUE_WORDS_MAX = 4096
 const NAME_BYTES_MAX = 63
 
-/** Word indexes in the header. Identity lies in the first 32 words, shared counters in the next 16, the rest is the kind's. */
+/**
+ * Word indexes in the header. Identity lies in the first 32 words, shared counters in the next 16,
+ * the rest is the kind's.
+ */
 export const Header = {
   MAGIC: 0,
   VERSION: 1,
@@ -95,7 +100,10 @@ export function boundedWords(spec: MapSpec, totalWords: number): number {
   throw wrongSpec(spec, 'bytes', bytes, `at most ${TOTAL_WORDS_MAX * BYTES_PER_WORD}`)
 }
 
-/** Clears the map's memory and writes its header; the magic number last, so that half a header is never adopted. */
+/**
+ * Clears the map's memory and writes its header; the magic number last, so that half a header is
+ * never adopted.
+ */
 export function createWords(
   spec: MapSpec,
   buffer: ArrayBufferLike,
@@ -118,12 +126,15 @@ export function createWords(
   words[Header.MAX_ENTRIES] = spec.maxEntries
   words[Header.PARAMETER] = parameterOf(spec)
   words[Header.TOTAL_WORDS] = totalWords
-  words[Header.SEED] = options.seed ?? Math.floor(Math.random() * 2 ** 32) | 0
+  words[Header.SEED] = options.seed ?? randomInt(2 ** 32) | 0
   nameBytes(words).set(Buffer.from(spec.name))
   return words
 }
 
-/** Ends `createWords` once the kind has written what else it needs: from here on the map may be opened. */
+/**
+ * Ends `createWords` once the kind has written what else it needs: from here on the map may be
+ * opened.
+ */
 export function publishWords(words: Int32Array): void {
   Atomics.store(words, Header.MAGIC, MAGIC_NUMBER)
 }
@@ -166,8 +177,9 @@ export function specIn(buffer: ArrayBufferLike, byteOffset = 0): MapSpec {
 }
 
 /**
- * The words of an existing map, after its header was compared with the type asked for and, when given, with each field of
- * the spec expected; EMAP_FORMAT names the field, what was found and what was expected.
+ * The words of an existing map, after its header was compared with the type asked for and, when
+ * given, with each field of the spec expected; EMAP_FORMAT names the field, what was found and what
+ * was expected.
  */
 export function openWords(
   buffer: ArrayBufferLike,
@@ -192,7 +204,10 @@ export function openWords(
   return { words: new Int32Array(buffer, byteOffset, totalWords), spec: found }
 }
 
-/** A header may be damaged: a spec out of range is then a matter of format, not of the caller's spec. */
+/**
+ * A header may be damaged: a spec out of range is then a matter of format, not of the caller's
+ * spec.
+ */
 function wordsOf(found: MapSpec, wordsFor: WordsFor): number {
   try {
     return wordsFor(found)

@@ -1,0 +1,263 @@
+/**
+ * The reading side of HashMap and LruHashMap: open addressing with linear probing, entries that
+ * never move, and no locks.
+ *
+ * A reader compares the key between two reads of the slot's state word; a writer changes that word
+ * before and after it writes. `lookup` therefore answers with the slot of the key asked for, at
+ * some moment during the call. What the caller reads from the slot afterwards may already be
+ * another entry's: who cannot bear that compares `generation` (see `foundGeneration`), or copies
+ * with `read`.
+ *
+ * The reads are plain ones. Atomics.load is a call in V8 (13 ns against 1 for the whole check,
+ * docs/maps.md), and x86 keeps loads in order, as V8 does for elements of typed arrays. The second
+ * read goes through a second view of the memory, so that no compiler can take it for the first. On
+ * other processors the reads are atomic.
+ */
+import {
+  DELETED,
+  EMPTY,
+  GENERATION_SHIFT,
+  type HashLayout,
+  hashLayout,
+  KEY_BUSY,
+  VALUE_BUSY,
+} from './hash-layout.js'
+import { type FixedMap, type MapOptions, type MapSpec, NOT_FOUND, type Slot } from './map.js'
+import { Header } from './map-header.js'
+import { SegmentLocks } from './segment-lock.js'
+
+/** Whether plain loads of this processor stay in the program's order. */
+export const KEEPS_LOAD_ORDER = process.arch === 'x64' || process.arch === 'ia32'
+/**
+ * Looks at entries that writers changed under the reader, in all of one lookup. A writer needs some
+ * tens of nanoseconds.
+ */
+const REREADS_MAX = 1_000
+
+export abstract class HashReader implements FixedMap {
+  readonly spec: MapSpec
+  readonly words: Int32Array
+  readonly capacity: number
+  /** Slots to scan for a dump or a collection: a power of two, at least twice the capacity. */
+  readonly slotCount: number
+  /** Of the default hash, and for callers that bring their own. */
+  readonly seed: number
+  /** Generation of the entry that the last successful lookup found. */
+  foundGeneration = 0
+  /**
+   * Geometry, for a caller that walks the slots of a hash itself because it looks for two keys at
+   * once: from `hash & slotMask`, wrapping within the segment, until a state word is EMPTY.
+   */
+  readonly slotMask: number
+  /** Slots of a segment less one: a mask for the place within. */
+  readonly segmentMask: number
+  readonly entriesStart: number
+  readonly entryWords: number
+  protected readonly layout: HashLayout
+  protected readonly keyWords: number
+  protected readonly locks: SegmentLocks
+  readonly #again: Int32Array
+
+  protected constructor(words: Int32Array, spec: MapSpec, options: MapOptions) {
+    const layout = hashLayout(spec)
+    this.spec = spec
+    this.words = words
+    this.#again = new Int32Array(words.buffer, words.byteOffset, words.length)
+    this.capacity = spec.maxEntries
+    this.slotCount = layout.slots
+    this.seed = words[Header.SEED] as number
+    this.layout = layout
+    this.entriesStart = layout.entriesStart
+    this.entryWords = layout.entryWords
+    this.keyWords = spec.keyWords
+    this.slotMask = layout.slots - 1
+    this.segmentMask = layout.segmentSlots - 1
+    this.locks = new SegmentLocks(words, layout.locksStart, options)
+  }
+
+  get size(): number {
+    return Atomics.load(this.words, Header.SIZE)
+  }
+
+  /** Share of the capacity in use, 0 to 1. */
+  get pressure(): number {
+    return this.size / this.capacity
+  }
+
+  /** Locks taken over from holders that died or stood still. */
+  get locksStolen(): number {
+    return Atomics.load(this.words, Header.LOCKS_STOLEN)
+  }
+
+  /** Entries that a dead writer left half written, and that were removed. */
+  get entriesDropped(): number {
+    return Atomics.load(this.words, Header.ENTRIES_DROPPED)
+  }
+
+  /**
+   * The default hash: two chains of multiply and fold over the words, then the finalizer of
+   * MurmurHash3 (public domain).
+   */
+  hash(key: Int32Array, start = 0): number {
+    const end = start + this.keyWords
+    let a = this.seed
+    let b = ~this.seed
+    let i = start
+    for (; i + 1 < end; i += 2) {
+      a = Math.imul(a ^ (key[i] as number), 0x9e3779b1)
+      b = Math.imul(b ^ (key[i + 1] as number), 0xc2b2ae3d)
+      a ^= a >>> 15
+      b ^= b >>> 13
+    }
+    if (i < end) a = Math.imul(a ^ (key[i] as number), 0x27d4eb2f)
+    let h = a ^ Math.imul(b ^ (b >>> 16), 0x165667b1)
+    h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+    h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+    return h ^ (h >>> 16)
+  }
+
+  /** The slot of a key, which lies at `start` in the given words, or NOT_FOUND. */
+  lookup(key: Int32Array, start = 0): Slot {
+    return this.lookupHashed(key, this.hash(key, start), start)
+  }
+
+  /**
+   * With a hash of the caller's, the same for every use of the key; its low bits choose the slot.
+   */
+  lookupHashed(key: Int32Array, hash: number, start = 0): Slot {
+    const words = this.words
+    const segmentMask = this.segmentMask
+    const first = key[start] as number
+    let slot = hash & this.slotMask
+    const segment = slot & ~segmentMask
+    let left = segmentMask + REREADS_MAX
+    let passed = 0
+    do {
+      const at = this.entriesStart + Math.imul(slot, this.entryWords)
+      const state = KEEPS_LOAD_ORDER ? (words[at] as number) : Atomics.load(words, at)
+      if (state === EMPTY) return NOT_FOUND
+      const isMatch =
+        (state & KEY_BUSY) === 0 && words[at + 1] === first && this.#isKeyAt(key, start, at + 1)
+      if (isMatch) {
+        const again = KEEPS_LOAD_ORDER ? (this.#again[at] as number) : Atomics.or(words, at, 0)
+        if (again === state) {
+          this.foundGeneration = state >>> GENERATION_SHIFT
+          return slot
+        }
+        // A writer was here just now: look at the same slot again.
+        continue
+      }
+      slot = segment | ((slot + 1) & segmentMask)
+      if (++passed > segmentMask) return NOT_FOUND
+    } while (--left >= 0)
+    return NOT_FOUND
+  }
+
+  /**
+   * Reads the state word that a lookup with this hash begins at, so that its cache miss overlaps
+   * others; add up the results.
+   */
+  touch(hash: number): number {
+    return this.words[
+      this.entriesStart + Math.imul(hash & this.slotMask, this.entryWords)
+    ] as number
+  }
+
+  /** Index in `words` of the slot's key. */
+  keyStart(slot: Slot): number {
+    return this.entriesStart + Math.imul(slot, this.entryWords) + 1
+  }
+
+  /**
+   * Index in `words` of the slot's value. Single words of a live entry may be stored there
+   * directly.
+   */
+  valueStart(slot: Slot): number {
+    return this.entriesStart + Math.imul(slot, this.entryWords) + 1 + this.keyWords
+  }
+
+  isLive(slot: Slot): boolean {
+    return isLiveState(this.stateOf(slot))
+  }
+
+  /**
+   * A number from 1 that changes whenever the slot gets another entry, or this one another value by
+   * `update`; 0 when empty.
+   */
+  generation(slot: Slot): number {
+    const state = this.stateOf(slot)
+    return isLiveState(state) ? state >>> GENERATION_SHIFT : 0
+  }
+
+  /**
+   * The first live slot from `from` on and before `end`, or NOT_FOUND: for sweeps and dumps in
+   * bounded steps.
+   */
+  nextLive(from: Slot, end: Slot): Slot {
+    const bound = Math.min(end, this.slotCount)
+    for (let slot = from; slot < bound; slot++) if (this.isLive(slot)) return slot
+    return NOT_FOUND
+  }
+
+  /** All live slots, for dumps; not for the packet path. */
+  *slots(): Generator<Slot> {
+    for (let slot = 0; slot < this.slotCount; slot++) if (this.isLive(slot)) yield slot
+  }
+
+  /**
+   * Copies key and value as they were at one moment; false when the slot holds no entry, or one
+   * that changes without rest.
+   */
+  read(slot: Slot, key: Int32Array, value: Int32Array): boolean {
+    const keyStart = this.keyStart(slot)
+    const valueStart = this.valueStart(slot)
+    for (let tries = 0; tries < REREADS_MAX; tries++) {
+      const state = this.stateOf(slot)
+      if (!isLiveState(state)) return false
+      if ((state & VALUE_BUSY) !== 0) continue
+      copy(this.words, keyStart, key, this.keyWords)
+      copy(this.words, valueStart, value, this.spec.valueWords)
+      if (Atomics.or(this.words, keyStart - 1, 0) === state) return true
+    }
+    return false
+  }
+
+  protected stateOf(slot: Slot): number {
+    return Atomics.load(this.words, this.entriesStart + Math.imul(slot, this.entryWords))
+  }
+
+  /**
+   * Four words at a time; the last four may overlap those before, which costs less than a loop over
+   * the rest.
+   */
+  #isKeyAt(key: Int32Array, start: number, at: number): boolean {
+    const words = this.words
+    const last = this.keyWords - 4
+    if (last < 0) {
+      for (let i = 1; i < last + 4; i++) if (words[at + i] !== key[start + i]) return false
+      return true
+    }
+    for (let i = 0; i < last; i += 4) {
+      if (differ(words, at + i, key, start + i)) return false
+    }
+    return !differ(words, at + last, key, start + last)
+  }
+}
+
+export function isLiveState(state: number): boolean {
+  return state !== EMPTY && state !== DELETED && (state & KEY_BUSY) === 0
+}
+
+export function copy(from: Int32Array, start: number, into: Int32Array, count: number): void {
+  for (let i = 0; i < count; i++) into[i] = from[start + i] as number
+}
+
+function differ(a: Int32Array, i: number, b: Int32Array, j: number): boolean {
+  return (
+    (((a[i] as number) ^ (b[j] as number)) |
+      ((a[i + 1] as number) ^ (b[j + 1] as number)) |
+      ((a[i + 2] as number) ^ (b[j + 2] as number)) |
+      ((a[i + 3] as number) ^ (b[j + 3] as number))) !==
+    0
+  )
+}
