@@ -5,6 +5,7 @@ import { LiveWorld } from './live-world.js'
 import { Screen, standardScreenSize } from './screen.js'
 import { messageOf, show } from './show.js'
 import { SimulatedWorld } from './simulation/simulated-world.js'
+import { ExitCode } from './summary.js'
 import type { World } from './world.js'
 
 export interface DemoOptions {
@@ -29,6 +30,8 @@ export async function demo(options: DemoOptions): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => interrupt.abort())
   }
+  // Nobody reads any more, as with `| head`: end in good order.
+  process.stdout.on('error', () => interrupt.abort())
   const { code } = await run(options, new Screen(standardScreenSize(), write), interrupt.signal)
   return code
 }
@@ -41,6 +44,11 @@ export interface Shown {
 
 async function run(options: DemoOptions, screen: Screen, interrupt: AbortSignal): Promise<Shown> {
   const { world, reason } = await createWorld(options.simulate)
+  if (interrupt.aborted) {
+    await world.stop()
+    screen.print(['Interrupted before it began; nothing is left behind.'])
+    return { code: ExitCode.INTERRUPTED, kept: undefined }
+  }
   const { seconds } = options
   const isKept = options.hold !== undefined && !world.isSimulated
   const end = await show(world, screen, { seconds, reason, isKept, interrupt })
@@ -56,9 +64,15 @@ async function createWorld(isSimulationAsked: boolean) {
   try {
     return { world: await LiveWorld.create(), reason: undefined }
   } catch (error) {
-    const [reason] = messageOf(error).split('\n')
-    return { world: simulated(), reason }
+    return { world: simulated(), reason: reasonOf(error) }
   }
+}
+
+/** One line: what failed, and the last word of the program that did. */
+function reasonOf(error: unknown): string {
+  const lines = messageOf(error).split('\n')
+  const said = lines.filter((line) => line !== '' && !/^\s+at /.test(line))
+  return said.length > 1 ? `${said[0]} ${said.at(-1)}` : (said[0] ?? 'unknown')
 }
 
 const simulated = (): World => new SimulatedWorld(new MonotonicClock())

@@ -12,7 +12,7 @@ export interface IntroOptions {
 
 export function introLines(world: World, options: IntroOptions, paint: Paint): string[] {
   return [
-    paint.bold(modeLine(world, options.reason)),
+    ...modeLines(world, options.reason, paint),
     '',
     ...pictureLines(),
     '',
@@ -27,11 +27,16 @@ export function introLines(world: World, options: IntroOptions, paint: Paint): s
   ]
 }
 
-function modeLine(world: World, reason: string | undefined): string {
-  if (!world.isSimulated)
-    return 'Ringpath: real pods, real AF_XDP sockets, every frame decided on in TypeScript.'
-  const why = reason === undefined ? 'as asked for' : reason
-  return `SIMULATION (${why}): the same pods and pipeline, in memory.`
+function modeLines(world: World, reason: string | undefined, paint: Paint): string[] {
+  if (!world.isSimulated) {
+    const what = 'real pods, real AF_XDP sockets, every frame decided on in TypeScript.'
+    return [paint.bold(`Ringpath: ${what}`)]
+  }
+  const why = reason === undefined ? 'as asked for.' : `for this machine lacks something: ${reason}`
+  return [
+    paint.bold(`SIMULATION, ${why}`),
+    'The same pods and programs are simulated; maps, policy and pipeline are the real ones.',
+  ]
 }
 
 function pictureLines(): string[] {

@@ -39,6 +39,7 @@ export async function keep(options: DemoOptions): Promise<number> {
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })
   for (const signal of SIGNALS) process.on(signal, () => holder.kill('SIGINT'))
+  process.stdout.on('error', () => holder.kill('SIGINT'))
   return new Promise((resolve) => {
     holder.on('message', (message: Message) => {
       if (message.type === 'text') process.stdout.write(message.text)

@@ -21,15 +21,16 @@ export class LiveWorld implements World {
   readonly #topology: LiveTopology
   readonly #set: ProgramSet = programSet()
   readonly #programs: LivePrograms
-  #hasExited = false
+  /** The datapath's exit code, null when a signal killed it; undefined while it runs. */
+  #exitCode: number | null | undefined
   #end: Promise<WorldEnd> | undefined
 
   private constructor(topology: LiveTopology) {
     const { lab, pods, datapath } = topology
     this.#topology = topology
     this.#programs = new LivePrograms(lab, pods, this.#set)
-    datapath.exited.then(() => {
-      this.#hasExited = true
+    datapath.exited.then((code) => {
+      this.#exitCode = code
     })
   }
 
@@ -93,9 +94,11 @@ export class LiveWorld implements World {
   }
 
   get problem(): string | undefined {
-    if (!this.#hasExited || this.#end !== undefined) return undefined
+    if (this.#exitCode === undefined || this.#end !== undefined) return undefined
     const { output, pid } = this.#topology.datapath
-    return `process ${pid} ended: ${output.slice(-PROBLEM_LINES).join(' | ')}`
+    if (this.#exitCode === null) return `process ${pid} was killed`
+    const said = output.slice(-PROBLEM_LINES).join(' | ')
+    return `process ${pid} ended with code ${this.#exitCode}: ${said}`
   }
 
   run(signal: AbortSignal, showSeconds: number): Promise<void> {

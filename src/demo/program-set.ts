@@ -20,7 +20,7 @@ export function programSet(): ProgramSet {
   const refused = 'refused' as const
   const allowed = 'allowed'
   const client = { where: CLIENT.name, expectation: works, promise: allowed }
-  const intruder = { where: INTRUDER.name, expectation: refused, unit: 'attempts' }
+  const intruder = { where: INTRUDER.name, expectation: refused, unit: 'attempts got through' }
   const shareMin = LOSSY_SHARE_MIN
   const socat = `socat - UDP4:${ECHO.address}:${ServerPort.ECHO}`
   const node = { where: NODE.name, expectation: works, promise: `${allowed}, by the host port` }

@@ -9,7 +9,7 @@ export interface ProgramSpec {
   readonly expectation: 'works' | 'refused'
   /** Why it is expected, for the introduction. */
   readonly promise: string
-  /** What is counted, in the plural: `requests answered`, `attempts`. */
+  /** What is counted, in the plural: `requests answered`, `attempts got through`. */
   readonly unit: string
   /** Share of the attempts that must succeed for `works`, 0 to 1; 1 when not given. */
   readonly shareMin?: number
@@ -39,13 +39,10 @@ export class Program {
     return this.successes > 0 && this.successes >= this.attempts * (this.spec.shareMin ?? 1)
   }
 
-  /** `12 of 12 requests answered, 0.8 ms`; `7 attempts, none got through`. */
+  /** `12 of 12 requests answered, 0.8 ms`; `0 of 7 attempts got through`. */
   get result(): string {
     const detail = this.detail === '' ? '' : `, ${this.detail}`
     if (this.attempts === 0) return this.detail || 'not yet'
-    if (this.spec.expectation === 'refused') {
-      return `${this.attempts} ${this.spec.unit}, ${this.successes || 'none'} got through${detail}`
-    }
     return `${this.successes} of ${this.attempts} ${this.spec.unit}${detail}`
   }
 }

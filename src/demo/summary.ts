@@ -53,7 +53,7 @@ function finalLine(program: Program, paint: Paint): string {
 }
 
 function frameLines(snapshot: Snapshot, end: WorldEnd | undefined, paint: Paint): string[] {
-  const frames = end?.frames ?? snapshot.receivedFrames
+  const frames = end?.frames || snapshot.receivedFrames
   const { forwardedFrames, droppedFrames } = snapshot
   const lines = [
     `${count(frames)} frames went through the TypeScript pipeline: ` +

@@ -35,7 +35,11 @@ export function viewLines(input: ViewInput, paint: Paint): string[] {
   const reasons = snapshot.drops.slice(0, REASONS_MAX)
   const head = [paint.bold(`Ringpath live  ${left(time, 14)}`) + paint.dim(facts.slice(0, 70))]
   const ports = [portHeader(paint), ...snapshot.ports.map(portLine)]
-  const tries = [paint.bold('PROGRAMS'), ...programs.map((program) => programLine(program, paint))]
+  const legend = paint.dim('  ok: as promised so far, !!: not')
+  const tries = [
+    paint.bold('PROGRAMS') + legend,
+    ...programs.map((program) => programLine(program, paint)),
+  ]
   const fixed = head.length + ports.length + tries.length + 1 + 1 + reasons.length
 
   // What the terminal has left goes to the lists first, then to blank lines between the sections.

@@ -30,7 +30,7 @@ export interface World {
 }
 
 export interface WorldEnd {
-  /** Frames that went through the pipeline. */
+  /** Frames that went through the pipeline; 0 when the datapath could not tell any more. */
   readonly frames: number
   /** The datapath checked that each frame of its memory was free again. */
   readonly isEveryFrameAccounted: boolean

@@ -21,7 +21,7 @@ const REFUSED: ProgramSpec = {
   ...WORKS,
   where: 'intruder',
   expectation: 'refused',
-  unit: 'attempts',
+  unit: 'attempts got through',
 }
 
 function program(spec: ProgramSpec, attempts: number, successes: number): Program {
@@ -149,8 +149,8 @@ t.test('a program that may lose some is as promised above its share', async (t) 
   const spec = { ...WORKS, shareMin: 0.75 }
   t.ok(program(spec, 4, 3).isAsPromised)
   t.notOk(program(spec, 4, 2).isAsPromised)
-  t.equal(program(REFUSED, 3, 0).result, '3 attempts, none got through')
-  t.equal(program(REFUSED, 3, 1).result, '3 attempts, 1 got through')
+  t.equal(program(REFUSED, 3, 0).result, '0 of 3 attempts got through')
+  t.equal(program(REFUSED, 3, 1).result, '1 of 3 attempts got through')
 })
 
 t.test('the bulk transfer ends before the show does', async (t) => {
