@@ -182,11 +182,12 @@ export abstract class HashReader implements FixedMap {
 
   /**
    * A number from 1 that changes whenever the slot gets another entry, or this one another value by
-   * `update`; 0 when empty.
+   * `update`; 0 when empty, and while the value is being written. A reader that finds
+   * `foundGeneration` here after it read the value has read one value, of the key it looked up.
    */
   generation(slot: Slot): number {
     const state = this.stateOf(slot)
-    return isLiveState(state) ? state >>> GENERATION_SHIFT : 0
+    return isLiveState(state) && (state & VALUE_BUSY) === 0 ? state >>> GENERATION_SHIFT : 0
   }
 
   /**

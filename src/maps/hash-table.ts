@@ -173,11 +173,12 @@ export abstract class HashTable extends HashReader {
   /** Another value for an entry. Lookups go on finding it; `read` waits for the end. */
   protected rewrite(slot: Slot, value: Int32Array): void {
     const at = this.keyStart(slot) - 1
-    const distance = (this.words[at] as number) & (this.segmentMask << DISTANCE_SHIFT)
-    const state = this.#newGeneration(slot) | distance
-    Atomics.store(this.words, at, state | VALUE_BUSY)
+    const before = this.words[at] as number
+    const distance = before & (this.segmentMask << DISTANCE_SHIFT)
+    // The old generation until the value is whole: who found the entry now sees it change.
+    Atomics.store(this.words, at, before | VALUE_BUSY)
     this.#writeValue(slot, value)
-    Atomics.store(this.words, at, state)
+    Atomics.store(this.words, at, this.#newGeneration(slot) | distance)
   }
 
   protected remove(slot: Slot): void {

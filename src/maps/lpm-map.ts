@@ -236,14 +236,19 @@ export class LpmMap implements FixedMap {
       return flag === UpdateFlag.NO_EXIST ? EXISTS : this.#entries.update(prefix, value, flag)
     }
     if (flag === UpdateFlag.EXIST) return NOT_FOUND
-    const isShort = (prefix[PREFIX_LENGTH] as number) < MAPPED_BITS
-    const ip = prefix[3] as number
-    if (isIpv4(prefix) && !isShort && !this.#tables.hasRoomFor(ip, bitsOf(prefix))) return FULL
+    if (!this.#hasTables()) return FULL
     const slot = this.#entries.update(prefix, value, UpdateFlag.ANY)
     if (slot < 0) return slot
     this.#countLength(1)
     this.#spread(slot)
     return slot
+  }
+
+  /** Whether there are tables enough for the prefix. */
+  #hasTables(): boolean {
+    const prefix = this.#prefix
+    if ((prefix[PREFIX_LENGTH] as number) < MAPPED_BITS || !isIpv4(prefix)) return true
+    return this.#tables.hasRoomFor(prefix[3] as number, bitsOf(prefix))
   }
 
   /** What is left to do for an entry that is in the hash map: let lookups of IPv4 find it. */
@@ -284,13 +289,18 @@ export class LpmMap implements FixedMap {
   #countLength(by: number): void {
     const length = this.#prefix[PREFIX_LENGTH] as number
     if (length >= MAPPED_BITS && isIpv4(this.#prefix)) return
-    const words = this.words
-    const count = (words[this.#layout.countsStart + length] as number) + by
-    words[this.#layout.countsStart + length] = count
+    const at = this.#layout.countsStart + length
+    this.words[at] = (this.words[at] as number) + by
+    this.#showLength(length)
+  }
+
+  /** Lets lookups try a length, or leave it out, as it is in use or not. */
+  #showLength(length: number): void {
+    const isInUse = (this.words[this.#layout.countsStart + length] as number) > 0
     const at = LpmHeader.LENGTHS + (length >> 5)
     const bit = 1 << (length & 31)
-    const lengths = words[at] as number
-    Atomics.store(words, at, count > 0 ? lengths | bit : lengths & ~bit)
+    const lengths = this.words[at] as number
+    Atomics.store(this.words, at, isInUse ? lengths | bit : lengths & ~bit)
   }
 
   /** Takes the lock, in good order, and tells readers that a change begins. */
@@ -313,7 +323,7 @@ export class LpmMap implements FixedMap {
   /**
    * After a takeover: each entry is spread again, which completes a begun insertion and takes back
    * a begun deletion; lengths are counted, and tables collected, anew. An entry whose value was
-   * half written is gone.
+   * half written is gone; so is one without tables left, which only two writers at once can make.
    */
   #repair(): void {
     Atomics.add(this.words, LpmHeader.EPOCH, 1)
@@ -324,9 +334,12 @@ export class LpmMap implements FixedMap {
     const value = new Int32Array(this.spec.valueWords)
     for (const slot of this.#entries.slots()) {
       if (!this.#entries.read(slot, this.#prefix, value)) continue
-      this.#countLength(1)
-      this.#spread(slot)
+      if (this.#hasTables()) {
+        this.#countLength(1)
+        this.#spread(slot)
+      } else this.#entries.delete(this.#prefix)
     }
+    for (let length = 0; length <= ADDRESS_BITS; length++) this.#showLength(length)
     this.#prefix.set(kept)
   }
 

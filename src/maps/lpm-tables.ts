@@ -102,13 +102,14 @@ export class LpmTables {
   }
 
   /**
-   * Makes the stack of free tables anew, of all that no cell names, and clears cells whose entry is
-   * gone.
+   * Makes the stack of free tables anew, of all that no cell names. Clears cells whose entry is
+   * gone or covers other addresses, and all but one of the cells that name the same table: two
+   * writers at once leave such, when one of them was taken for dead.
    */
   collectTables(): void {
     const words = this.#words
     const isUsed = new Uint8Array(this.#layout.tables)
-    this.#markTables(this.#rootStart, ROOT_CELLS, isUsed)
+    this.#markTables(this.#rootStart, 16, 0, isUsed)
     let free = 0
     for (let table = this.#layout.tables - 1; table >= 0; table--) {
       if (isUsed[table] === 0) words[this.#layout.freeStart + free++] = ~table
@@ -116,14 +117,31 @@ export class LpmTables {
     words[LpmHeader.FREE_TABLES] = free
   }
 
-  #markTables(start: number, count: number, isUsed: Uint8Array): void {
-    for (let at = start; at < start + count; at++) {
-      const cell = this.#words[at] as number
-      if (cell > 0 && !this.#entries.isLive(cell - 1)) this.#words[at] = NOTHING
+  /** @param shift how far left of the address's end the cells' own bits end: 16, 8 or 0 */
+  #markTables(start: number, shift: number, ip: number, isUsed: Uint8Array): void {
+    const words = this.#words
+    const count = shift === 16 ? ROOT_CELLS : TABLE_CELLS
+    for (let i = 0; i < count; i++) {
+      const cell = words[start + i] as number
+      const under = ip | (i << shift)
+      if (cell > 0 && !this.#covers(cell - 1, under)) words[start + i] = NOTHING
       if (cell >= 0) continue
-      isUsed[~cell] = 1
-      this.#markTables(this.#cellOf(cell, 0), TABLE_CELLS, isUsed)
+      const isWrong = ~cell >= this.#layout.tables || isUsed[~cell] === 1 || shift === 0
+      if (isWrong) words[start + i] = NOTHING
+      else {
+        isUsed[~cell] = 1
+        this.#markTables(this.#cellOf(cell, 0), shift - 8, under, isUsed)
+      }
     }
+  }
+
+  #covers(slot: Slot, ip: number): boolean {
+    const entries = this.#entries
+    if (slot >= entries.slotCount || !entries.isLive(slot)) return false
+    const prefix = entries.keyStart(slot)
+    const bits = (entries.words[prefix + PREFIX_LENGTH] as number) - MAPPED_BITS
+    if (bits <= 0) return true
+    return (((entries.words[prefix + 3] as number) ^ ip) & (-1 << (32 - bits))) === 0
   }
 
   /** Index of a cell of the table that the given cell names. */

@@ -10,6 +10,8 @@ import { type MapOptions, type MapSpec, MapType } from './map.js'
 export const HEADER_WORDS = 64
 export const BYTES_PER_WORD = 4
 const MAGIC_NUMBER = 0x52_50_4d_31
+/** In its place while a map is being made: who finds it later finds a creator that died. */
+const MAGIC_UNFINISHED = 0x52_50_4d_30
 const FORMAT_VERSION = 1
 /** 4 GiB of words keep every index an int32. */
 const TOTAL_WORDS_MAX = 2 ** 30
@@ -68,8 +70,22 @@ export function checkSpec(spec: MapSpec, type: MapType): void {
     throw wrongSpec(spec, 'name', `${nameBytes} bytes`, `1 to ${NAME_BYTES_MAX} bytes without NUL`)
   }
   const keyed = type === MapType.HASH || type === MapType.LRU_HASH
-  checkRange(spec, 'keyWords', spec.keyWords, keyed ? 1 : 0, keyed ? KEY_WORDS_MAX : 4)
-  checkRange(spec, 'valueWords', spec.valueWords, 0, VALUE_WORDS_MAX)
+  const fixedKey = type === MapType.LPM ? 4 : 0
+  checkRange(
+    spec,
+    'keyWords',
+    spec.keyWords,
+    keyed ? 1 : fixedKey,
+    keyed ? KEY_WORDS_MAX : fixedKey,
+  )
+  const isCounter = type === MapType.COUNTER
+  checkRange(
+    spec,
+    'valueWords',
+    spec.valueWords,
+    isCounter ? 2 : 0,
+    isCounter ? 2 : VALUE_WORDS_MAX,
+  )
   checkRange(spec, 'maxEntries', spec.maxEntries, 1, 2 ** 29)
   if (type === MapType.LRU_HASH) {
     checkRange(spec, 'stampWord', parameterOf(spec), 0, spec.valueWords - 1)
@@ -84,7 +100,7 @@ function checkRange(spec: MapSpec, field: string, found: number, low: number, hi
 }
 
 export function wrongSpec(
-  spec: MapSpec,
+  spec: Pick<MapSpec, 'name'>,
   field: string,
   found: string | number,
   expected: string,
@@ -110,15 +126,15 @@ export function createWords(
   totalWords: number,
   options: MapOptions,
 ): Int32Array {
-  const byteOffset = offsetIn(spec, options)
+  const byteOffset = checkedOffset(spec.name, options)
   const bytes = totalWords * BYTES_PER_WORD
   if (buffer.byteLength - byteOffset < bytes) {
     const found = buffer.byteLength - byteOffset
     throw wrongSpec(spec, 'buffer', `${found} bytes`, `at least ${bytes} bytes`)
   }
   const words = new Int32Array(buffer, byteOffset, totalWords)
-  Atomics.store(words, Header.MAGIC, 0)
-  words.fill(0)
+  Atomics.store(words, Header.MAGIC, MAGIC_UNFINISHED)
+  words.fill(0, Header.MAGIC + 1)
   words[Header.VERSION] = FORMAT_VERSION
   words[Header.TYPE] = TYPES.indexOf(spec.type) + 1
   words[Header.KEY_WORDS] = spec.keyWords
@@ -139,10 +155,15 @@ export function publishWords(words: Int32Array): void {
   Atomics.store(words, Header.MAGIC, MAGIC_NUMBER)
 }
 
-/** Whether nobody has created a map here yet. Memory of a foreign format is not blank. */
+/**
+ * Whether nobody has made a map here yet: the header is all zeros, or of a map whose creator was
+ * killed on the way. Memory of a foreign format is not blank. Only one process may create: two that
+ * find the same memory blank overwrite each other.
+ */
 export function isBlank(buffer: ArrayBufferLike, byteOffset = 0): boolean {
-  const words = Math.min(HEADER_WORDS, (buffer.byteLength - byteOffset) >>> 2)
-  return new Int32Array(buffer, byteOffset, words).every((word) => word === 0)
+  const words = Math.min(HEADER_WORDS, Math.max(0, buffer.byteLength - byteOffset) >>> 2)
+  const header = new Int32Array(buffer, byteOffset, words)
+  return header[Header.MAGIC] === MAGIC_UNFINISHED || header.every((word) => word === 0)
 }
 
 /** What the header in this memory says; EMAP_FORMAT when it is none of ours. */
@@ -188,7 +209,7 @@ export function openWords(
   expected: MapSpec | undefined,
   options: MapOptions,
 ): { words: Int32Array; spec: MapSpec } {
-  const byteOffset = options.byteOffset ?? 0
+  const byteOffset = checkedOffset(expected?.name ?? '?', options)
   const found = specIn(buffer, byteOffset)
   if (found.type !== type) throw wrongFormat(found.name, 'type', found.type, type)
   if (expected !== undefined) compareSpecs(found, expected)
@@ -246,10 +267,10 @@ function wrongFormat(
   return new RingpathError(ErrorCode.MAP_FORMAT, text)
 }
 
-function offsetIn(spec: MapSpec, options: MapOptions): number {
+function checkedOffset(name: string, options: MapOptions): number {
   const byteOffset = options.byteOffset ?? 0
   if (Number.isInteger(byteOffset) && byteOffset >= 0 && byteOffset % 64 === 0) return byteOffset
-  throw wrongSpec(spec, 'byteOffset', byteOffset, 'a multiple of 64')
+  throw wrongSpec({ name }, 'byteOffset', byteOffset, 'a multiple of 64')
 }
 
 function nameBytes(words: Int32Array): Uint8Array {
