@@ -1,4 +1,7 @@
-/** The latest drops in words, from the datapath's event ring; equal ones are told once with their number. */
+/**
+ * The latest drops in words, from the datapath's event ring; equal ones are told once, with their
+ * number.
+ */
 import type { EventRing } from '../maps/event-ring.js'
 import { EVENT_WORDS, EventType, EventWord } from '../monitor/event.js'
 import { dropReasonName } from '../packet/drop-reason.js'
@@ -37,7 +40,7 @@ export class DropLog {
     this.#portNames = portNames
   }
 
-  /** Takes everything that waits in the ring; at most its capacity, so that a flood does not hold us. */
+  /** Takes what waits in the ring; at most its capacity, so that a flood does not hold us. */
   drain(): void {
     for (let i = 0; i < this.#ring.capacity && this.#ring.read(this.#event); i++) {
       if (this.#event[EventWord.TYPE] === EventType.DROP) this.#add()

@@ -1,7 +1,8 @@
 /**
- * `--keep` and `--clean`. A world lives as long as the process that made it, so with `--keep` the show
- * runs in a process of its own session from the beginning: it sends what it shows to the one that the
- * user started, and stays when that one ends. `--clean` finds it by the record of its lab and ends it.
+ * `--keep` and `--clean`. A world lives as long as the process that made it, so with `--keep` the
+ * show runs in a process of its own session from the beginning: it sends what it shows to the one
+ * that the user started, and stays when that one ends. `--clean` finds it by the record of its lab
+ * and ends it.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,4 +1,7 @@
-/** The demonstration on real pods: namespaces, a datapath process on AF_XDP, programs nobody here wrote. */
+/**
+ * The demonstration on real pods: namespaces, a datapath process on AF_XDP, programs nobody here
+ * wrote.
+ */
 import * as fs from 'node:fs'
 import { MonotonicClock } from '../base/clock.js'
 import { ErrorCode, RingpathError } from '../base/errors.js'

@@ -1,4 +1,6 @@
-/** The programs of the demonstration, real or simulated: who calls whom, and what is promised of it. */
+/**
+ * The programs of the demonstration, real or simulated: who calls whom, and what is promised of it.
+ */
 import { Program } from './program.js'
 import { CLIENT, ECHO, INTRUDER, NODE, ServerPort, WEB } from './topology.js'
 
@@ -13,7 +15,7 @@ export interface ProgramSet {
 }
 
 /** Of programs without retransmission, under a bulk transfer that fills every queue. */
-const LOSSY_SHARE_MIN = 0.75
+const LOSSY_SHARE_MIN = 0.5
 
 export function programSet(): ProgramSet {
   const works = 'works' as const

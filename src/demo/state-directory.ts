@@ -28,10 +28,9 @@ export function removeStateDirectory(runId: string): void {
   }
 }
 
-/** Removes those whose run is gone; call it after the lab swept the dead runs. Returns their ids. */
-export function sweepStateDirectories(): string[] {
+/** Removes those whose run is gone; to be called after the lab swept the dead runs. */
+export function sweepStateDirectories(): void {
   const alive = new Set(listRuns())
   const dead = listStateDirectories().filter((id) => !alive.has(id))
   for (const id of dead) removeStateDirectory(id)
-  return dead
 }

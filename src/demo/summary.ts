@@ -49,7 +49,7 @@ export function summaryLines(input: SummaryInput, paint: Paint): string[] {
 }
 
 function finalLine(program: Program, paint: Paint): string {
-  return programLine(program, paint, program.attempts === 0 ? 'did not get that far' : undefined)
+  return programLine(program, paint, program.attempts === 0 ? 'did not finish' : undefined)
 }
 
 function frameLines(snapshot: Snapshot, end: WorldEnd | undefined, paint: Paint): string[] {
@@ -61,7 +61,7 @@ function frameLines(snapshot: Snapshot, end: WorldEnd | undefined, paint: Paint)
   ]
   for (const drop of snapshot.drops) lines.push(dropLine(drop, paint))
   if (snapshot.lostOnRings > 0) {
-    const text = 'found no room in a ring while iperf3 ran; TCP sends such again'
+    const text = 'found no room in a ring: TCP sends such again, ping and UDP lose them'
     lines.push(` ${right(count(snapshot.lostOnRings), 8)} more ${text}`)
   }
   if (end === undefined) return lines

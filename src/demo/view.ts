@@ -74,7 +74,7 @@ export function plainLines(input: ViewInput): string[] {
   const received = snapshot.ports.reduce((sum, port) => sum + port.receivedFrames, 0)
   const bits = snapshot.ports.reduce((sum, port) => sum + port.receivedBits, 0)
   const lines = [
-    `${right(String(Math.round(snapshot.seconds)), 3)} s  ${count(received)} packets/s, ${bitRate(bits)}; ` +
+    `${right(snapshot.seconds.toFixed(), 3)} s  ${count(received)} packets/s, ${bitRate(bits)}; ` +
       `${count(snapshot.droppedFrames)} frames dropped`,
     `       connections: ${connectionText(snapshot.connections)}`,
   ]

@@ -1,4 +1,4 @@
-/** The simulated demonstration in virtual time: it must show what it promises, and be right about it. */
+/** The simulated demonstration in virtual time: it shows what it promises, and tells it right. */
 import t from 'tap'
 import { VirtualClock } from '../../src/base/clock.js'
 import { Sampler, type Snapshot } from '../../src/demo/sampler.js'

@@ -1,7 +1,7 @@
 /**
  * A pod of the simulation: behind its port the little of a network stack that the demonstration
- * uses. It resolves its gateway by ARP, answers ping, serves and opens TCP and UDP, and verifies the
- * checksums of whatever reaches it.
+ * uses. It resolves its gateway by ARP, answers ping, serves and opens TCP and UDP, and verifies
+ * the checksums of whatever reaches it.
  */
 import { PacketBuffer } from '../../packet/packet-buffer.js'
 import type { MemoryPort } from '../../port/memory-port.js'

@@ -1,4 +1,4 @@
-/** A program of the simulation: it tries again and again, and an attempt without an answer fails. */
+/** A simulated program: it tries again and again, and an attempt without an answer fails. */
 import type { Program } from '../program.js'
 import type { Attempt } from './simulated-pod.js'
 

@@ -1,6 +1,6 @@
 /**
- * One side of a simulated TCP connection, as little of RFC 9293 as the demonstration needs on a wire
- * that loses and reorders nothing: handshake, data with acknowledgements, close by both sides.
+ * One side of a simulated TCP connection, as little of RFC 9293 as the demonstration needs on a
+ * wire that loses and reorders nothing: handshake, data with acknowledgements, close by both sides.
  * No retransmission, no window of the receiver's: what is dropped stays unanswered.
  */
 import { Flag } from '../../wire/tcp.js'
@@ -15,7 +15,7 @@ export interface TcpPeerOptions {
   readonly remotePort: number
   /** Bytes that a client sends as its request, and a server as its answer to the first data. */
   readonly sendBytes: number
-  /** The server closes after its answer, as HTTP/1.0 does; else the client, when all is acknowledged. */
+  /** The server closes after its answer, as HTTP/1.0 does; else the client after its last byte. */
   readonly serverCloses: boolean
   readonly isClient: boolean
   readonly initialSequence: number
