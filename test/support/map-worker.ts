@@ -1,4 +1,7 @@
-/** The other thread of maps-threads.test.ts: does one job on shared maps until it is told to stop, and reports a count. */
+/**
+ * The other thread of maps-threads.test.ts: does one job on shared maps until it is told to stop,
+ * and reports a count.
+ */
 import { parentPort, workerData } from 'node:worker_threads'
 import { Prng } from '../../src/base/prng.js'
 import { EventRing, NO_ROOM } from '../../src/maps/event-ring.js'
@@ -39,7 +42,10 @@ export function churn(map: HashMap | LruHashMap, prng: Prng, kinds: number, coun
   }
 }
 
-/** Addresses of 10.0.0.0/16 get longer prefixes and lose them; other prefixes take the tables they leave. */
+/**
+ * Addresses of 10.0.0.0/16 get longer prefixes and lose them; other prefixes take the tables they
+ * leave.
+ */
 export const LpmTruth = { SHORT: 16, MIDDLE: 24, LONG: 32, OTHER: 666 } as const
 
 function churnPrefixes(map: LpmMap, prng: Prng, count: number): number {
@@ -68,7 +74,25 @@ function produce(ring: EventRing, from: number, count: number): number {
   return from + count
 }
 
+/**
+ * Entries of one slot whose keys are all zeros or all ones, in turn: a mixture of both is a key
+ * that never was.
+ */
+function alternate(map: HashMap, count: number): void {
+  const key = new Int32Array(map.spec.keyWords)
+  const value = new Int32Array(map.spec.valueWords)
+  for (let i = 0; i < count; i++) {
+    key.fill(i & 1)
+    map.updateHashed(key, value, UpdateFlag.ANY, 0)
+    map.deleteHashed(key, 0)
+  }
+}
+
 const JOBS = {
+  alternate: (data: MapJob) => {
+    const map = HashMap.open(data.buffer)
+    return () => alternate(map, BURST)
+  },
   hash: (data: MapJob, prng: Prng) => {
     const map = HashMap.open(data.buffer)
     return () => churn(map, prng, data.kinds, BURST)

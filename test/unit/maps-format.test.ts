@@ -1,4 +1,7 @@
-/** A map's header: memory of the same format is adopted with its entries, any other is refused by the field that differs. */
+/**
+ * A map's header: memory of the same format is adopted with its entries, any other is refused by
+ * the field that differs.
+ */
 import t from 'tap'
 import { RingpathError } from '../../src/base/errors.js'
 import { ArrayMap } from '../../src/maps/array-map.js'

@@ -1,4 +1,6 @@
-/** HashMap and LruHashMap against a plain Map by random operations; fill, overflow, churn, eviction. */
+/**
+ * HashMap and LruHashMap against a plain Map by random operations; fill, overflow, churn, eviction.
+ */
 import assert from 'node:assert/strict'
 import t from 'tap'
 import { HashMap } from '../../src/maps/hash-map.js'
