@@ -5,6 +5,7 @@
  * A flow between two pods of a node has two entries, as in Cilium: one made on its way out of the first pod (OUT), one on its way
  * into the second (IN), each with the policy decision of its side. What it does not do: follow sequence numbers.
  */
+import { assert } from '../base/assert.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
 import { TUPLE_WORDS, TupleWord } from '../wire/tuple.js'
@@ -36,7 +37,13 @@ const isCreateAction = (tcpFlags: number): boolean =>
 
 /** An entry begins with its state word, 0 for an empty slot and odd for one without a live entry; its key follows. */
 const EMPTY = 0
-const KEY = 1
+const SOURCE = 1 + CtKey.SOURCE
+const DESTINATION = 1 + CtKey.DESTINATION
+const PORTS = 1 + CtKey.PORTS
+const PROTOCOL = 1 + CtKey.PROTOCOL
+const VALUE = 1 + CT4_KEY_WORDS
+/** An entry is one cache line: 16 words. */
+const ENTRY_SHIFT = 4
 
 export class Conntrack {
   readonly #table: LruHashMap
@@ -45,6 +52,11 @@ export class Conntrack {
   readonly #turned = new Int32Array(TUPLE_WORDS)
   readonly #value: Int32Array
   readonly seed: number
+  readonly words: Int32Array
+  // Of the table, kept here because a lookup reads them all.
+  readonly #slotMask: number
+  readonly #segmentMask: number
+  readonly #entriesStart: number
 
   /** Of the last lookup: the entry found, or NOT_FOUND. */
   slot: Slot = NOT_FOUND
@@ -56,19 +68,20 @@ export class Conntrack {
     this.#timeouts = timeouts
     this.#value = new Int32Array(table.spec.valueWords)
     this.seed = table.seed
-  }
-
-  get words(): Int32Array {
-    return this.#table.words
+    this.words = table.words
+    this.#slotMask = table.slotMask
+    this.#segmentMask = table.segmentMask
+    this.#entriesStart = table.entriesStart
+    assert(table.entryWords === 1 << ENTRY_SHIFT, 'a connection entry is one cache line')
   }
 
   valueStart(slot: Slot): number {
-    return this.#table.valueStart(slot)
+    return (this.#entriesStart + (slot << ENTRY_SHIFT) + VALUE) | 0
   }
 
   /** Reads the line that a lookup with this hash begins at, so that its cache miss overlaps others; add up the results. */
   touch(hash: number): number {
-    return this.#table.touch(hash)
+    return this.words[this.#entriesStart + ((hash & this.#slotMask) << ENTRY_SHIFT)] as number
   }
 
   /**
@@ -148,16 +161,16 @@ export class Conntrack {
 
   /** Did this policy allow the connection of the last lookup, with this identity at the other end? */
   isAllowedBy(policy: number, identity: number): boolean {
-    const entry = this.#table.valueStart(this.slot)
-    const table = this.#table.words
+    const entry = this.valueStart(this.slot)
+    const table = this.words
     return table[entry + Ct.POLICY] === policy && table[entry + Ct.POLICY_IDENTITY] === identity
   }
 
   /** Notes that it did, so that the next packet need not ask the policy again. */
   allowBy(policy: number, identity: number): void {
-    const entry = this.#table.valueStart(this.slot)
-    this.#table.words[entry + Ct.POLICY] = policy
-    this.#table.words[entry + Ct.POLICY_IDENTITY] = identity
+    const entry = this.valueStart(this.slot)
+    this.words[entry + Ct.POLICY] = policy
+    this.words[entry + Ct.POLICY_IDENTITY] = identity
   }
 
   /**
@@ -165,8 +178,8 @@ export class Conntrack {
    * walk meets both.
    */
   #find(words: Int32Array, start: number, hash: number, direction: CtDirection): CtResult {
-    const table = this.#table
-    const entries = table.words
+    const entries = this.words
+    const segmentMask = this.#segmentMask
     const source = words[start + SOURCE4] as number
     const destination = words[start + DESTINATION4] as number
     const ports = words[start + TupleWord.PORTS] as number
@@ -174,37 +187,39 @@ export class Conntrack {
     const protocol = words[start + TupleWord.PROTOCOL] as number
     const side = protocol | sideOf(direction)
     const otherSide = protocol | otherSideOf(direction)
-    const home = hash & table.slotMask
-    const segment = home & ~table.segmentMask
-    this.slot = NOT_FOUND
-    for (let i = 0; i <= table.segmentMask; i++) {
-      const slot = segment | ((home + i) & table.segmentMask)
-      const at = table.entriesStart + slot * table.entryWords
+    const home = hash & this.#slotMask
+    const segment = home & ~segmentMask
+    let found = NOT_FOUND
+    for (let i = 0; i <= segmentMask; i++) {
+      const slot = segment | ((home + i) & segmentMask)
+      const at = (this.#entriesStart + (slot << ENTRY_SHIFT)) | 0
       const state = entries[at] as number
       if (state === EMPTY) break
       if ((state & 1) === 1) continue
-      const key = at + KEY
-      const entryPorts = entries[key + CtKey.PORTS]
-      if (
-        entryPorts === turnedPorts &&
-        entries[key + CtKey.SOURCE] === destination &&
-        entries[key + CtKey.DESTINATION] === source &&
-        entries[key + CtKey.PROTOCOL] === otherSide &&
-        entries[at] === state
-      ) {
-        this.slot = slot
-        return CtResult.REPLY
+      const entryPorts = entries[at + PORTS]
+      if (entryPorts === turnedPorts) {
+        if (
+          entries[at + SOURCE] === destination &&
+          entries[at + DESTINATION] === source &&
+          entries[at + PROTOCOL] === otherSide &&
+          entries[at] === state
+        ) {
+          this.slot = slot
+          return CtResult.REPLY
+        }
       }
-      if (
-        entryPorts === ports &&
-        entries[key + CtKey.SOURCE] === source &&
-        entries[key + CtKey.DESTINATION] === destination &&
-        entries[key + CtKey.PROTOCOL] === side &&
-        entries[at] === state
-      ) {
-        this.slot = slot
+      if (entryPorts === ports) {
+        if (
+          entries[at + SOURCE] === source &&
+          entries[at + DESTINATION] === destination &&
+          entries[at + PROTOCOL] === side &&
+          entries[at] === state
+        ) {
+          found = slot
+        }
       }
     }
+    this.slot = found
     return CtResult.ESTABLISHED
   }
 
@@ -216,8 +231,8 @@ export class Conntrack {
     lengthBytes: number,
     nowSeconds: number,
   ): boolean {
-    const entry = this.#table.valueStart(this.slot)
-    const table = this.#table.words
+    const entry = this.valueStart(this.slot)
+    const table = this.words
     this.isMonitored = false
     const state = table[entry + Ct.STATE] as number
     if ((state & CLOSING_BOTH) !== CLOSING_BOTH) {
@@ -238,7 +253,7 @@ export class Conntrack {
 
   /** A SYN on a closing connection begins a new one in the same entry. */
   #reopen(entry: number, direction: CtDirection, tcpFlags: number, nowSeconds: number): boolean {
-    const table = this.#table.words
+    const table = this.words
     const state = table[entry + Ct.STATE] as number
     if ((state & CLOSING_BOTH) === 0) return false
     // Of the connection before, with its closing and its flags, nothing counts any more.
@@ -249,7 +264,7 @@ export class Conntrack {
   }
 
   #close(entry: number, direction: CtDirection, tcpFlags: number, nowSeconds: number): void {
-    const table = this.#table.words
+    const table = this.words
     let state = table[entry + Ct.STATE] as number
     const seenBothSyns =
       ((state >>> TX_FLAGS_SHIFT) & SYN) !== 0 && ((state >>> RX_FLAGS_SHIFT) & SYN) !== 0
@@ -273,7 +288,7 @@ export class Conntrack {
     tcpFlags: number,
     nowSeconds: number,
   ): void {
-    const table = this.#table.words
+    const table = this.words
     const timeouts = this.#timeouts
     const state = table[entry + Ct.STATE] as number
     let newState = state
@@ -297,7 +312,7 @@ export class Conntrack {
 
   #isReportDue(entry: number, isIngress: boolean, nowSeconds: number): boolean {
     const word = isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT
-    const last = this.#table.words[entry + word] as number
+    const last = this.words[entry + word] as number
     return last + this.#timeouts.reportIntervalSeconds < nowSeconds
   }
 }

@@ -10,7 +10,7 @@ import { PORTS_MAX } from '../base/limits.js'
 import { Endpoint, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../endpoint/node-settings.js'
 import { IDENTITY_MAX, Identity } from '../identity/identity.js'
-import type { Ipcache } from '../identity/ipcache.js'
+import { type Ipcache, NO_ENDPOINT } from '../identity/ipcache.js'
 import type { DatapathMaps } from '../pipeline/datapath-maps.js'
 import type { EndpointPolicy } from '../policy/policy-rule.js'
 import { NO_POLICY, PolicyWriter } from '../policy/policy-writer.js'
@@ -84,7 +84,7 @@ export class NodeController {
     const mac = parseMac(spec.mac)
     const nodeMac = parseMac(spec.nodeMac)
     const port = this.#freePort(HOST_ENDPOINT_ID)
-    for (const address of addresses) this.#addAddress(address, port, Identity.HOST, true)
+    for (const address of addresses) this.#addAddress(address, port, Identity.HOST)
     const policy = this.#policies.add(OPEN)
     const identity = Identity.HOST
     const row = { kind: PortKind.HOST, id: HOST_ENDPOINT_ID, identity, policy, address: first }
@@ -104,11 +104,12 @@ export class NodeController {
     const mac = parseMac(spec.mac)
     const nodeMac = parseMac(spec.nodeMac)
     const port = this.#freePort(spec.id)
-    if (this.#endpoints.find(address, 0) >= 0) {
+    this.#ipcache.find(address, 0)
+    if (this.#ipcache.endpoint !== NO_ENDPOINT) {
       throw invalid('endpoint.address', spec.address, 'an address that no endpoint has')
     }
     const revision = this.#policies.add(policy)
-    this.#addAddress(address, port, spec.identity, false)
+    this.#addAddress(address, port, spec.identity)
     const { id, identity } = spec
     const row = { kind: PortKind.POD, id, identity, policy: revision, address, mac, nodeMac }
     this.#endpoints.set(port, row)
@@ -123,7 +124,6 @@ export class NodeController {
     const address = this.#endpoints.words.slice(row + Endpoint.ADDRESS, row + Endpoint.ADDRESS + 4)
     const policy = this.#endpoints.words[row + Endpoint.POLICY] as number
     this.#ports.release(port)
-    this.#endpoints.removeAddress(address)
     this.#ipcache.delete(address, HOST_PREFIX_LENGTH)
     this.#endpoints.clear(port)
     this.#policies.delete(policy)
@@ -141,9 +141,7 @@ export class NodeController {
   /** Gives an address or prefix ("10.1.0.0/16" as words and length) an identity. */
   setIdentity(address: Int32Array, prefixLength: number, identity: number): void {
     checkRange('identity', identity, 1, IDENTITY_MAX)
-    if (!this.#ipcache.set(address, prefixLength, identity)) {
-      throw new RingpathError(ErrorCode.MAP_FULL, 'map ipcache: full; raise its size')
-    }
+    if (!this.#ipcache.set(address, prefixLength, identity)) throw ipcacheFull()
   }
 
   portOf(id: number): number {
@@ -152,11 +150,8 @@ export class NodeController {
     return port
   }
 
-  #addAddress(address: Int32Array, port: number, identity: number, isHost: boolean): void {
-    if (!this.#endpoints.addAddress(address, port, isHost)) {
-      throw new RingpathError(ErrorCode.MAP_FULL, 'map endpoint_addresses: full')
-    }
-    this.setIdentity(address, HOST_PREFIX_LENGTH, identity)
+  #addAddress(address: Int32Array, port: number, identity: number): void {
+    if (!this.#ipcache.set(address, HOST_PREFIX_LENGTH, identity, port)) throw ipcacheFull()
   }
 
   #freePort(id: number): number {
@@ -169,6 +164,9 @@ export class NodeController {
     throw new RingpathError(ErrorCode.PORT_LIMIT, `all ${PORTS_MAX} ports are in use`)
   }
 }
+
+const ipcacheFull = (): RingpathError =>
+  new RingpathError(ErrorCode.MAP_FULL, 'map ipcache: full; raise its size')
 
 function invalid(field: string, value: string, expected: string): RingpathError {
   return new RingpathError(ErrorCode.CONFIG_INVALID, `${field}: '${value}', expected ${expected}`)

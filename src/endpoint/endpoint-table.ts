@@ -1,13 +1,13 @@
 /**
- * Endpoints and ports as the stages see them: one row per port, and the row of an address (Cilium: cilium_lxc, pkg/maps/lxcmap).
+ * Endpoints and ports as the stages see them, one row per port (Cilium: cilium_lxc, pkg/maps/lxcmap). The ipcache leads from
+ * an address to its row.
  *
  * A pod's row says who may send from that port (source check) and where a packet for the pod goes (MAC addresses, policy).
  * The row of the host port stands for the node's own network stack.
  */
 import { PORTS_MAX } from '../base/limits.js'
 import type { ArrayMap } from '../maps/array-map.js'
-import type { HashMap } from '../maps/hash-map.js'
-import { type MapSpec, NOT_FOUND } from '../maps/map.js'
+import type { MapSpec } from '../maps/map.js'
 import type { Mac } from '../wire/address.js'
 
 /** What a port is connected to; it decides the entry of the chain. */
@@ -30,7 +30,6 @@ export const Endpoint = {
 } as const
 
 const ROW_WORDS = 16
-const ADDRESS_WORDS = 4
 
 export const ENDPOINTS_SPEC: MapSpec = {
   name: 'endpoints',
@@ -39,26 +38,6 @@ export const ENDPOINTS_SPEC: MapSpec = {
   valueWords: ROW_WORDS,
   maxEntries: PORTS_MAX,
 }
-
-/** Address to row, and the flags of that address. */
-export const ENDPOINT_ADDRESSES_SPEC: MapSpec = {
-  name: 'endpoint_addresses',
-  type: 'hash',
-  keyWords: ADDRESS_WORDS,
-  valueWords: 2,
-  maxEntries: 65_535,
-}
-
-const ADDRESS_ROW = 0
-const ADDRESS_FLAGS = 1
-
-/** Flags of an address. */
-const EndpointFlag = {
-  /** The node's own address: packets for it go to the node's network stack. */
-  HOST: 1,
-} as const
-
-export const NO_ENDPOINT = -1
 
 /** A row as the control plane writes it. */
 export interface EndpointRow {
@@ -75,15 +54,9 @@ export interface EndpointRow {
 export class EndpointTable {
   readonly words: Int32Array
   readonly #rows: ArrayMap
-  readonly #addresses: HashMap
-  readonly #key = new Int32Array(ADDRESS_WORDS)
-  readonly #value = new Int32Array(2)
-  /** Of the last `find`: the address is the node's own. */
-  isHost = false
 
-  constructor(rows: ArrayMap, addresses: HashMap) {
+  constructor(rows: ArrayMap) {
     this.#rows = rows
-    this.#addresses = addresses
     this.words = rows.words
   }
 
@@ -94,21 +67,6 @@ export class EndpointTable {
 
   kind(port: number): number {
     return this.words[this.rowStart(port) + Endpoint.KIND] as number
-  }
-
-  /** The row of the four address words at `start`, or NO_ENDPOINT. */
-  find(words: Int32Array, start: number): number {
-    const key = this.#key
-    key[0] = words[start] as number
-    key[1] = words[start + 1] as number
-    key[2] = words[start + 2] as number
-    key[3] = words[start + 3] as number
-    const slot = this.#addresses.lookup(key)
-    if (slot === NOT_FOUND) return NO_ENDPOINT
-    const value = this.#addresses.valueStart(slot)
-    const flags = this.#addresses.words[value + ADDRESS_FLAGS] as number
-    this.isHost = (flags & EndpointFlag.HOST) !== 0
-    return this.#addresses.words[value + ADDRESS_ROW] as number
   }
 
   /** Is the address at `start` the one that the row's endpoint may send from? */
@@ -146,16 +104,5 @@ export class EndpointTable {
 
   clear(port: number): void {
     Atomics.store(this.words, this.rowStart(port) + Endpoint.KIND, PortKind.NONE)
-  }
-
-  /** Control plane: false when the table of addresses is full. */
-  addAddress(address: Int32Array, port: number, isHost: boolean): boolean {
-    this.#value[ADDRESS_ROW] = port
-    this.#value[ADDRESS_FLAGS] = isHost ? EndpointFlag.HOST : 0
-    return this.#addresses.update(address, this.#value, 0) >= 0
-  }
-
-  removeAddress(address: Int32Array): boolean {
-    return this.#addresses.delete(address)
   }
 }

@@ -1,39 +1,63 @@
 /**
- * Address to identity (Cilium: cilium_ipcache, bpf/lib/eps.h). The longest prefix wins; what no prefix covers is WORLD.
+ * Who has an address (Cilium: cilium_ipcache_v2 and cilium_lxc, bpf/lib/eps.h): the identity of the longest prefix that covers it, WORLD
+ * where none does; and for an address of this node the endpoint behind it, so that one lookup answers both questions.
  */
 import type { LpmMap } from '../maps/lpm-map.js'
 import { type MapSpec, NOT_FOUND } from '../maps/map.js'
 import { Identity } from './identity.js'
 
 const IDENTITY = 0
+/** Row of the endpoint table plus one; 0 for an address elsewhere. */
+const ENDPOINT = 1
+const VALUE_WORDS = 8
 
 export const ipcacheSpec = (maxEntries: number): MapSpec => ({
   name: 'ipcache',
   type: 'lpm',
   keyWords: 4,
-  valueWords: 8,
+  valueWords: VALUE_WORDS,
   maxEntries,
 })
 
+/** From `find`: the address is not of this node. */
+export const NO_ENDPOINT = -1
+
 export class Ipcache {
   readonly #prefixes: LpmMap
+  readonly #value = new Int32Array(VALUE_WORDS)
+
+  /** Of the last `find`: the row of the endpoint that has the address, or NO_ENDPOINT. */
+  endpoint = NO_ENDPOINT
 
   constructor(prefixes: LpmMap) {
     this.#prefixes = prefixes
   }
 
-  /** Identity of the four address words at `start`. */
-  identityOf(words: Int32Array, start: number): number {
+  /** Identity of the four address words at `start`; sets `endpoint`. */
+  find(words: Int32Array, start: number): number {
     const slot = this.#prefixes.lookup(words, start)
-    if (slot === NOT_FOUND) return Identity.WORLD
-    return this.#prefixes.words[this.#prefixes.valueStart(slot) + IDENTITY] as number
+    if (slot === NOT_FOUND) {
+      this.endpoint = NO_ENDPOINT
+      return Identity.WORLD
+    }
+    const value = this.#prefixes.valueStart(slot)
+    this.endpoint = (this.#prefixes.words[value + ENDPOINT] as number) - 1
+    return this.#prefixes.words[value + IDENTITY] as number
   }
 
-  /** Control plane. `prefixLength` is 0 to 128, of an IPv4 prefix 96 more than its own. False when the map is full. */
-  set(address: Int32Array, prefixLength: number, identity: number): boolean {
-    const value = new Int32Array(this.#prefixes.spec.valueWords)
-    value[IDENTITY] = identity
-    return this.#prefixes.update(address, prefixLength, value) >= 0
+  /**
+   * Control plane. `prefixLength` is 0 to 128, of an IPv4 prefix 96 more than its own; `endpoint` a row of this node, or
+   * NO_ENDPOINT. False when the map is full.
+   */
+  set(
+    address: Int32Array,
+    prefixLength: number,
+    identity: number,
+    endpoint = NO_ENDPOINT,
+  ): boolean {
+    this.#value[IDENTITY] = identity
+    this.#value[ENDPOINT] = endpoint + 1
+    return this.#prefixes.update(address, prefixLength, this.#value) >= 0
   }
 
   delete(address: Int32Array, prefixLength: number): boolean {

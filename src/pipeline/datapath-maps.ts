@@ -8,11 +8,7 @@ import { SharedMemory } from 'xdp-socket-napi'
 import { PORTS_MAX, WORKERS_MAX } from '../base/limits.js'
 import { Conntrack } from '../conntrack/conntrack.js'
 import { conntrack4Spec } from '../conntrack/ct-entry.js'
-import {
-  ENDPOINT_ADDRESSES_SPEC,
-  ENDPOINTS_SPEC,
-  EndpointTable,
-} from '../endpoint/endpoint-table.js'
+import { ENDPOINTS_SPEC, EndpointTable } from '../endpoint/endpoint-table.js'
 import { NODE_SETTINGS_SPEC, NodeSettings } from '../endpoint/node-settings.js'
 import { Ipcache, ipcacheSpec } from '../identity/ipcache.js'
 import { ArrayMap } from '../maps/array-map.js'
@@ -75,8 +71,7 @@ export class DatapathMaps {
       const buffer = allocate(spec.name, kind.bytesFor(spec))
       return isBlank(buffer) ? kind.create(spec, buffer) : kind.open(buffer, spec)
     }
-    const rows = make(ArrayMap, ENDPOINTS_SPEC)
-    this.endpoints = new EndpointTable(rows, make(HashMap, ENDPOINT_ADDRESSES_SPEC))
+    this.endpoints = new EndpointTable(make(ArrayMap, ENDPOINTS_SPEC))
     this.ipcachePrefixes = make(LpmMap, ipcacheSpec(sizes.identities))
     this.ipcache = new Ipcache(this.ipcachePrefixes)
     this.conntrackTable = make(LruHashMap, conntrack4Spec(sizes.connections))

@@ -15,6 +15,8 @@ import * as tuple from '../wire/tuple.js'
 import * as udp from '../wire/udp.js'
 import { FRAME_WORDS, Frame, type FrameTable } from './frame-table.js'
 
+/** Of a frame that is too short for Ethernet, or whose type field is a length. */
+const NO_ETHER_TYPE = 0
 /** ICMP type of a packet that is not ICMP. */
 export const NO_ICMP_TYPE = -1
 
@@ -31,22 +33,27 @@ export function parseBurst(
 }
 
 function parseFrame(p: PacketBuffer, words: Int32Array, row: number, seed: number): void {
-  words.fill(0, row, row + FRAME_WORDS)
+  words[row + Frame.TCP_FLAGS] = 0
   words[row + Frame.ICMP_TYPE] = NO_ICMP_TYPE
-  if (!ethernet.isValid(p, 0)) {
-    words[row + Frame.L3_VERDICT] = DropReason.UNSUPPORTED_L2
+  words[row + Frame.L3_VERDICT] = 0
+  words[row + Frame.L4_VERDICT] = 0
+  words[row + Frame.IS_FRAGMENT] = 0
+  words[row + Frame.L3_OFFSET] = ethernet.ETHERNET_HEADER_BYTES
+  const etherType = ethernet.isValid(p, 0) ? ethernet.type(p, 0) : NO_ETHER_TYPE
+  words[row + Frame.ETHER_TYPE] = etherType
+  if (etherType === EtherType.IPV4) {
+    parseIpv4(p, words, row, seed)
     return
   }
-  const etherType = ethernet.type(p, 0)
-  words[row + Frame.ETHER_TYPE] = etherType
-  words[row + Frame.L3_OFFSET] = ethernet.ETHERNET_HEADER_BYTES
-  if (etherType === EtherType.IPV4) parseIpv4(p, words, row, seed)
+  if (etherType === NO_ETHER_TYPE) words[row + Frame.L3_VERDICT] = DropReason.UNSUPPORTED_L2
+  clearTuple(words, row)
 }
 
 function parseIpv4(p: PacketBuffer, words: Int32Array, row: number, seed: number): void {
   const l3 = ethernet.ETHERNET_HEADER_BYTES
   if (!ipv4.isValid(p, l3)) {
     words[row + Frame.L3_VERDICT] = DropReason.INVALID
+    clearTuple(words, row)
     return
   }
   const protocol = ipv4.protocol(p, l3)
@@ -56,6 +63,13 @@ function parseIpv4(p: PacketBuffer, words: Int32Array, row: number, seed: number
   if (ipv4.isFragment(p, l3)) words[row + Frame.IS_FRAGMENT] = 1
   else parseTransport(p, words, row, protocol, l3 + ipv4.totalLength(p, l3), status)
   words[row + Frame.HASH] = flowHash(words, row, seed)
+}
+
+/** What an event tells of a packet without addresses. */
+function clearTuple(words: Int32Array, row: number): void {
+  for (let i = 0; i < tuple.TUPLE_WORDS; i++) words[row + i] = 0
+  words[row + Frame.L4_OFFSET] = 0
+  words[row + Frame.HASH] = 0
 }
 
 /** @param end offset behind the datagram; the frame may be longer, padded to Ethernet's minimum */

@@ -4,9 +4,7 @@
  */
 
 import type { EndpointTable } from '../../endpoint/endpoint-table.js'
-import { NO_ENDPOINT } from '../../endpoint/endpoint-table.js'
-import { Identity } from '../../identity/identity.js'
-import type { Ipcache } from '../../identity/ipcache.js'
+import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { completePartialChecksum } from '../../wire/partial-checksum.js'
@@ -29,13 +27,10 @@ export class Ipv4FromHost implements Stage {
     if (ctx.l4Verdict === 0) {
       completePartialChecksum(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.protocol)
     }
-    const source = this.#endpoints.find(ctx.words, ctx.sourceStart)
-    const isOfHost = source !== NO_ENDPOINT && this.#endpoints.isHost
-    ctx.sourceIdentity = isOfHost
-      ? Identity.HOST
-      : this.#ipcache.identityOf(ctx.words, ctx.sourceStart)
-    const destination = this.#endpoints.find(ctx.words, ctx.destinationStart)
-    if (destination === NO_ENDPOINT || this.#endpoints.isHost) return DropReason.UNROUTABLE
+    ctx.sourceIdentity = this.#ipcache.find(ctx.words, ctx.sourceStart)
+    this.#ipcache.find(ctx.words, ctx.destinationStart)
+    const destination = this.#ipcache.endpoint
+    if (destination === NO_ENDPOINT || destination === ctx.ingressPort) return DropReason.UNROUTABLE
     return deliverLocally(ctx, this.#endpoints, destination)
   }
 }

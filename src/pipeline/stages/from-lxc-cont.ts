@@ -3,9 +3,9 @@
  * does it lie: a pod of this node, or the node's own network stack, which routes everything else.
  */
 
-import { Endpoint, type EndpointTable, NO_ENDPOINT } from '../../endpoint/endpoint-table.js'
+import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
-import type { Ipcache } from '../../identity/ipcache.js'
+import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
 import { NO_PORT } from '../../packet/burst.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import { Direction, Verdict } from '../../packet/verdict.js'
@@ -29,13 +29,13 @@ export class Ipv4FromLxcCont implements Stage {
   }
 
   process(ctx: PacketContext): Verdict {
-    ctx.destinationIdentity = this.#ipcache.identityOf(ctx.words, ctx.destinationStart)
+    ctx.destinationIdentity = this.#ipcache.find(ctx.words, ctx.destinationStart)
+    const destination = this.#ipcache.endpoint
     const row = this.#endpoints.rowStart(ctx.ingressPort)
     const policy = this.#endpoints.words[row + Endpoint.POLICY] as number
     const verdict = this.#policyCheck.admit(ctx, policy, ctx.destinationIdentity)
     if (verdict !== ALLOWED) return verdict as DropReason
-    const destination = this.#endpoints.find(ctx.words, ctx.destinationStart)
-    if (destination !== NO_ENDPOINT && !this.#endpoints.isHost) {
+    if (destination !== NO_ENDPOINT && destination !== this.#node.hostPort) {
       return deliverLocally(ctx, this.#endpoints, destination)
     }
     return this.#toStack(ctx)
