@@ -74,25 +74,7 @@ function produce(ring: EventRing, from: number, count: number): number {
   return from + count
 }
 
-/**
- * Entries of one slot whose keys are all zeros or all ones, in turn: a mixture of both is a key
- * that never was.
- */
-function alternate(map: HashMap, count: number): void {
-  const key = new Int32Array(map.spec.keyWords)
-  const value = new Int32Array(map.spec.valueWords)
-  for (let i = 0; i < count; i++) {
-    key.fill(i & 1)
-    map.updateHashed(key, value, UpdateFlag.ANY, 0)
-    map.deleteHashed(key, 0)
-  }
-}
-
 const JOBS = {
-  alternate: (data: MapJob) => {
-    const map = HashMap.open(data.buffer)
-    return () => alternate(map, BURST)
-  },
   hash: (data: MapJob, prng: Prng) => {
     const map = HashMap.open(data.buffer)
     return () => churn(map, prng, data.kinds, BURST)
