@@ -29,7 +29,7 @@ export function addDatapathCommand(program: Command): void {
         .choices(['spin', 'adaptive', 'poll'])
         .default(IDLE_DEFAULTS.mode),
     )
-    .option('--frames <count>', 'frames of packet memory', parseFrames, 16_384)
+    .option('--frames <count>', 'frames of packet memory', parseFrames, 32_768)
     .action(runDatapath)
 }
 

@@ -40,7 +40,8 @@ export class DatapathProcess {
     // `ip netns exec` ends in exec(2): the child's pid is the datapath's own.
     if (namespace !== undefined) command.unshift('ip', 'netns', 'exec', namespace)
     const [program = process.execPath, ...args] = command
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    // A group of its own: a Ctrl-C at the terminal is for whoever started it, who then stops it in order.
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true })
     const datapath = new DatapathProcess(child)
     await datapath.#untilReady()
     return datapath

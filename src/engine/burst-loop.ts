@@ -14,7 +14,8 @@ export interface BurstHandler {
 
 /** Something to do between bursts; each step is short (tens of microseconds). */
 export interface Housekeeping {
-  step(nowSeconds: number): void
+  /** @param nowNanoseconds within that second */
+  step(nowSeconds: number, nowNanoseconds: number): void
 }
 
 /** Bursts between housekeeping steps under load: at 64 frames a burst, one step in about 4,000 frames. */
@@ -58,8 +59,8 @@ export class BurstLoop {
       if (--this.#burstsUntilStep > 0) return count
     }
     this.#burstsUntilStep = BURSTS_PER_STEP
-    const now = this.burst.nowSeconds
-    for (const task of this.#housekeeping) task.step(now)
+    const { nowSeconds, nowNanoseconds } = this.burst
+    for (const task of this.#housekeeping) task.step(nowSeconds, nowNanoseconds)
     if (count === 0) this.#idle.idle(this.#exchange)
     return count
   }

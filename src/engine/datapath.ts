@@ -12,12 +12,12 @@ export interface DatapathOptions {
   /** Directory of the node's shared maps, /run/ringpath/<node>. */
   readonly stateDirectory: string
   readonly idle?: IdleOptions
-  /** Frames of the UMEM; each port keeps up to 512 of them on its fill ring. */
+  /** Frames of the UMEM; each queue keeps up to 2048 ready for receiving, all queues together half of them. */
   readonly frameCount?: number
   readonly log?: (line: string) => void
 }
 
-const FRAME_COUNT_DEFAULT = 16_384
+const FRAME_COUNT_DEFAULT = 32_768
 const WORKER_FILE = new URL('./datapath-worker.js', import.meta.url)
 
 export class Datapath {

@@ -3,21 +3,28 @@ import type { FrameExchange } from '../port/port.js'
 import { PORT_STATISTICS_CELLS, writePortStatistics } from '../port/port-statistics.js'
 import type { Housekeeping } from './burst-loop.js'
 
-/** Housekeeping steps per copy. */
-const STEPS = 8
+/**
+ * A copy asks the kernel and makes garbage, and an idle worker's steps come every microsecond: the time says when, not their
+ * number.
+ */
+const NANOSECONDS_PER_COPY = 100_000_000
 
 export class StatisticsPublisher implements Housekeeping {
   readonly #exchange: FrameExchange
   readonly #row: Float64Array
-  #steps = 0
+  #copiedSecond = -1
+  #copiedTenth = -1
 
   constructor(exchange: FrameExchange, row: Float64Array) {
     this.#exchange = exchange
     this.#row = row
   }
 
-  step(): void {
-    if (this.#steps++ % STEPS !== 0) return
+  step(nowSeconds: number, nowNanoseconds: number): void {
+    const tenth = (nowNanoseconds / NANOSECONDS_PER_COPY) | 0
+    if (tenth === this.#copiedTenth && nowSeconds === this.#copiedSecond) return
+    this.#copiedSecond = nowSeconds
+    this.#copiedTenth = tenth
     const names = this.#exchange.portNames
     for (let port = 0; port < names.length; port++) {
       if (names[port] === undefined || names[port] === '') continue
