@@ -1,4 +1,5 @@
 /** Pods of one node over real AF_XDP, with real programs: the promises of the README, one by one. */
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import {
@@ -83,6 +84,29 @@ t.test('200 connections at once get every byte back', { timeout: 60_000 }, async
 
 t.test('a closed port answers with a reset', async (t) => {
   t.equal(await tcpProbe(live.lab, client, server.address, 9), 'refused')
+})
+
+t.test('a half-closed connection still carries the answer', async (t) => {
+  const listen = `TCP-LISTEN:5006,bind=${server.address},reuseaddr`
+  const listener = live.lab.spawn(server, 'socat', ['-d', '-d', listen, 'SYSTEM:sha256sum'])
+  await listener.waitForOutput(/listening on/)
+  const input = 'x'.repeat(3_000_000)
+  const args = ['-t', '10', '-', `TCP:${server.address}:5006`]
+  const { stdout } = await live.lab.exec(client, 'socat', args, { input })
+  t.equal(stdout.split(' ')[0], createHash('sha256').update(input).digest('hex'))
+  await listener.stop()
+})
+
+t.test('after a reset the same ports may connect again at once', async (t) => {
+  const listen = `TCP-LISTEN:5007,bind=${server.address},reuseaddr,fork,linger=0`
+  const listener = live.lab.spawn(server, 'socat', ['-d', '-d', listen, 'SYSTEM:echo hello'])
+  await listener.waitForOutput(/listening on/)
+  for (let round = 0; round < 5; round++) {
+    const target = `TCP:${server.address}:5007,sourceport=45007,reuseaddr`
+    const { stdout } = await live.lab.exec(client, 'socat', ['-t', '1', '-', target])
+    t.equal(stdout, 'hello\n')
+  }
+  await listener.stop()
 })
 
 t.test('policy lets the client in and drops the intruder with 133', async (t) => {
