@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Makes a checkout ready to run: system packages (Debian and Ubuntu, as root), npm packages, the native add-on, the compiled
+# TypeScript. Does only what is missing; with nothing missing it takes less than a second. Downloads nothing by itself: apt
+# and npm do, from wherever this machine has them configured.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+NODE_MAJOR_MIN=20
+APT_PACKAGES=(
+  clang g++ make cmake python3 libbpf-dev libelf-dev              # the add-on, the XDP program, their tests
+  iproute2 ethtool procps util-linux                              # the lab of namespaces
+  curl iperf3 iputils-ping netcat-openbsd socat tcpdump           # traffic of the tests and of the demo
+)
+# Not in build/: node-gyp empties it.
+ADDON_STAMP=node_modules/.ringpath-addon
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# Runs a command and shows what it printed only when it fails.
+quietly() {
+  local log
+  log=$(mktemp)
+  if ! "$@" >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    fail "this failed: $*"
+  fi
+  rm -f "$log"
+}
+
+check_node() {
+  command -v node >/dev/null || fail "Node is missing: install Node $NODE_MAJOR_MIN or later"
+  local version
+  version=$(node --version)
+  local major=${version#v}
+  [ "${major%%.*}" -ge "$NODE_MAJOR_MIN" ] ||
+    fail "Node $version is too old: install Node $NODE_MAJOR_MIN or later"
+}
+
+# Node's headers mostly lie beside it; told so, node-gyp does not download them.
+find_headers() {
+  local prefix
+  prefix=$(node -p 'require("path").dirname(require("path").dirname(process.execPath))')
+  [ -e "$prefix/include/node/node_api.h" ] || return 0
+  export npm_config_nodedir=${npm_config_nodedir:-$prefix}
+}
+
+missing_packages() {
+  local installed
+  installed=" $(dpkg-query -W -f '${binary:Package}=${db:Status-Status}\n' "${APT_PACKAGES[@]}" 2>/dev/null |
+    sed -n 's/\(:[a-z0-9]*\)\{0,1\}=installed$//p' | tr '\n' ' ') "
+  local package
+  for package in "${APT_PACKAGES[@]}"; do
+    [[ $installed == *" $package "* ]] || printf '%s ' "$package"
+  done
+}
+
+install_packages() {
+  if ! command -v dpkg-query >/dev/null; then
+    say "this is not Debian or Ubuntu: see to it that you have the equivalents of: ${APT_PACKAGES[*]}"
+    return
+  fi
+  local missing
+  missing=$(missing_packages)
+  [ -n "$missing" ] || return 0
+  if [ "$(id -u)" -ne 0 ]; then
+    say "not root, so these packages stay missing: ${missing% }"
+    return
+  fi
+  say "installing system packages: ${missing% }"
+  export DEBIAN_FRONTEND=noninteractive
+  quietly apt-get -q update
+  # shellcheck disable=SC2086 # one word for each package
+  quietly apt-get -q install --yes --no-install-recommends $missing
+}
+
+install_modules() {
+  node scripts/modules-current.mjs && return 0
+  find_headers
+  say 'installing npm packages and building the add-on'
+  quietly npm ci --no-audit --no-fund --loglevel=error
+  touch "$ADDON_STAMP"
+}
+
+build_addon() {
+  local release=native/build/Release
+  local sources=(native/src native/binding.gyp native/sources.gypi bpf)
+  if [ -e $release/xdp_socket.node ] && [ -e $release/xdp_redirect.o ] && [ -e $ADDON_STAMP ] &&
+    [ -z "$(find "${sources[@]}" -newer $ADDON_STAMP -print -quit)" ]; then
+    return 0
+  fi
+  say 'building the add-on'
+  find_headers
+  # Before the build: a source saved while it runs is built the next time.
+  touch "$ADDON_STAMP.new"
+  # By npm, which hands its own settings on to node-gyp.
+  quietly npm exec --offline --workspace native -- node-gyp configure build
+  mv "$ADDON_STAMP.new" "$ADDON_STAMP"
+}
+
+check_node
+install_packages
+install_modules
+build_addon
+node_modules/.bin/tsc -b
