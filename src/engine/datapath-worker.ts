@@ -25,11 +25,8 @@ function run(input: WorkerInput): void {
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
   const pipeline = new Pipeline(maps.stateFor(input.worker), packet, BURST_CAPACITY)
   const ports = new PortManager(maps.ports, exchange, (line) => send({ type: 'log', line }))
-  const housekeeping = [
-    ports,
-    new ConntrackGc(maps.conntrackTable),
-    new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker)),
-  ]
+  const publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
+  const housekeeping = [ports, new ConntrackGc(maps.conntrackTable), publisher]
   const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
 
   // The ports first, so that "ready" means frames flow.
@@ -37,6 +34,7 @@ function run(input: WorkerInput): void {
   Atomics.store(control, Control.WAKE_FD, exchange.wakeFd)
   send({ type: 'ready' })
   loop.runUntil(control, Control.STOP)
+  publisher.publish()
   exchange.close()
   assert(exchange.framesOnRings === 0, 'frames were left on a ring after close')
   send({ type: 'stopped', frames: loop.frames })

@@ -25,6 +25,11 @@ export class StatisticsPublisher implements Housekeeping {
     if (tenth === this.#copiedTenth && nowSeconds === this.#copiedSecond) return
     this.#copiedSecond = nowSeconds
     this.#copiedTenth = tenth
+    this.publish()
+  }
+
+  /** Copies now: before a stop, so that the last frames are told too. */
+  publish(): void {
     const names = this.#exchange.portNames
     for (let port = 0; port < names.length; port++) {
       if (names[port] === undefined || names[port] === '') continue

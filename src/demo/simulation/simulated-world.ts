@@ -47,6 +47,7 @@ export class SimulatedWorld implements World {
   readonly portNames = new Map<number, string>()
   readonly #exchange: SoftwareExchange
   readonly #loop: BurstLoop
+  readonly #publisher: StatisticsPublisher
   readonly #pods = new Map<string, SimulatedPod>()
   readonly #set: ProgramSet = programSet()
   #running: readonly SimulatedProgram[] = []
@@ -66,10 +67,10 @@ export class SimulatedWorld implements World {
     }
     const packet = new PacketBuffer(this.#exchange.umem, this.#exchange.stride)
     const pipeline = new Pipeline(this.maps.stateFor(0), packet, BURST_CAPACITY)
-    const publisher = new StatisticsPublisher(this.#exchange, this.maps.portStatistics.row(0))
+    this.#publisher = new StatisticsPublisher(this.#exchange, this.maps.portStatistics.row(0))
     // Spinning, for a loop that sleeps would stop the pods, which share its thread.
     const idle = new IdleStrategy({ ...IDLE_DEFAULTS, mode: 'spin' })
-    this.#loop = new BurstLoop(this.#exchange, pipeline, idle, [publisher])
+    this.#loop = new BurstLoop(this.#exchange, pipeline, idle, [this.#publisher])
     this.#serve()
   }
 
@@ -109,6 +110,7 @@ export class SimulatedWorld implements World {
   async stop(): Promise<WorldEnd> {
     if (this.#end !== undefined) return this.#end
     this.#exchangeFrames()
+    this.#publisher.publish()
     // Asserts that all frames are free again.
     this.#exchange.close()
     const isRight = this.badChecksums === 0
