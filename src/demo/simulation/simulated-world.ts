@@ -70,7 +70,7 @@ export class SimulatedWorld implements World {
     this.#publisher = new StatisticsPublisher(this.#exchange, this.maps.portStatistics.row(0))
     // Spinning, for a loop that sleeps would stop the pods, which share its thread.
     const idle = new IdleStrategy({ ...IDLE_DEFAULTS, mode: 'spin' })
-    this.#loop = new BurstLoop(this.#exchange, pipeline, idle, [this.#publisher])
+    this.#loop = new BurstLoop(this.#exchange, pipeline, idle, [])
     this.#serve()
   }
 
@@ -110,7 +110,6 @@ export class SimulatedWorld implements World {
   async stop(): Promise<WorldEnd> {
     if (this.#end !== undefined) return this.#end
     this.#exchangeFrames()
-    this.#publisher.publish()
     // Asserts that all frames are free again.
     this.#exchange.close()
     const isRight = this.badChecksums === 0
@@ -123,8 +122,9 @@ export class SimulatedWorld implements World {
     for (let round = 0; round < ROUNDS_MAX; round++) {
       let frames = this.#loop.turn()
       for (const pod of this.#pods.values()) frames += pod.step()
-      if (frames === 0) return
+      if (frames === 0) break
     }
+    this.#publisher.publish()
   }
 
   #now(): number {
