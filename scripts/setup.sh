@@ -7,9 +7,12 @@ cd "$(dirname "$0")/.."
 
 NODE_MAJOR_MIN=20
 APT_PACKAGES=(
-  clang g++ make cmake python3 libbpf-dev libelf-dev              # the add-on, the XDP program, their tests
-  iproute2 ethtool procps util-linux                              # the lab of namespaces
-  curl iperf3 iputils-ping netcat-openbsd socat tcpdump           # traffic of the tests and of the demo
+  # The add-on, the XDP program, and their tests.
+  clang g++ make cmake python3 libbpf-dev libelf-dev
+  # The lab of namespaces.
+  iproute2 ethtool procps util-linux
+  # The traffic of the tests and of the demo.
+  curl iperf3 iputils-ping netcat-openbsd socat tcpdump
 )
 # Not in build/: node-gyp empties it.
 ADDON_STAMP=node_modules/.ringpath-addon
@@ -48,17 +51,18 @@ find_headers() {
 
 missing_packages() {
   local installed
-  installed=" $(dpkg-query -W -f '${binary:Package}=${db:Status-Status}\n' "${APT_PACKAGES[@]}" 2>/dev/null |
-    sed -n 's/\(:[a-z0-9]*\)\{0,1\}=installed$//p' | tr '\n' ' ') "
+  # dpkg-query fails when it knows one of them not at all, and still tells of the others.
+  local format='${Package}=${db:Status-Status}\n'
+  installed=$(dpkg-query -W -f "$format" "${APT_PACKAGES[@]}" 2>/dev/null || true)
   local package
   for package in "${APT_PACKAGES[@]}"; do
-    [[ $installed == *" $package "* ]] || printf '%s ' "$package"
+    [[ $'\n'$installed$'\n' == *$'\n'"$package=installed"$'\n'* ]] || printf '%s ' "$package"
   done
 }
 
 install_packages() {
   if ! command -v dpkg-query >/dev/null; then
-    say "this is not Debian or Ubuntu: see to it that you have the equivalents of: ${APT_PACKAGES[*]}"
+    say "this is not Debian or Ubuntu: install the equivalents of ${APT_PACKAGES[*]}"
     return
   fi
   local missing

@@ -57,7 +57,8 @@ async function runFile(folder, name, { timeoutSeconds, mayNotSkip }) {
   const result = await runProgram(process.execPath, args, { timeoutSeconds, env })
   const counts = judge(result.output, result.code)
   if (mayNotSkip && counts.skips.length > 0) {
-    result.output += `\nrunner: root is available, so this must not be skipped:\n${counts.skips.join('\n')}\n`
+    const skips = counts.skips.join('\n')
+    result.output += `\nrunner: root is available, so this must not be skipped:\n${skips}\n`
     counts.failed += counts.skips.length
     counts.skipped = 0
   }
