@@ -22,6 +22,7 @@ import * as ipv4 from './ipv4.js'
 import * as ipv6 from './ipv6.js'
 import { Protocol } from './protocols.js'
 import * as tcp from './tcp.js'
+import { TupleWord } from './tuple.js'
 import * as udp from './udp.js'
 
 /**
@@ -53,6 +54,33 @@ export function completePartialChecksum(
   const pseudo = isIpv4
     ? checksums.pseudoHeader4(p, l3Offset, protocol, bytes)
     : checksums.pseudoHeader6(p, l3Offset, protocol, bytes)
+  return (
+    field === checksums.fold(pseudo) && complete(p, l3Offset, l4Offset, protocol, bytes, pseudo)
+  )
+}
+
+/**
+ * The same for an IPv4 packet whose tuple has been read to `words[index]` on (see tuple.ts) and whose transport header is
+ * known to be whole: nothing of the packet is read again but its length and the field.
+ */
+export function completePartialChecksum4(
+  p: PacketBuffer,
+  l3Offset: number,
+  l4Offset: number,
+  words: Int32Array,
+  index: number,
+): boolean {
+  const protocol = words[index + TupleWord.PROTOCOL] as number
+  let field: number
+  if (protocol === Protocol.TCP) field = tcp.checksum(p, l4Offset)
+  else if (protocol === Protocol.UDP) field = udp.checksum(p, l4Offset)
+  else return false
+  const source = words[index + TupleWord.SOURCE + 3] as number
+  const destination = words[index + TupleWord.DESTINATION + 3] as number
+  const bytes = l3Offset + ipv4.totalLength(p, l3Offset) - l4Offset
+  const addresses =
+    (source >>> 16) + (source & 0xffff) + (destination >>> 16) + (destination & 0xffff)
+  const pseudo = addresses + protocol + bytes
   return (
     field === checksums.fold(pseudo) && complete(p, l3Offset, l4Offset, protocol, bytes, pseudo)
   )

@@ -1,9 +1,13 @@
 /** Completing the checksums that a sender with transmit offload leaves undone. */
 import t, { type Test } from 'tap'
 import * as checksums from '../../src/wire/checksum.js'
-import { completePartialChecksum } from '../../src/wire/partial-checksum.js'
+import {
+  completePartialChecksum,
+  completePartialChecksum4,
+} from '../../src/wire/partial-checksum.js'
 import { Protocol } from '../../src/wire/protocols.js'
 import * as tcp from '../../src/wire/tcp.js'
+import { readTuple, TUPLE_WORDS } from '../../src/wire/tuple.js'
 import * as udp from '../../src/wire/udp.js'
 import { eth, type PacketBuilder } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
@@ -24,6 +28,14 @@ function completes(t: Test, partial: PacketBuilder, right: PacketBuilder, at: nu
   checkPacket(t, bytesOf(packet), right)
   t.notOk(completePartialChecksum(packet, L3, at, protocol), 'it is so no longer')
   checkPacket(t, bytesOf(packet), right)
+  if (at !== L4) return
+
+  const again = packetOf(partial.bytes())
+  const tuple = new Int32Array(TUPLE_WORDS)
+  readTuple(again, L3, at, protocol, tuple, 0)
+  t.ok(completePartialChecksum4(again, L3, at, tuple, 0), 'and by its tuple')
+  checkPacket(t, bytesOf(again), right)
+  t.notOk(completePartialChecksum4(again, L3, at, tuple, 0))
 }
 
 t.test('a partial TCP checksum is completed, at every length and for both families', (t) => {

@@ -7,7 +7,7 @@ import type { EndpointTable } from '../../endpoint/endpoint-table.js'
 import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
-import { completePartialChecksum } from '../../wire/partial-checksum.js'
+import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
 import type { PacketContext } from '../context.js'
 import { deliverLocally } from '../local-delivery.js'
 import type { DatapathState, Stage } from '../stage.js'
@@ -25,7 +25,7 @@ export class Ipv4FromHost implements Stage {
     if (ctx.l3Verdict !== 0) return DropReason.INVALID
     if (ctx.isFragment) return DropReason.FRAGMENT_UNSUPPORTED
     if (ctx.l4Verdict === 0) {
-      completePartialChecksum(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.protocol)
+      completePartialChecksum4(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.words, ctx.tupleStart)
     }
     ctx.sourceIdentity = this.#ipcache.find(ctx.words, ctx.sourceStart)
     this.#ipcache.find(ctx.words, ctx.destinationStart)

@@ -6,7 +6,7 @@
 import type { EndpointTable } from '../../endpoint/endpoint-table.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
-import { completePartialChecksum } from '../../wire/partial-checksum.js'
+import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
 import { type PacketContext, tailCall } from '../context.js'
 import type { DatapathState, Stage } from '../stage.js'
 import { TailCall } from '../tail-call.js'
@@ -25,7 +25,7 @@ export class Ipv4FromLxc implements Stage {
       return DropReason.INVALID_SOURCE_IP
     }
     if (ctx.l4Verdict === 0) {
-      completePartialChecksum(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.protocol)
+      completePartialChecksum4(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.words, ctx.tupleStart)
     }
     return tailCall(ctx, TailCall.IPV4_CT_EGRESS)
   }
