@@ -1,6 +1,7 @@
 /**
- * Exit code 0 when node_modules holds what package-lock.json asks for, 1 when `npm ci` is due. Compares contents, not times:
- * a checkout gives every file a new time. Platform-specific optional packages may be absent.
+ * Exit code 0 when node_modules holds what package-lock.json asks for, 1 when `npm ci` is due.
+ * Compares contents, not times: a checkout gives every file a new time. Platform-specific optional
+ * packages may be absent.
  */
 import { readFileSync } from 'node:fs'
 

@@ -1,4 +1,7 @@
-/** Runs one test program and gathers its output; on time-out or when the run is interrupted it and its children are ended. */
+/**
+ * Runs one test program and gathers its output; on time-out or when the run is interrupted it and
+ * its children are ended.
+ */
 import { spawn } from 'node:child_process'
 
 /** Between asking a program to clean up and end, and killing it. */
@@ -10,7 +13,8 @@ const running = new Set()
  * @param {string} command
  * @param {readonly string[]} args
  * @param {{timeoutSeconds: number, env?: Record<string, string>}} options
- * @returns {Promise<{output: string, code: number, seconds: number}>} both outputs in the order they came
+ * @returns {Promise<{output: string, code: number, seconds: number}>} both outputs in the order
+ *   they came
  */
 export function runProgram(command, args, { timeoutSeconds, env = {} }) {
   return new Promise((resolve) => {
@@ -44,7 +48,10 @@ export function runProgram(command, args, { timeoutSeconds, env = {} }) {
   })
 }
 
-/** Ends what is running, as an interrupted run must leave nothing behind; resolves when all have ended. */
+/**
+ * Ends what is running, as an interrupted run must leave nothing behind; resolves when all have
+ * ended.
+ */
 export async function endAll() {
   const children = [...running]
   const ends = children.map((child) => new Promise((resolve) => child.on('close', resolve)))

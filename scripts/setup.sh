@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes a checkout ready to run: system packages (Debian and Ubuntu, as root), npm packages, the native add-on, the compiled
-# TypeScript. Does only what is missing; with nothing missing it takes less than a second. Downloads nothing by itself: apt
-# and npm do, from wherever this machine has them configured.
+# Makes a checkout ready to run: system packages (Debian and Ubuntu, as root), npm packages, the
+# native add-on, the compiled TypeScript. Does only what is missing; with nothing missing it takes
+# less than a second. Downloads nothing by itself: apt and npm do, from wherever this machine has
+# them configured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,7 @@
 /**
- * Counts test points in what a test program printed: TAP 14 (https://testanything.org/tap-version-14-specification.html), or the
- * native tests' lines, which look like it. Only points at the top level count, so that a test with ten assertions is one test.
+ * Counts test points in what a test program printed: TAP 14
+ * (https://testanything.org/tap-version-14-specification.html), or the native tests' lines, which
+ * look like it. Only points at the top level count, so that a test with ten assertions is one test.
  */
 
 const POINT = /^(not )?ok\b(.*)$/
@@ -9,8 +10,8 @@ const SKIPPED_ANYWHERE = /^\s*(not )?ok\b.*#\s*(SKIP|TODO)\b.*$/i
 
 /**
  * @param {string} output
- * @returns {{passed: number, failed: number, skipped: number, skips: string[]}} `skips` are the lines of skipped points, at any
- *   level
+ * @returns {{passed: number, failed: number, skipped: number, skips: string[]}} `skips` are the
+ *   lines of skipped points, at any level
  */
 export function countPoints(output) {
   const counts = { passed: 0, failed: 0, skipped: 0, skips: [] }
@@ -26,7 +27,8 @@ export function countPoints(output) {
 }
 
 /**
- * The counts of a whole program: one that crashed, was killed or ran no test at all has failed, whatever its points say.
+ * The counts of a whole program: one that crashed, was killed or ran no test at all has failed,
+ * whatever its points say.
  *
  * @param {string} output
  * @param {number} code exit code; not 0 when a signal ended it

@@ -1,10 +1,11 @@
 /**
- * The test run: `node scripts/test.mjs [all | unit | integration | native] [part of a file name ...]`. Expects scripts/setup.sh
- * to have run. Each test file is a program of its own that prints TAP; what it printed is shown when it fails.
+ * The test run: `node scripts/test.mjs [all | unit | integration | native] [part of a file name]`.
+ * Expects scripts/setup.sh to have run. Each test file is a program of its own that prints TAP;
+ * what it printed is shown when it fails.
  *
- * The last line is `N passed, N failed, N skipped`, in test points at the top level of each file. Exit code 0 means that none
- * failed. Where root is available a skipped integration test is a failure; where it is not, each file of them counts as
- * skipped and the last line says so.
+ * The last line is `N passed, N failed, N skipped`, in test points at the top level of each file.
+ * Exit code 0 means that none failed. Where root is available a skipped integration test is a
+ * failure; where it is not, each file of them counts as skipped and the last line says so.
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
@@ -126,6 +127,8 @@ function amount({ passed, failed, skipped }) {
 }
 
 function tell(isWell, title, detail, { output, seconds }) {
+  // What an interrupted program says is of no use.
+  if (isInterrupted) return
   if (!isWell) failures.push(title)
   const mark = isWell ? 'ok    ' : 'FAILED'
   console.log(`  ${mark} ${title.padEnd(32)} ${detail.padEnd(24)} ${seconds.toFixed(1)} s`)

@@ -1,6 +1,7 @@
 /**
- * Runs one program to its end, without a shell, and gives back what it printed. A program that does not end in time is
- * killed with everything it started. Programs that stay in the background are `LabProcess`.
+ * Runs one program to its end, without a shell, and gives back what it printed. A program that does
+ * not end in time is killed with everything it started. Programs that stay in the background are
+ * `LabProcess`.
  */
 import { spawn } from 'node:child_process'
 import { ErrorCode, RingpathError } from '../base/errors.js'
@@ -43,7 +44,8 @@ export function startError(command: string, cause: Error): RingpathError {
 
 /**
  * Resolves with the exit code whatever it is; the caller judges it.
- * @throws RingpathError LAB_SETUP when the program cannot be started, LAB_TIMEOUT when it did not end in time.
+ * @throws RingpathError LAB_SETUP when the program cannot be started, LAB_TIMEOUT when it did not
+ *   end in time.
  */
 export function run(
   command: string,

@@ -1,6 +1,6 @@
 /**
- * Runs clean-up whichever way this process ends, short of kill -9 (the janitor's case): normal end, `process.exit`, an
- * uncaught exception, SIGINT, SIGTERM or SIGHUP.
+ * Runs clean-up whichever way this process ends, short of kill -9 (the janitor's case): normal end,
+ * `process.exit`, an uncaught exception, SIGINT, SIGTERM or SIGHUP.
  */
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const
@@ -11,7 +11,8 @@ let signalUsers = 0
 
 /**
  * @param cleanUp synchronous, called at most once by this module
- * @param handleSignals end the process on SIGINT, SIGTERM and SIGHUP; a program with handlers of its own says false
+ * @param handleSignals end the process on SIGINT, SIGTERM and SIGHUP; a program with handlers of
+ *   its own says false
  * @returns takes the hook away again
  */
 export function onExit(cleanUp: () => void, handleSignals: boolean): () => void {

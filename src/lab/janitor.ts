@@ -1,6 +1,7 @@
 /**
- * Removes one lab run when the process that made it dies without a chance to do so itself (kill -9): a detached process that
- * holds the other end of a pipe and sees it close. Started by `Lab.create` as `node janitor.js <run id>`.
+ * Removes one lab run when the process that made it dies without a chance to do so itself (kill
+ * -9): a detached process that holds the other end of a pipe and sees it close. Started by
+ * `Lab.create` as `node janitor.js <run id>`.
  */
 import { removeRun } from './run-record.js'
 

@@ -1,4 +1,7 @@
-/** A program that runs in the background of a lab: it can be waited for, written to and stopped, and ends with its lab. */
+/**
+ * A program that runs in the background of a lab: it can be waited for, written to and stopped, and
+ * ends with its lab.
+ */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { DEFAULT_TIMEOUT_MS, killGroup, startError } from './command.js'
@@ -67,7 +70,8 @@ export class LabProcess {
 
   /**
    * Resolves with the match as soon as the output so far matches.
-   * @throws RingpathError LAB_TIMEOUT when it does not in time, LAB_SETUP when the program ends before.
+   * @throws RingpathError LAB_TIMEOUT when it does not in time, LAB_SETUP when the program ends
+   *   before.
    */
   waitForOutput(pattern: RegExp, timeoutMs = DEFAULT_TIMEOUT_MS): Promise<RegExpMatchArray> {
     return new Promise((resolve, reject) => {
@@ -95,7 +99,10 @@ export class LabProcess {
     })
   }
 
-  /** Sends the signal to the program and its children, and after 5 s SIGKILL; resolves when the program has ended. */
+  /**
+   * Sends the signal to the program and its children, and after 5 s SIGKILL; resolves when the
+   * program has ended.
+   */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<ProcessEnd> {
     this.kill(signal)
     const timer = setTimeout(() => this.kill('SIGKILL'), STOP_TIMEOUT_MS)

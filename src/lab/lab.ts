@@ -1,9 +1,11 @@
 /**
- * A laboratory of network namespaces for the demo and the tests: nodes, pods on veth pairs, the node's own host pair and
- * outside hosts, made with `ip` and removed without a trace. It sets up what a CNI plugin would; it knows nothing of AF_XDP,
- * and no traffic of pods flows before an engine is attached.
+ * A laboratory of network namespaces for the demo and the tests: nodes, pods on veth pairs, the
+ * node's own host pair and outside hosts, made with `ip` and removed without a trace. It sets up
+ * what a CNI plugin would; it knows nothing of AF_XDP, and no traffic of pods flows before an
+ * engine is attached.
  *
- * Removal: `close()`, else the exit hook (exceptions, signals), else the janitor (kill -9), else the next run's sweep.
+ * Removal: `close()`, else the exit hook (exceptions, signals), else the janitor (kill -9), else
+ * the next run's sweep.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -128,7 +130,10 @@ export class Lab {
     return new Lab(options)
   }
 
-  /** A namespace with loopback up and nothing else: a node or an outside host. Forwards IPv4, filters no source address. */
+  /**
+   * A namespace with loopback up and nothing else: a node or an outside host. Forwards IPv4,
+   * filters no source address.
+   */
   async namespace(name: string, options: NamespaceOptions = {}): Promise<Namespace> {
     this.#checkOpen()
     const netns = `${namespacePrefix(this.id)}${wiring.checkName(name)}`
@@ -146,7 +151,9 @@ export class Lab {
     return namespace
   }
 
-  /** A pod on the node: its own namespace with eth0, whose other end is `lxc-<name>` in the node's. */
+  /**
+   * A pod on the node: its own namespace with eth0, whose other end is `lxc-<name>` in the node's.
+   */
   async pod(node: Namespace, name: string, options: PodOptions): Promise<Pod> {
     const device = wiring.lxcDevice(name)
     const namespace = await this.namespace(name, options)
@@ -167,7 +174,10 @@ export class Lab {
     return pod
   }
 
-  /** The pair ringpath_host and ringpath_net in the node's namespace, with the node's routes to its pods; one for each node. */
+  /**
+   * The pair ringpath_host and ringpath_net in the node's namespace, with the node's routes to its
+   * pods; one for each node.
+   */
   async hostPair(node: Namespace, options: HostPairOptions): Promise<HostPair> {
     const pair: HostPair = {
       node,
@@ -207,7 +217,8 @@ export class Lab {
 
   /**
    * Runs a program in the namespace to its end, whatever its exit code.
-   * @throws RingpathError LAB_SETUP when it cannot be started, LAB_TIMEOUT when it does not end in time (30 s by default).
+   * @throws RingpathError LAB_SETUP when it cannot be started, LAB_TIMEOUT when it does not end in
+   *   time (30 s by default).
    */
   async exec(
     ns: Namespace,
@@ -234,7 +245,10 @@ export class Lab {
     return child
   }
 
-  /** Ends the lab's processes and removes its namespaces with all devices in them; closing again does nothing. */
+  /**
+   * Ends the lab's processes and removes its namespaces with all devices in them; closing again
+   * does nothing.
+   */
   async close(): Promise<void> {
     if (!this.#isOpen) return
     const processes = [...this.#processes]

@@ -1,8 +1,10 @@
 /**
- * Which lab runs exist on this machine, and how to remove one. Each run leaves a record before it creates anything; a record
- * whose process is gone marks leftovers (kill -9, power cut of a container) which the next run sweeps away.
+ * Which lab runs exist on this machine, and how to remove one. Each run leaves a record before it
+ * creates anything; a record whose process is gone marks leftovers (kill -9, power cut of a
+ * container) which the next run sweeps away.
  *
- * Everything here is synchronous, so that one code path serves closing, the exit hook of a dying process and the janitor.
+ * Everything here is synchronous, so that one code path serves closing, the exit hook of a dying
+ * process and the janitor.
  */
 import { spawnSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
@@ -19,7 +21,10 @@ const IP_TIMEOUT_MS = 10_000
 interface RunRecord {
   readonly name: string
   readonly pid: number
-  /** Clock ticks from boot to the process's start: tells it from a later process with the same pid (proc(5), stat). */
+  /**
+   * Clock ticks from boot to the process's start: tells it from a later process with the same pid
+   * (proc(5), stat).
+   */
   readonly startTicks: string
 }
 
@@ -39,7 +44,10 @@ export function openRun(name: string): string {
   return id
 }
 
-/** Removes the run's processes, namespaces (with all their devices) and record. Removing twice is fine. */
+/**
+ * Removes the run's processes, namespaces (with all their devices) and record. Removing twice is
+ * fine.
+ */
 export function removeRun(id: string): void {
   const namespaces = namespacesOf(id)
   killProcessesIn(namespaces)

@@ -1,6 +1,7 @@
 /**
- * Real programs that make traffic between the namespaces of a lab: ping, curl and Python's web server, socat, nc, iperf3, and
- * an echo pair of our own for many connections. Each tells what the programs saw; nothing here judges it.
+ * Real programs that make traffic between the namespaces of a lab: ping, curl and Python's web
+ * server, socat, nc, iperf3, and an echo pair of our own for many connections. Each tells what the
+ * programs saw; nothing here judges it.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
@@ -85,7 +86,10 @@ export async function httpGet(
 
 export type TcpAnswer = 'open' | 'refused' | 'silent'
 
-/** What a TCP connection attempt meets: a handshake, a reset, or nothing (as when a policy drops it). */
+/**
+ * What a TCP connection attempt meets: a handshake, a reset, or nothing (as when a policy drops
+ * it).
+ */
 export async function tcpProbe(
   lab: Lab,
   from: Namespace,

@@ -1,8 +1,9 @@
 /**
- * What a pod, a host pair and a plain link look like, as lines for `ip -batch` (ip(8)): plain data, nothing is run here.
+ * What a pod, a host pair and a plain link look like, as lines for `ip -batch` (ip(8)): plain data,
+ * nothing is run here.
  *
- * A pod sees what Cilium's pods see: one address as /32 on eth0 and everything by way of a link-scope gateway that the engine
- * answers ARP for.
+ * A pod sees what Cilium's pods see: one address as /32 on eth0 and everything by way of a
+ * link-scope gateway that the engine answers ARP for.
  */
 import { randomBytes } from 'node:crypto'
 import { ErrorCode, RingpathError } from '../base/errors.js'
@@ -92,7 +93,10 @@ export function podAddressLines(pod: PodSpec): string[] {
   ]
 }
 
-/** Run in the node's namespace. The node resolves each pod by ARP on ringpath_host; the engine answers on ringpath_net. */
+/**
+ * Run in the node's namespace. The node resolves each pod by ARP on ringpath_host; the engine
+ * answers on ringpath_net.
+ */
 export function hostPairLines(pair: HostPairSpec): string[] {
   const queues = `numrxqueues ${pair.queues} numtxqueues ${pair.queues}`
   const host = `${HOST_DEVICE} address ${pair.hostMac} mtu ${pair.mtuBytes} ${queues}`

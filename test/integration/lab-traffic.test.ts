@@ -1,4 +1,7 @@
-/** The traffic programs tell the truth: tried over a plain kernel link, without any engine. Needs root. */
+/**
+ * The traffic programs tell the truth: tried over a plain kernel link, without any engine. Needs
+ * root.
+ */
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,7 @@
-/** The lab on real namespaces: what it makes, and that nothing of it is left however its process ends. Needs root. */
+/**
+ * The lab on real namespaces: what it makes, and that nothing of it is left however its process
+ * ends. Needs root.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import * as fs from 'node:fs'

@@ -1,4 +1,7 @@
-/** A program that makes a small lab, says so, and waits to be killed: the victim of lab.test.ts. Argument: what to do then. */
+/**
+ * A program that makes a small lab, says so, and waits to be killed: the victim of lab.test.ts.
+ * Argument: what to do then.
+ */
 import { Lab } from '../../src/lab/lab.js'
 
 const ending = process.argv[2] ?? 'wait'

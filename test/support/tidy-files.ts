@@ -1,4 +1,6 @@
-/** The project's own files, for the tidy test: found by walking, so that it works without git too. */
+/**
+ * The project's own files, for the tidy test: found by walking, so that it works without git too.
+ */
 import * as fs from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'

@@ -17,7 +17,10 @@ export interface Import {
 }
 
 const TABLE = /<!-- dependencies -->([\s\S]*?)<!-- \/dependencies -->/
-/** Static, dynamic and type imports and re-exports, with literal names, each closed on one line by the formatter. */
+/**
+ * Static, dynamic and type imports and re-exports, with literal names, each closed on one line by
+ * the formatter.
+ */
 const SPECIFIER = /(?:\bfrom\s+|\bimport\s+|\bimport\()'([^']+)'/
 
 export function readTable(architecture: string): ReadonlyMap<string, FolderRule> {
@@ -37,7 +40,10 @@ export function readTable(architecture: string): ReadonlyMap<string, FolderRule>
   return rules
 }
 
-/** All that a folder may import by the table: its row, and theirs; itself only when there is a cycle. */
+/**
+ * All that a folder may import by the table: its row, and theirs; itself only when there is a
+ * cycle.
+ */
 export function reachable(
   rules: ReadonlyMap<string, FolderRule>,
   folder: string,

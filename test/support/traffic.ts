@@ -1,2 +1,5 @@
-/** The traffic of the tests on real namespaces is that of the demo: the same programs, the same wrappers. */
+/**
+ * The traffic of the tests on real namespaces is that of the demo: the same programs, the same
+ * wrappers.
+ */
 export * from '../../src/lab/traffic.js'

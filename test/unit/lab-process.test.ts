@@ -1,4 +1,6 @@
-/** Programs that the lab runs, without any namespace: their end, their output, and their time limit. */
+/**
+ * Programs that the lab runs, without any namespace: their end, their output, and their time limit.
+ */
 import t from 'tap'
 import { run, runOrFail } from '../../src/lab/command.js'
 import { onExit } from '../../src/lab/exit-hook.js'

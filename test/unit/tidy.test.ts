@@ -1,6 +1,7 @@
 /**
- * The rules of the style that no compiler checks, as tests. Biome checks the rest on a real syntax tree (any, non-null
- * assertions, the length of TypeScript functions); that those rules are on is checked here.
+ * The rules of the style that no compiler checks, as tests. Biome checks the rest on a real syntax
+ * tree (any, non-null assertions, the length of TypeScript functions); that those rules are on is
+ * checked here.
  */
 import t from 'tap'
 import { ErrorCode } from '../../src/base/errors.js'
@@ -63,7 +64,10 @@ t.test(`a C or C++ function has at most ${FUNCTION_LINES_MAX} lines`, async (t) 
   t.same(judged.filter(isNative).flatMap(longNativeBlocks), [])
 })
 
-/** Formatted code closes a block at the indentation of the line that opens it; types and namespaces may be longer. */
+/**
+ * Formatted code closes a block at the indentation of the line that opens it; types and namespaces
+ * may be longer.
+ */
 function longNativeBlocks(file: SourceFile): string[] {
   const openings: { indent: number; line: number; text: string }[] = []
   const found: string[] = []

@@ -1,6 +1,7 @@
 /**
- * Many TCP clients of an echo server at once: each opens its connection, waits until all are open, sends its own bytes, and
- * checks that the same come back. Arguments: address, port, connections, bytes of each. Prints one line of JSON (EchoReport).
+ * Many TCP clients of an echo server at once: each opens its connection, waits until all are open,
+ * sends its own bytes, and checks that the same come back. Arguments: address, port, connections,
+ * bytes of each. Prints one line of JSON (EchoReport).
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'

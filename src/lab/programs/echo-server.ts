@@ -1,4 +1,7 @@
-/** A TCP server that sends back what it receives, for many connections at once. Arguments: address, port. */
+/**
+ * A TCP server that sends back what it receives, for many connections at once. Arguments: address,
+ * port.
+ */
 import { createServer } from 'node:net'
 
 const [address, port] = process.argv.slice(2)
