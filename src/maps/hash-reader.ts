@@ -127,29 +127,33 @@ export abstract class HashReader implements FixedMap {
   lookupHashed(key: Int32Array, hash: number, start = 0): Slot {
     const words = this.words
     const segmentMask = this.segmentMask
-    const first = key[start] as number
+    const last = this.keyWords - 1
     let slot = hash & this.slotMask
     const segment = slot & ~segmentMask
-    let left = segmentMask + REREADS_MAX
-    let passed = 0
-    do {
+    let rereads = 0
+    for (let i = 0; i <= segmentMask; i++) {
       const at = this.entriesStart + Math.imul(slot, this.entryWords)
       const state = KEEPS_LOAD_ORDER ? (words[at] as number) : Atomics.load(words, at)
       if (state === EMPTY) return NOT_FOUND
-      const isMatch =
-        (state & KEY_BUSY) === 0 && words[at + 1] === first && this.#isKeyAt(key, start, at + 1)
-      if (isMatch) {
-        const again = KEEPS_LOAD_ORDER ? (this.#again[at] as number) : Atomics.or(words, at, 0)
-        if (again === state) {
-          this.foundGeneration = state >>> GENERATION_SHIFT
-          return slot
+      if ((state & KEY_BUSY) === 0) {
+        // From the end: ports differ more often than addresses do.
+        let word = last
+        while (word >= 0 && words[at + 1 + word] === key[start + word]) word--
+        if (word < 0) {
+          const again = KEEPS_LOAD_ORDER ? (this.#again[at] as number) : Atomics.or(words, at, 0)
+          if (again === state) {
+            this.foundGeneration = state >>> GENERATION_SHIFT
+            return slot
+          }
+          // A writer was here just now: look at the same slot again.
+          if (rereads++ < REREADS_MAX) {
+            i--
+            continue
+          }
         }
-        // A writer was here just now: look at the same slot again.
-        continue
       }
       slot = segment | ((slot + 1) & segmentMask)
-      if (++passed > segmentMask) return NOT_FOUND
-    } while (--left >= 0)
+    }
     return NOT_FOUND
   }
 
@@ -226,23 +230,6 @@ export abstract class HashReader implements FixedMap {
   protected stateOf(slot: Slot): number {
     return Atomics.load(this.words, this.entriesStart + Math.imul(slot, this.entryWords))
   }
-
-  /**
-   * Four words at a time; the last four may overlap those before, which costs less than a loop over
-   * the rest.
-   */
-  #isKeyAt(key: Int32Array, start: number, at: number): boolean {
-    const words = this.words
-    const last = this.keyWords - 4
-    if (last < 0) {
-      for (let i = 1; i < last + 4; i++) if (words[at + i] !== key[start + i]) return false
-      return true
-    }
-    for (let i = 0; i < last; i += 4) {
-      if (differ(words, at + i, key, start + i)) return false
-    }
-    return !differ(words, at + last, key, start + last)
-  }
 }
 
 export function isLiveState(state: number): boolean {
@@ -251,14 +238,4 @@ export function isLiveState(state: number): boolean {
 
 export function copy(from: Int32Array, start: number, into: Int32Array, count: number): void {
   for (let i = 0; i < count; i++) into[i] = from[start + i] as number
-}
-
-function differ(a: Int32Array, i: number, b: Int32Array, j: number): boolean {
-  return (
-    (((a[i] as number) ^ (b[j] as number)) |
-      ((a[i + 1] as number) ^ (b[j + 1] as number)) |
-      ((a[i + 2] as number) ^ (b[j + 2] as number)) |
-      ((a[i + 3] as number) ^ (b[j + 3] as number))) !==
-    0
-  )
 }

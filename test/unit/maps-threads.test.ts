@@ -97,19 +97,21 @@ t.test('a lookup never matches a key that is half of one entry, half of the next
   const spec: MapSpec = { ...HASH, keyWords: 8 }
   const map = HashMap.create(spec, new SharedArrayBuffer(HashMap.bytesFor(spec)))
   const value = new Int32Array(12)
-  const old = Int32Array.of(1, 1, 1, 1, 0, 0, 0, 0)
-  const next = Int32Array.of(0, 0, 0, 0, 2, 2, 2, 2)
+  const old = Int32Array.of(0, 0, 0, 0, 1, 1, 1, 1)
+  const next = Int32Array.of(2, 2, 2, 2, 0, 0, 0, 0)
   const slot = map.updateHashed(old, value, UpdateFlag.ANY, 5)
-  // When the fourth word is compared, a writer comes in between and gives the slot away.
-  const mixed = new Proxy(Int32Array.of(1, 1, 1, 1, 2, 2, 2, 2), {
+  let isTorn = false
+  // Words are compared from the last to the first: half way, a writer gives the slot away.
+  const mixed = new Proxy(Int32Array.of(2, 2, 2, 2, 1, 1, 1, 1), {
     get(target, property) {
       if (property === '3' && map.deleteHashed(old, 5)) {
-        map.updateHashed(next, value, UpdateFlag.ANY, 5)
+        isTorn = map.updateHashed(next, value, UpdateFlag.ANY, 5) === slot
       }
       return Reflect.get(target, property, target)
     },
   })
   t.equal(map.lookupHashed(mixed, 5), NOT_FOUND)
+  t.ok(isTorn, 'the writer came in between')
   t.equal(map.lookupHashed(next, 5), slot)
 })
 
