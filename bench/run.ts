@@ -13,9 +13,10 @@ import type { Benchmark, BenchOptions } from './lib/benchmark.js'
 import { thisMachine } from './lib/machine.js'
 import { appendResults, jsonLine, table } from './lib/report.js'
 import type { BenchResult } from './lib/result.js'
+import { mapsBenchmark } from './micro-maps.js'
 import { wireBenchmark } from './wire/wire-bench.js'
 
-const BENCHMARKS: readonly Benchmark[] = [chainBenchmark, wireBenchmark]
+const BENCHMARKS: readonly Benchmark[] = [mapsBenchmark, chainBenchmark, wireBenchmark]
 const ROUNDS = { full: 7, quick: 3, smoke: 1 } as const
 const OUTPUT = 'build/bench/results.jsonl'
 

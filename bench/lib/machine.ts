@@ -1,6 +1,6 @@
 /** What a figure was measured on; every line of results carries it. */
 import { execFileSync } from 'node:child_process'
-import { cpus, release } from 'node:os'
+import { cpus, loadavg, release } from 'node:os'
 
 export interface Machine {
   readonly cpu: string
@@ -10,6 +10,8 @@ export interface Machine {
   /** With "+" when the work tree differs from it; "unknown" outside a repository. */
   readonly commit: string
   readonly date: string
+  /** Load of the minute before: what else ran. */
+  readonly load: number
 }
 
 export function thisMachine(): Machine {
@@ -21,6 +23,7 @@ export function thisMachine(): Machine {
     node: process.version,
     commit: commit(),
     date: new Date().toISOString(),
+    load: loadavg()[0] ?? Number.NaN,
   }
 }
 

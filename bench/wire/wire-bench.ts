@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { Lab, type Pod } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
+import { CpuShare } from '../lib/cpu-share.js'
 import { type BenchResult, type Samples, summarize } from '../lib/result.js'
 import type { ForwarderInput, ForwarderPort, ForwarderReport } from './forwarder-messages.js'
 import { programPath, Topology, type Traffic } from './topology.js'
@@ -23,6 +24,7 @@ const SPARE_SECONDS = 0.5
 
 const FRAME_BYTES = { full: [64, 1514], quick: [64], smoke: [64] } as const
 const FLOWS = 1000
+const NOTE = `${FLOWS} flows, worker on core 1, generator on core 0, counted and dropped at tc`
 
 const KINDS = ['c-forward', 'c-plain', 'ts-l2', 'ts-chain'] as const
 type Kind = (typeof KINDS)[number]
@@ -34,8 +36,14 @@ const RESULT_NAME: Readonly<Record<Kind, string>> = {
   'ts-chain': 'wire/chain',
 }
 
+/** Below it something else took the forwarder's or the generator's core: the run is made again, so many times at most. */
+const CPU_SHARE_MIN = 0.93
+const TRIES = { full: 6, quick: 4, smoke: 1 } as const
+
 interface Measured {
   readonly framesPerSecond: number
+  /** Of the forwarder's or the generator's core, whichever had less. */
+  readonly cpuShare: number
   readonly report?: ForwarderReport
 }
 
@@ -73,13 +81,29 @@ async function runRounds(
     // Another one begins each time, so that none always follows the same neighbour.
     for (let turn = 0; turn < KINDS.length; turn++) {
       const kind = KINDS[(round + turn) % KINDS.length] as Kind
-      const measured = await measure(topology, kind, frameBytes, options)
+      const measured = await measureUndisturbed(topology, kind, frameBytes, options)
       rounds.get(kind)?.push(measured)
       const rate = (measured.framesPerSecond / 1e6).toFixed(3)
-      options.log(`round ${round + 1}, ${frameBytes} bytes, ${kind}: ${rate} Mpps`)
+      const share = `${(measured.cpuShare * 100).toFixed(0)} % of its core`
+      options.log(`round ${round + 1}, ${frameBytes} bytes, ${kind}: ${rate} Mpps, ${share}`)
     }
   }
   return summarizeRounds(rounds, frameBytes)
+}
+
+/** The first run that had its cores to itself; when there was none, the one that came nearest. */
+async function measureUndisturbed(
+  topology: Topology,
+  kind: Kind,
+  frameBytes: number,
+  options: BenchOptions,
+): Promise<Measured> {
+  let best = await measure(topology, kind, frameBytes, options)
+  for (let tries = 1; best.cpuShare < CPU_SHARE_MIN && tries < TRIES[options.size]; tries++) {
+    const next = await measure(topology, kind, frameBytes, options)
+    if (next.cpuShare > best.cpuShare) best = next
+  }
+  return best
 }
 
 async function measure(
@@ -96,15 +120,17 @@ async function measure(
   const generator = topology.startTraffic(traffic)
   await pause(warmUp)
   forwarder.write('begin\n')
+  const cpu = new CpuShare([forwarder.pid, generator.pid])
   const first = await topology.readCounter()
   await pause(window)
   const last = await topology.readCounter()
+  const cpuShare = cpu.end()
   forwarder.write('end\n')
   const framesPerSecond =
     ((last.frames - first.frames) * 1e9) / (last.nanoseconds - first.nanoseconds)
   await generator.ended
   const report = await stopForwarder(forwarder, kind)
-  return { framesPerSecond, ...(report === undefined ? {} : { report }) }
+  return { framesPerSecond, cpuShare, ...(report === undefined ? {} : { report }) }
 }
 
 function startForwarder(topology: Topology, kind: Kind): Promise<LabProcess> {
@@ -144,6 +170,9 @@ async function stopForwarder(
   return JSON.parse(match[0]) as ForwarderReport
 }
 
+const disturbed = (runs: readonly Measured[]): number =>
+  runs.filter(({ cpuShare }) => cpuShare < CPU_SHARE_MIN).length
+
 function summarizeRounds(
   rounds: ReadonlyMap<Kind, readonly Measured[]>,
   frameBytes: number,
@@ -152,7 +181,7 @@ function summarizeRounds(
     name: `${RESULT_NAME[kind]}/${frameBytes}`,
     unit: 'frames/s',
     values: (rounds.get(kind) ?? []).map((measured) => measured.framesPerSecond),
-    note: `${FLOWS} flows, one worker on core 1, generator on core 0, counted and dropped at tc`,
+    note: `${NOTE}; ${disturbed(rounds.get(kind) ?? [])} runs disturbed`,
   })
   const yardstick = samples(YARDSTICK)
   const rates = KINDS.map((kind) =>

@@ -11,6 +11,7 @@ const machine = {
   node: 'v20',
   commit: 'abc',
   date: '2026-01-01T00:00:00.000Z',
+  load: 0.5,
 }
 
 t.test('the chain benchmark forwards every frame and allocates nothing to speak of', async (t) => {
