@@ -5,7 +5,9 @@ export class InvariantError extends Error {
   override readonly name = 'InvariantError'
 }
 
-/** Stops the worker loudly when `condition` is false. Spend it at boundaries, not in inner loops. */
+/**
+ * Stops the worker loudly when `condition` is false. Spend it at boundaries, not in inner loops.
+ */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new InvariantError(message)
 }

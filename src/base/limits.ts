@@ -1,6 +1,9 @@
 /** Bounds that several folders share. */
 
-/** Frames that one exchange hands over; 32 to 64 is where batching stops paying (docs/performance.md). */
+/**
+ * Frames that one exchange hands over; 32 to 64 is where batching stops paying
+ * (docs/performance.md).
+ */
 export const BURST_RECEIVE_MAX = 64
 /** Room in a burst for frames that the stages make themselves. */
 export const BURST_CAPACITY = 128

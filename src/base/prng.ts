@@ -1,6 +1,6 @@
 /**
- * A small seeded generator (xorshift32, Marsaglia 2003, "Xorshift RNGs"), for backend choice, tests and the fault port.
- * Not for secrets.
+ * A small seeded generator (xorshift32, Marsaglia 2003, "Xorshift RNGs"), for backend choice, tests
+ * and the fault port. Not for secrets.
  */
 export class Prng {
   #state: number
@@ -20,7 +20,10 @@ export class Prng {
     return x
   }
 
-  /** A whole number from 0 to bound - 1; bound is 1 to 2^31 - 1. The bias of the modulo is below bound / 2^32. */
+  /**
+   * A whole number from 0 to bound - 1; bound is 1 to 2^31 - 1. The bias of the modulo is below
+   * bound / 2^32.
+   */
   below(bound: number): number {
     return (this.nextInt32() >>> 0) % bound
   }

@@ -1,9 +1,11 @@
 /**
- * Connection tracking with Cilium's state machine (bpf/lib/conntrack.h): is a packet the first of a flow, a further one, a reply,
- * or an ICMP error about one, and how long is the flow to be remembered?
+ * Connection tracking with Cilium's state machine (bpf/lib/conntrack.h): is a packet the first of a
+ * flow, a further one, a reply, or an ICMP error about one, and how long is the flow to be
+ * remembered?
  *
- * A flow between two pods of a node has two entries, as in Cilium: one made on its way out of the first pod (OUT), one on its way
- * into the second (IN), each with the policy decision of its side. What it does not do: follow sequence numbers.
+ * A flow between two pods of a node has two entries, as in Cilium: one made on its way out of the
+ * first pod (OUT), one on its way into the second (IN), each with the policy decision of its side.
+ * What it does not do: follow sequence numbers.
  */
 import { assert } from '../base/assert.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
@@ -35,7 +37,10 @@ const isCloseAction = (tcpFlags: number): boolean => (tcpFlags & (FIN | RST)) !=
 const isCreateAction = (tcpFlags: number): boolean =>
   (tcpFlags & SYN) !== 0 && (tcpFlags & 0x10) === 0
 
-/** An entry begins with its state word, 0 for an empty slot and odd for one without a live entry; its key follows. */
+/**
+ * An entry begins with its state word, 0 for an empty slot and odd for one without a live entry;
+ * its key follows.
+ */
 const EMPTY = 0
 const SOURCE = 1 + CtKey.SOURCE
 const DESTINATION = 1 + CtKey.DESTINATION
@@ -60,7 +65,10 @@ export class Conntrack {
 
   /** Of the last lookup: the entry found, or NOT_FOUND. */
   slot: Slot = NOT_FOUND
-  /** Of the last lookup: the packet is worth an event (first of its kind, or the report interval is over). */
+  /**
+   * Of the last lookup: the packet is worth an event (first of its kind, or the report interval is
+   * over).
+   */
   isMonitored = false
 
   constructor(table: LruHashMap, timeouts: CtTimeouts = CT_TIMEOUTS) {
@@ -79,7 +87,10 @@ export class Conntrack {
     return (this.#entriesStart + (slot << ENTRY_SHIFT) + VALUE) | 0
   }
 
-  /** Reads the line that a lookup with this hash begins at, so that its cache miss overlaps others; add up the results. */
+  /**
+   * Reads the line that a lookup with this hash begins at, so that its cache miss overlaps others;
+   * add up the results.
+   */
   touch(hash: number): number {
     return this.words[this.#entriesStart + ((hash & this.#slotMask) << ENTRY_SHIFT)] as number
   }
@@ -109,8 +120,9 @@ export class Conntrack {
   }
 
   /**
-   * Does an ICMP error that quotes this tuple belong to a known connection? The error travels against the packet it quotes,
-   * so it is looked up as if it were a packet of the quoted flow's other direction.
+   * Does an ICMP error that quotes this tuple belong to a known connection? The error travels
+   * against the packet it quotes, so it is looked up as if it were a packet of the quoted flow's
+   * other direction.
    */
   lookupRelated(quoted: Int32Array, start: number, direction: CtDirection): CtResult {
     const turned = this.#turned
@@ -144,8 +156,8 @@ export class Conntrack {
     const value = this.#value
     value.fill(0)
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
-    // A created TCP entry counts as having seen a SYN, whatever made it: it lives the short SYN lifetime until a
-    // packet without SYN proves that the peers talk.
+    // A created TCP entry counts as having seen a SYN, whatever made it: it lives the short SYN
+    // lifetime until a packet without SYN proves that the peers talk.
     const lifetime = isTcp ? this.#timeouts.synSeconds : this.#timeouts.anySeconds
     value[Ct.LIFETIME] = nowSeconds + lifetime
     value[Ct.SOURCE_IDENTITY] = sourceIdentity
@@ -159,7 +171,9 @@ export class Conntrack {
     return this.slot >= 0
   }
 
-  /** Did this policy allow the connection of the last lookup, with this identity at the other end? */
+  /**
+   * Did this policy allow the connection of the last lookup, with this identity at the other end?
+   */
   isAllowedBy(policy: number, identity: number): boolean {
     const entry = this.valueStart(this.slot)
     const table = this.words
@@ -174,8 +188,8 @@ export class Conntrack {
   }
 
   /**
-   * Sets `slot` to the entry of the other direction (REPLY) or else of this one (ESTABLISHED). Both have the same hash, so one
-   * walk meets both.
+   * Sets `slot` to the entry of the other direction (REPLY) or else of this one (ESTABLISHED). Both
+   * have the same hash, so one walk meets both.
    */
   #find(words: Int32Array, start: number, hash: number, direction: CtDirection): CtResult {
     const entries = this.words

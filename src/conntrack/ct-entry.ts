@@ -1,8 +1,9 @@
 /**
- * Layout of a connection table entry and the numbers of its state machine (Cilium: bpf/lib/conntrack.h, struct ct_entry).
+ * Layout of a connection table entry and the numbers of its state machine (Cilium:
+ * bpf/lib/conntrack.h, struct ct_entry).
  *
- * The key is the tuple as the connection's first packet had it, and the side it was made on. Cilium stores the addresses
- * reversed for historical reasons; ours read as the originator's.
+ * The key is the tuple as the connection's first packet had it, and the side it was made on. Cilium
+ * stores the addresses reversed for historical reasons; ours read as the originator's.
  */
 import type { MapSpec } from '../maps/map.js'
 
@@ -10,7 +11,9 @@ import type { MapSpec } from '../maps/map.js'
 export const CT4_KEY_WORDS = 4
 export const CtKey = { SOURCE: 0, DESTINATION: 1, PORTS: 2, PROTOCOL: 3 } as const
 
-/** Side of an entry, or-ed into the protocol word above its low byte (A10: OUT 0, IN 1, SERVICE 4). */
+/**
+ * Side of an entry, or-ed into the protocol word above its low byte (A10: OUT 0, IN 1, SERVICE 4).
+ */
 export const CtFlag = { OUT: 0, IN: 1 << 8, SERVICE: 4 << 8 } as const
 
 export const CtResult = { NEW: 0, ESTABLISHED: 1, REPLY: 2, RELATED: 3 } as const
@@ -41,7 +44,10 @@ export const Ct = {
 } as const
 const CT_VALUE_WORDS = 11
 
-/** Flags in the low half; TCP flags seen above: transmitted ones from bit 16, received ones from bit 24. */
+/**
+ * Flags in the low half; TCP flags seen above: transmitted ones from bit 16, received ones from bit
+ * 24.
+ */
 export const CtState = {
   RX_CLOSING: 1,
   TX_CLOSING: 2,
@@ -73,8 +79,8 @@ export const CT_TIMEOUTS: CtTimeouts = {
 }
 
 /**
- * One table for all protocols, evicting the entry that would expire first. IPv4 has its own, as in Cilium: four key words instead
- * of ten are what lets an entry fit a cache line.
+ * One table for all protocols, evicting the entry that would expire first. IPv4 has its own, as in
+ * Cilium: four key words instead of ten are what lets an entry fit a cache line.
  */
 export const conntrack4Spec = (maxEntries: number): MapSpec => ({
   name: 'ct4',

@@ -1,8 +1,9 @@
 /**
- * Collection of expired connections in bounded steps, on the worker's own time between bursts (Cilium: pkg/maps/ctmap).
+ * Collection of expired connections in bounded steps, on the worker's own time between bursts
+ * (Cilium: pkg/maps/ctmap).
  *
- * The interval adapts as Cilium's does: a sweep that finds many dead entries makes the next come sooner, one that finds few
- * makes it later.
+ * The interval adapts as Cilium's does: a sweep that finds many dead entries makes the next come
+ * sooner, one that finds few makes it later.
  */
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { Ct } from './ct-entry.js'

@@ -1,9 +1,10 @@
 /**
- * The hash of a flow, equal for both of its directions: a packet and its reply probe the same place of the connection table, so
- * that one touched cache line serves both lookups.
+ * The hash of a flow, equal for both of its directions: a packet and its reply probe the same place
+ * of the connection table, so that one touched cache line serves both lookups.
  *
- * Each end (address, port) is mixed by itself and the two are added, which commutes. Xor of raw words would not do: pods of one
- * node differ in few bits and would collide in pairs. The seed, random per node, keeps senders from choosing collisions.
+ * Each end (address, port) is mixed by itself and the two are added, which commutes. Xor of raw
+ * words would not do: pods of one node differ in few bits and would collide in pairs. The seed,
+ * random per node, keeps senders from choosing collisions.
  */
 
 /** Odd multipliers of one multilinear mix; any will do. */

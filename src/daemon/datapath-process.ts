@@ -1,4 +1,6 @@
-/** A datapath as a child process: started, waited for, and stopped, by whoever controls the node. */
+/**
+ * A datapath as a child process: started, waited for, and stopped, by whoever controls the node.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -32,7 +34,10 @@ export class DatapathProcess {
     child.stderr?.on('data', collect)
   }
 
-  /** Starts one and resolves when frames flow; EPORT_ATTACH with what it printed when it does not come up. */
+  /**
+   * Starts one and resolves when frames flow; EPORT_ATTACH with what it printed when it does not
+   * come up.
+   */
   static async start(options: DatapathProcessOptions): Promise<DatapathProcess> {
     const command = [process.execPath, '--enable-source-maps', CLI_FILE, 'datapath']
     command.push('--state', options.stateDirectory, '--idle', options.idle ?? 'adaptive')
@@ -40,7 +45,8 @@ export class DatapathProcess {
     // `ip netns exec` ends in exec(2): the child's pid is the datapath's own.
     if (namespace !== undefined) command.unshift('ip', 'netns', 'exec', namespace)
     const [program = process.execPath, ...args] = command
-    // A group of its own: a Ctrl-C at the terminal is for whoever started it, who then stops it in order.
+    // A group of its own: a Ctrl-C at the terminal is for whoever started it, who then stops it in
+    // order.
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true })
     const datapath = new DatapathProcess(child)
     await datapath.#untilReady()

@@ -1,8 +1,10 @@
 /**
- * The control plane's hand on one node: it writes endpoints, identities and policies into the node's shared maps and asks the
- * datapath for ports. Each change is validated whole before the first word of it is written.
+ * The control plane's hand on one node: it writes endpoints, identities and policies into the
+ * node's shared maps and asks the datapath for ports. Each change is validated whole before the
+ * first word of it is written.
  *
- * It keeps no state that the maps do not have: a new controller over the same maps takes over (`adopt`).
+ * It keeps no state that the maps do not have: a new controller over the same maps takes over
+ * (`adopt`).
  */
 
 import { ErrorCode, RingpathError } from '../base/errors.js'

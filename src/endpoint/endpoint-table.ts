@@ -1,9 +1,9 @@
 /**
- * Endpoints and ports as the stages see them, one row per port (Cilium: cilium_lxc, pkg/maps/lxcmap). The ipcache leads from
- * an address to its row.
+ * Endpoints and ports as the stages see them, one row per port (Cilium: cilium_lxc,
+ * pkg/maps/lxcmap). The ipcache leads from an address to its row.
  *
- * A pod's row says who may send from that port (source check) and where a packet for the pod goes (MAC addresses, policy).
- * The row of the host port stands for the node's own network stack.
+ * A pod's row says who may send from that port (source check) and where a packet for the pod goes
+ * (MAC addresses, policy). The row of the host port stands for the node's own network stack.
  */
 import { PORTS_MAX } from '../base/limits.js'
 import type { ArrayMap } from '../maps/array-map.js'
@@ -25,7 +25,10 @@ export const Endpoint = {
   ADDRESS: 4,
   /** MAC of the pod's own interface: upper four bytes in one word, lower two in the next. */
   MAC: 8,
-  /** MAC of the node's side of the pair: source of what is delivered, and the answer to the pod's ARP. */
+  /**
+   * MAC of the node's side of the pair: source of what is delivered, and the answer to the pod's
+   * ARP.
+   */
   NODE_MAC: 10,
 } as const
 

@@ -1,4 +1,6 @@
-/** What all stages know of their node; written by the control plane, effective with the next packet. */
+/**
+ * What all stages know of their node; written by the control plane, effective with the next packet.
+ */
 import type { ArrayMap } from '../maps/array-map.js'
 import type { MapSpec } from '../maps/map.js'
 

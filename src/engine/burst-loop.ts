@@ -1,6 +1,7 @@
 /**
- * The worker's heart: exchange a burst, run it through the pipeline, and do a bounded piece of housekeeping now and then. It belongs
- * to a thread of its own; Node's event loop has no part in it.
+ * The worker's heart: exchange a burst, run it through the pipeline, and do a bounded piece of
+ * housekeeping now and then. It belongs to a thread of its own; Node's event loop has no part in
+ * it.
  */
 import { BURST_CAPACITY, BURST_RECEIVE_MAX } from '../base/limits.js'
 import { Burst } from '../packet/burst.js'
@@ -18,7 +19,10 @@ export interface Housekeeping {
   step(nowSeconds: number, nowNanoseconds: number): void
 }
 
-/** Bursts between housekeeping steps under load: at 64 frames a burst, one step in about 4,000 frames. */
+/**
+ * Bursts between housekeeping steps under load: at 64 frames a burst, one step in about 4,000
+ * frames.
+ */
 const BURSTS_PER_STEP = 64
 
 export class BurstLoop {

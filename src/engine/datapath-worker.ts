@@ -1,4 +1,7 @@
-/** A worker thread of the datapath: opens the node's maps, attaches the ports that they ask for, and turns the burst loop. */
+/**
+ * A worker thread of the datapath: opens the node's maps, attaches the ports that they ask for, and
+ * turns the burst loop.
+ */
 
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../base/assert.js'

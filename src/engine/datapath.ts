@@ -1,6 +1,7 @@
 /**
- * The datapath of a node as one process: the worker threads that move frames, started, watched and stopped from the main thread,
- * which itself touches no frame. All it knows of the node it reads from the state directory (DESIGN: two planes, one meeting place).
+ * The datapath of a node as one process: the worker threads that move frames, started, watched and
+ * stopped from the main thread, which itself touches no frame. All it knows of the node it reads
+ * from the state directory (DESIGN: two planes, one meeting place).
  */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
@@ -12,7 +13,10 @@ export interface DatapathOptions {
   /** Directory of the node's shared maps, /run/ringpath/<node>. */
   readonly stateDirectory: string
   readonly idle?: IdleOptions
-  /** Frames of the UMEM; each queue keeps up to 2048 ready for receiving, all queues together half of them. */
+  /**
+   * Frames of the UMEM; each queue keeps up to 2048 ready for receiving, all queues together half
+   * of them.
+   */
   readonly frameCount?: number
   readonly log?: (line: string) => void
 }
@@ -42,7 +46,8 @@ export class Datapath {
     this.#worker = new Worker(WORKER_FILE, { workerData: input })
     this.#ready = this.#untilReady()
     this.ended = this.#untilEnded()
-    // Whoever awaits `ready` sees the failure there; without this it would be an unhandled rejection as well.
+    // Whoever awaits `ready` sees the failure there; without this it would be an unhandled
+    // rejection as well.
     this.ended.catch(() => {})
   }
 

@@ -11,7 +11,10 @@ import type { FrameExchange } from '../port/port.js'
 
 export interface IdleOptions {
   readonly mode: 'spin' | 'adaptive' | 'poll'
-  /** Empty exchanges before an adaptive worker sleeps; one takes about a microsecond. 1 to 1,000,000. */
+  /**
+   * Empty exchanges before an adaptive worker sleeps; one takes about a microsecond. 1 to
+   * 1,000,000.
+   */
   readonly spinExchanges: number
   /** Longest sleep; also the longest that a changed port or a stop without wake-up goes unseen. */
   readonly sleepMilliseconds: number

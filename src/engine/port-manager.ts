@@ -1,8 +1,9 @@
 /**
- * Keeps the attached devices equal to what the port table asks for; a housekeeping task of the worker.
+ * Keeps the attached devices equal to what the port table asks for; a housekeeping task of the
+ * worker.
  *
- * A device that cannot be attached (not there yet, say) is reported with its errno and tried again once a second. A device that
- * vanished (its pod is gone) is detached with all of its frames back.
+ * A device that cannot be attached (not there yet, say) is reported with its errno and tried again
+ * once a second. A device that vanished (its pod is gone) is detached with all of its frames back.
  */
 import { PORTS_MAX } from '../base/limits.js'
 import { PortMode, PortStatus, type PortTable } from '../port/port-table.js'

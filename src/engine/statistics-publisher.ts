@@ -1,11 +1,14 @@
-/** Copies the ports' counters into shared memory about ten times a second, so that other processes can read rates. */
+/**
+ * Copies the ports' counters into shared memory about ten times a second, so that other processes
+ * can read rates.
+ */
 import type { FrameExchange } from '../port/port.js'
 import { PORT_STATISTICS_CELLS, writePortStatistics } from '../port/port-statistics.js'
 import type { Housekeeping } from './burst-loop.js'
 
 /**
- * A copy asks the kernel and makes garbage, and an idle worker's steps come every microsecond: the time says when, not their
- * number.
+ * A copy asks the kernel and makes garbage, and an idle worker's steps come every microsecond: the
+ * time says when, not their number.
  */
 const NANOSECONDS_PER_COPY = 100_000_000
 

@@ -1,4 +1,7 @@
-/** Security identities: who a packet is from, independent of its address. Numbers are Cilium's (pkg/identity/numericidentity.go). */
+/**
+ * Security identities: who a packet is from, independent of its address. Numbers are Cilium's
+ * (pkg/identity/numericidentity.go).
+ */
 
 export const Identity = {
   UNKNOWN: 0,

@@ -1,6 +1,7 @@
 /**
- * Who has an address (Cilium: cilium_ipcache_v2 and cilium_lxc, bpf/lib/eps.h): the identity of the longest prefix that covers it, WORLD
- * where none does; and for an address of this node the endpoint behind it, so that one lookup answers both questions.
+ * Who has an address (Cilium: cilium_ipcache_v2 and cilium_lxc, bpf/lib/eps.h): the identity of the
+ * longest prefix that covers it, WORLD where none does; and for an address of this node the
+ * endpoint behind it, so that one lookup answers both questions.
  */
 import type { LpmMap } from '../maps/lpm-map.js'
 import { type MapSpec, NOT_FOUND } from '../maps/map.js'
@@ -46,8 +47,8 @@ export class Ipcache {
   }
 
   /**
-   * Control plane. `prefixLength` is 0 to 128, of an IPv4 prefix 96 more than its own; `endpoint` a row of this node, or
-   * NO_ENDPOINT. False when the map is full.
+   * Control plane. `prefixLength` is 0 to 128, of an IPv4 prefix 96 more than its own; `endpoint` a
+   * row of this node, or NO_ENDPOINT. False when the map is full.
    */
   set(
     address: Int32Array,

@@ -1,6 +1,7 @@
 /**
- * Events that the datapath leaves in its ring, as fixed rows of int32 words: drops, policy verdicts and traces (Cilium:
- * bpf/lib/notify.h, drop.h, trace.h, policy_log.h; types and observation points have its numbers).
+ * Events that the datapath leaves in its ring, as fixed rows of int32 words: drops, policy verdicts
+ * and traces (Cilium: bpf/lib/notify.h, drop.h, trace.h, policy_log.h; types and observation points
+ * have its numbers).
  */
 
 /** Cilium's message types (pkg/monitor/api/types.go). */
@@ -26,7 +27,9 @@ export const EventWord = {
   TYPE: 0,
   SECONDS: 1,
   NANOSECONDS: 2,
-  /** Drop: the positive code. Policy verdict: 0, or the positive code. Trace: an ObservationPoint. */
+  /**
+   * Drop: the positive code. Policy verdict: 0, or the positive code. Trace: an ObservationPoint.
+   */
   CODE: 3,
   DIRECTION: 4,
   ENDPOINT: 5,

@@ -1,4 +1,7 @@
-/** Frames and bytes by reason and direction (Cilium: cilium_metrics, pkg/maps/metricsmap). Reason 0 is "forwarded". */
+/**
+ * Frames and bytes by reason and direction (Cilium: cilium_metrics, pkg/maps/metricsmap). Reason 0
+ * is "forwarded".
+ */
 import type { CounterMap } from '../maps/counter-map.js'
 
 const DIRECTIONS = 4

@@ -1,6 +1,6 @@
 /**
- * What the datapath tells the outside of a packet: counters always, events while the ring has room. The datapath never waits for
- * an observer; an event without room is a counted loss.
+ * What the datapath tells the outside of a packet: counters always, events while the ring has room.
+ * The datapath never waits for an observer; an event without room is a counted loss.
  */
 import type { EventRing } from '../maps/event-ring.js'
 import type { PacketBuffer } from '../packet/packet-buffer.js'
@@ -84,7 +84,10 @@ export class Monitor {
     this.#ring.commit()
   }
 
-  /** The frame's first bytes, in whole words; the last one may reach behind the packet but not behind its frame. */
+  /**
+   * The frame's first bytes, in whole words; the last one may reach behind the packet but not
+   * behind its frame.
+   */
   #sample(packet: PacketBuffer, row: Int32Array, at: number): void {
     const bytes = Math.min(packet.length, SAMPLE_BYTES_MAX)
     row[at + EventWord.FRAME_BYTES] = packet.length

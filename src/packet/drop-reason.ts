@@ -1,6 +1,7 @@
 /**
- * Why a packet was dropped. Codes, and so what monitors and dashboards show, are Cilium's (bpf/lib/drop_reasons.h, pkg/monitor/api/drop.go);
- * a stage returns the negative of one. Codes that Cilium marks unused are left out.
+ * Why a packet was dropped. Codes, and so what monitors and dashboards show, are Cilium's
+ * (bpf/lib/drop_reasons.h, pkg/monitor/api/drop.go); a stage returns the negative of one. Codes
+ * that Cilium marks unused are left out.
  */
 
 /** Verdicts below zero: minus the code that is shown. */

@@ -11,6 +11,9 @@ export const Verdict = {
 } as const
 export type Verdict = (typeof Verdict)[keyof typeof Verdict] | DropReason
 
-/** Side of the endpoint that a packet was seen on; numbers as in Cilium's metrics (bpf/lib/common.h). */
+/**
+ * Side of the endpoint that a packet was seen on; numbers as in Cilium's metrics
+ * (bpf/lib/common.h).
+ */
 export const Direction = { INGRESS: 1, EGRESS: 2, SERVICE: 3 } as const
 export type Direction = (typeof Direction)[keyof typeof Direction]

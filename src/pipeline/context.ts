@@ -1,6 +1,7 @@
 /**
- * One packet on its way through the chain: what Cilium keeps in skb->cb, skb->mark and per-CPU scratch between tail calls.
- * One instance per worker, filled anew for each frame; a stage keeps no reference to it.
+ * One packet on its way through the chain: what Cilium keeps in skb->cb, skb->mark and per-CPU
+ * scratch between tail calls. One instance per worker, filled anew for each frame; a stage keeps no
+ * reference to it.
  */
 import type { PacketBuffer } from '../packet/packet-buffer.js'
 import { Verdict } from '../packet/verdict.js'
@@ -32,13 +33,19 @@ export class PacketContext {
 
   sourceIdentity = 0
   destinationIdentity = 0
-  /** Row of the destination endpoint in the endpoint table, set before the jump to its ingress stages. */
+  /**
+   * Row of the destination endpoint in the endpoint table, set before the jump to its ingress
+   * stages.
+   */
   destinationEndpoint = 0
   /** Side and endpoint whose policy is being asked; what a drop is accounted to. */
   direction = 0
   endpointId = 0
 
-  /** Result of the last conntrack lookup (CtResult), the slot of the entry found, and whether an event is due. */
+  /**
+   * Result of the last conntrack lookup (CtResult), the slot of the entry found, and whether an
+   * event is due.
+   */
   ctResult = 0
   ctSlot = 0
   isMonitored = false

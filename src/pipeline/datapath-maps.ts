@@ -1,6 +1,7 @@
 /**
- * All maps of one node's datapath, by name: what the two planes meet in. Made or opened over files of a state directory
- * (/run/ringpath/<node>), or over plain memory for tests, simulation and replay.
+ * All maps of one node's datapath, by name: what the two planes meet in. Made or opened over files
+ * of a state directory (/run/ringpath/<node>), or over plain memory for tests, simulation and
+ * replay.
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -90,7 +91,10 @@ export class DatapathMaps {
     return new DatapathMaps((_name, bytes) => new SharedArrayBuffer(bytes), sizes)
   }
 
-  /** Over one file per map, made where missing; maps of an earlier run are adopted with their entries. */
+  /**
+   * Over one file per map, made where missing; maps of an earlier run are adopted with their
+   * entries.
+   */
   static createFiles(directory: string, sizes: MapSizes = MAP_SIZES): DatapathMaps {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     const allocate: Allocate = (name, bytes) =>

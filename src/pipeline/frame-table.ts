@@ -1,6 +1,7 @@
 /**
- * What pass one learned of each frame of a burst: one row of int32 words per frame, so that the passes which follow read
- * neither the packet nor a JavaScript object. The first ten words are the tuple as src/wire/tuple.ts lays it out.
+ * What pass one learned of each frame of a burst: one row of int32 words per frame, so that the
+ * passes which follow read neither the packet nor a JavaScript object. The first ten words are the
+ * tuple as src/wire/tuple.ts lays it out.
  */
 
 export const FRAME_WORDS = 20

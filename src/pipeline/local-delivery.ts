@@ -1,6 +1,7 @@
 /**
- * ipv4_local_delivery (bpf/lib/l3.h): the last hop to a pod of this node. The packet has been routed, so its TTL counts down and its
- * MAC addresses become those of the pod's pair; whether the pod accepts it is up to the stages of its own side.
+ * ipv4_local_delivery (bpf/lib/l3.h): the last hop to a pod of this node. The packet has been
+ * routed, so its TTL counts down and its MAC addresses become those of the pod's pair; whether the
+ * pod accepts it is up to the stages of its own side.
  */
 import { Endpoint, type EndpointTable } from '../endpoint/endpoint-table.js'
 import { DropReason } from '../packet/drop-reason.js'

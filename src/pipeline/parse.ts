@@ -1,6 +1,6 @@
 /**
- * Pass one over a burst: read each frame's headers once into its row of the frame table. Nothing is decided here; what is wrong
- * with a packet is noted, for the stage that Cilium has say so.
+ * Pass one over a burst: read each frame's headers once into its row of the frame table. Nothing is
+ * decided here; what is wrong with a packet is noted, for the stage that Cilium has say so.
  */
 import { flowHash } from '../conntrack/flow-hash.js'
 import type { Burst } from '../packet/burst.js'

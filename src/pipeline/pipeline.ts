@@ -1,6 +1,7 @@
 /**
- * The chain, over a burst: parse and hash all frames, touch their connections' cache lines, then run each through its stages
- * (docs/life-of-a-packet.md). The one dispatch is here, and so is the one place where a drop is counted and told.
+ * The chain, over a burst: parse and hash all frames, touch their connections' cache lines, then
+ * run each through its stages (docs/life-of-a-packet.md). The one dispatch is here, and so is the
+ * one place where a drop is counted and told.
  */
 
 import { Endpoint, PortKind } from '../endpoint/endpoint-table.js'

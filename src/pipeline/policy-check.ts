@@ -1,10 +1,11 @@
 /**
- * The policy step that both sides of a connection share (A2 6b, A3 4-5): may the packet pass, and if it is the first of its
- * connection, is the connection remembered? Replies and related errors belong to a flow that was allowed; everything else is held
- * against the policy in force, so that a changed policy ends running connections too.
+ * The policy step that both sides of a connection share (A2 6b, A3 4-5): may the packet pass, and
+ * if it is the first of its connection, is the connection remembered? Replies and related errors
+ * belong to a flow that was allowed; everything else is held against the policy in force, so that a
+ * changed policy ends running connections too.
  *
- * The connection's entry keeps which policy allowed it, with which identity at the other end. While neither has changed the
- * answer cannot be another one, and the policy map is not asked.
+ * The connection's entry keeps which policy allowed it, with which identity at the other end. While
+ * neither has changed the answer cannot be another one, and the policy map is not asked.
  */
 
 import type { Conntrack } from '../conntrack/conntrack.js'
@@ -34,7 +35,8 @@ export class PolicyCheck {
   }
 
   /**
-   * ALLOWED, or the reason for a drop. The connection of `ctx` is the one that conntrack looked up last.
+   * ALLOWED, or the reason for a drop. The connection of `ctx` is the one that conntrack looked up
+   * last.
    *
    * @param policy as the endpoint's row names it
    * @param identity of the remote side

@@ -9,8 +9,9 @@ import type { PolicyMap } from '../policy/policy-map.js'
 import type { PacketContext } from './context.js'
 
 /**
- * A step of the chain: reads the packet and the maps, and says what comes next. It allocates nothing, throws nothing but broken
- * invariants, awaits nothing, and keeps no reference to the context. It edits the packet wholly or not at all.
+ * A step of the chain: reads the packet and the maps, and says what comes next. It allocates
+ * nothing, throws nothing but broken invariants, awaits nothing, and keeps no reference to the
+ * context. It edits the packet wholly or not at all.
  */
 export interface Stage {
   process(ctx: PacketContext): Verdict

@@ -1,6 +1,7 @@
 /**
- * The stages of the chain by number. A number is Cilium's slot in `cilium_calls` (bpf/lib/tailcall.h); where Cilium reuses a
- * slot in each of its programs, ours adds the program: bpf_lxc 0, bpf_host 64, bpf_overlay 128.
+ * The stages of the chain by number. A number is Cilium's slot in `cilium_calls`
+ * (bpf/lib/tailcall.h); where Cilium reuses a slot in each of its programs, ours adds the program:
+ * bpf_lxc 0, bpf_host 64, bpf_overlay 128.
  */
 
 export const TailCall = {
@@ -21,5 +22,8 @@ export const TailCall = {
 } as const
 export type TailCall = (typeof TailCall)[keyof typeof TailCall]
 
-/** As the kernel's MAX_TAIL_CALL_CNT: a chain that is longer loops, and is dropped as a missed tail call. */
+/**
+ * As the kernel's MAX_TAIL_CALL_CNT: a chain that is longer loops, and is dropped as a missed tail
+ * call.
+ */
 export const TAIL_CALLS_MAX = 33

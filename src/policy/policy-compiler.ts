@@ -1,7 +1,7 @@
 /**
- * From rules to the entries of the policy map: at most one entry per key, and none that a stronger, wider one of the same identity
- * covers. The lookup takes the longest prefix of an identity; only without covered entries is that also the strongest
- * (Cilium: pkg/policy/mapstate.go).
+ * From rules to the entries of the policy map: at most one entry per key, and none that a stronger,
+ * wider one of the same identity covers. The lookup takes the longest prefix of an identity; only
+ * without covered entries is that also the strongest (Cilium: pkg/policy/mapstate.go).
  */
 import { Direction } from '../packet/verdict.js'
 import {

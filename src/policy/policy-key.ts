@@ -1,15 +1,16 @@
 /**
  * Keys and values of the policy map (Cilium: pkg/maps/policymap, bpf/lib/policy.h).
  *
- * Cilium keeps one longest-prefix-match trie per endpoint, over {egress, protocol, destination port} behind the identity. We keep
- * all policies in one hash map, one probe for each prefix length in use; the key names a policy revision, not an endpoint,
- * so that an endpoint's whole policy is swapped by storing one word.
+ * Cilium keeps one longest-prefix-match trie per endpoint, over {egress, protocol, destination
+ * port} behind the identity. We keep all policies in one hash map, one probe for each prefix length
+ * in use; the key names a policy revision, not an endpoint, so that an endpoint's whole policy is
+ * swapped by storing one word.
  */
 import { Direction } from '../packet/verdict.js'
 
 /**
- * A policy as an endpoint's row names it: the number of its place below, and above it how often that place was used, so that
- * two policies are never named alike (within 2^18 uses of a place).
+ * A policy as an endpoint's row names it: the number of its place below, and above it how often
+ * that place was used, so that two policies are never named alike (within 2^18 uses of a place).
  */
 export const POLICY_NUMBER_BITS = 13
 export const POLICY_NUMBER_MASK = (1 << POLICY_NUMBER_BITS) - 1
@@ -25,14 +26,20 @@ export const PolicyValue = {
   FLAGS: 1,
   /** Number of the rule that made the entry, for explanations; 0 for entries of the system. */
   COOKIE: 2,
-  /** Times that this entry was found to decide; a connection asks once, and again for each of its events. Wraps. */
+  /**
+   * Times that this entry was found to decide; a connection asks once, and again for each of its
+   * events. Wraps.
+   */
   HITS: 3,
 } as const
 
 /** Class byte of a precedence. */
 export const PrecedenceClass = { DENY: 255, REDIRECT: 2, ALLOW: 1, PASS: 0 } as const
 
-/** Precedence of an allow or deny without a priority of its own: the highest priority, as Cilium's rules without a tier have. */
+/**
+ * Precedence of an allow or deny without a priority of its own: the highest priority, as Cilium's
+ * rules without a tier have.
+ */
 export const HIGHEST_PRIORITY = 0
 export const precedence = (priority: number, precedenceClass: number): number =>
   ((~priority & 0xff_ffff) << 8) | precedenceClass
@@ -40,7 +47,10 @@ export const precedence = (priority: number, precedenceClass: number): number =>
 /** No other entry can win over it: a deny of the highest priority. */
 export const PRECEDENCE_MAX = precedence(HIGHEST_PRIORITY, PrecedenceClass.DENY)
 
-/** Prefix of protocol and port together: 0 matches any protocol, 8 one protocol and any port, 24 one port (A13). */
+/**
+ * Prefix of protocol and port together: 0 matches any protocol, 8 one protocol and any port, 24 one
+ * port (A13).
+ */
 export const PREFIX_ANY = 0
 export const PREFIX_PROTOCOL = 8
 export const PREFIX_PORT = 24

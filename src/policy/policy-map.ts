@@ -1,5 +1,6 @@
 /**
- * The lookup of bpf/lib/policy.h: is this flow allowed by this policy? Reads only; writing is in policy-writer.ts.
+ * The lookup of bpf/lib/policy.h: is this flow allowed by this policy? Reads only; writing is in
+ * policy-writer.ts.
  */
 import type { ArrayMap } from '../maps/array-map.js'
 import type { HashMap } from '../maps/hash-map.js'
@@ -45,8 +46,8 @@ export const policyMapSpec = (maxEntries: number): MapSpec => ({
   maxEntries,
 })
 /**
- * By policy number: the prefix lengths in use for ingress and for egress (bit n for a prefix of n bits), and how often the
- * number was used.
+ * By policy number: the prefix lengths in use for ingress and for egress (bit n for a prefix of n
+ * bits), and how often the number was used.
  */
 export const PolicyRow = { INGRESS_PREFIXES: 0, EGRESS_PREFIXES: 1, USES: 2 } as const
 export const POLICY_PREFIXES_SPEC: MapSpec = {
@@ -76,8 +77,9 @@ export class PolicyMap {
   }
 
   /**
-   * ALLOWED, or the reason for a drop. `identity` is the remote side's; `port` the destination port, or the ICMP type.
-   * A packet without ports (a later fragment that nothing is known of) passes only by an entry that needs none.
+   * ALLOWED, or the reason for a drop. `identity` is the remote side's; `port` the destination
+   * port, or the ICMP type. A packet without ports (a later fragment that nothing is known of)
+   * passes only by an entry that needs none.
    */
   lookup(
     policy: number,
@@ -132,7 +134,10 @@ export class PolicyMap {
     return NOT_FOUND
   }
 
-  /** Does the entry for any identity win? By higher precedence, or by the longer prefix where that is equal. */
+  /**
+   * Does the entry for any identity win? By higher precedence, or by the longer prefix where that
+   * is equal.
+   */
   #wins(any: Slot, anyPrefix: number, exact: Slot, exactPrefix: number): boolean {
     const anyPrecedence = this.#precedenceOf(any) >>> 0
     const exactPrecedence = this.#precedenceOf(exact) >>> 0

@@ -1,4 +1,7 @@
-/** Policy rules as data, resolved to identities: what a policy author's document becomes before it is map entries. */
+/**
+ * Policy rules as data, resolved to identities: what a policy author's document becomes before it
+ * is map entries.
+ */
 import type { Direction } from '../packet/verdict.js'
 
 export interface PortRange {

@@ -1,6 +1,7 @@
 /**
- * Writes an endpoint's policy into the maps as a new revision. Nothing reads the revision until the endpoint's row names it, so
- * packets see the old policy whole or the new one whole; the old revision is deleted afterwards.
+ * Writes an endpoint's policy into the maps as a new revision. Nothing reads the revision until the
+ * endpoint's row names it, so packets see the old policy whole or the new one whole; the old
+ * revision is deleted afterwards.
  */
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import type { ArrayMap } from '../maps/array-map.js'
@@ -49,8 +50,8 @@ export class PolicyWriter {
   }
 
   /**
-   * Writes the entries of a new policy; returns its name for an endpoint's row. EMAP_FULL, and nothing changed, when there is
-   * no room.
+   * Writes the entries of a new policy; returns its name for an endpoint's row. EMAP_FULL, and
+   * nothing changed, when there is no room.
    */
   add(policy: EndpointPolicy): number {
     const number = this.#free.shift()

@@ -1,4 +1,7 @@
-/** Port ranges as the prefixes of the policy map: the fewest aligned blocks that cover a range exactly. */
+/**
+ * Port ranges as the prefixes of the policy map: the fewest aligned blocks that cover a range
+ * exactly.
+ */
 import { PREFIX_PORT } from './policy-key.js'
 
 export interface PortPrefix {

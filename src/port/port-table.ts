@@ -1,6 +1,7 @@
 /**
- * Ports as control plane and datapath agree on them, in shared memory: the control plane writes which device belongs to which
- * number, the datapath attaches it and writes what came of it. The datapath needs no other configuration.
+ * Ports as control plane and datapath agree on them, in shared memory: the control plane writes
+ * which device belongs to which number, the datapath attaches it and writes what came of it. The
+ * datapath needs no other configuration.
  */
 import { PORTS_MAX } from '../base/limits.js'
 import type { ArrayMap } from '../maps/array-map.js'
@@ -35,7 +36,8 @@ export const PORTS_SPEC: MapSpec = {
   type: 'array',
   keyWords: 0,
   valueWords: ROW_WORDS,
-  // One more: its first word counts changes, so that the datapath need not compare all rows to see that there are none.
+  // One more: its first word counts changes, so that the datapath need not compare all rows to see
+  // that there are none.
   maxEntries: PORTS_MAX + 1,
 }
 
@@ -54,7 +56,10 @@ export class PortTable {
     this.#map = map
   }
 
-  /** Control plane: asks for the device; the mode is stored last, so that no half-written row is seen. */
+  /**
+   * Control plane: asks for the device; the mode is stored last, so that no half-written row is
+   * seen.
+   */
   request(port: number, device: string, mode: PortMode): void {
     const start = this.#map.valueStart(port)
     const words = this.#map.words
@@ -110,7 +115,10 @@ export class PortTable {
     Atomics.store(words, start + STATUS, report.status)
   }
 
-  /** Control plane: what the datapath process `owner` says; a status left by another one is DETACHED. */
+  /**
+   * Control plane: what the datapath process `owner` says; a status left by another one is
+   * DETACHED.
+   */
   report(port: number, owner: number): PortReport {
     const start = this.#map.valueStart(port)
     const words = this.#map.words

@@ -26,8 +26,9 @@ import type { FrameExchange, PortStatistics } from './port.js'
 
 const DEFAULT_FRAME_COUNT = 4096
 /**
- * Frames kept ready on each queue's fill ring: some 10 ms of a TCP sender at full MTU, as long as a worker may be kept off its
- * core. With the socket's own default of 512, iperf3 on two cores lost 2 % of its segments; with this none.
+ * Frames kept ready on each queue's fill ring: some 10 ms of a TCP sender at full MTU, as long as a
+ * worker may be kept off its core. With the socket's own default of 512, iperf3 on two cores lost 2
+ * % of its segments; with this none.
  */
 const FILL_TARGET = 2048
 

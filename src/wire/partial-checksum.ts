@@ -60,8 +60,9 @@ export function completePartialChecksum(
 }
 
 /**
- * The same for an IPv4 packet whose tuple has been read to `words[index]` on (see tuple.ts) and whose transport header is
- * known to be whole: nothing of the packet is read again but its length and the field.
+ * The same for an IPv4 packet whose tuple has been read to `words[index]` on (see tuple.ts) and
+ * whose transport header is known to be whole: nothing of the packet is read again but its length
+ * and the field.
  */
 export function completePartialChecksum4(
   p: PacketBuffer,

@@ -1,4 +1,6 @@
-/** Pods of one node over real AF_XDP, with real programs: the promises of the README, one by one. */
+/**
+ * Pods of one node over real AF_XDP, with real programs: the promises of the README, one by one.
+ */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import t from 'tap'

@@ -14,9 +14,7 @@ interface Answer {
   readonly inBurst: number
 }
 
-const problem = await Lab.problem()
-
-t.test('frames of real pods cross an XskExchange', { skip: problem ?? false }, async (t) => {
+t.test('frames of real pods cross an XskExchange', async (t) => {
   const lab = await Lab.create({ name: 'port-xsk' })
   t.teardown(() => lab.close())
   const node = await lab.namespace('node')

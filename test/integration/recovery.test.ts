@@ -80,7 +80,9 @@ t.test('malformed frames of every length between good traffic are counted drops'
   t.equal((dropped[0] as number) + (dropped[1] as number), frames.length)
 })
 
-/** A whole frame cut at each length that an Ethernet device still sends, and lengths in it that lie. */
+/**
+ * A whole frame cut at each length that an Ethernet device still sends, and lengths in it that lie.
+ */
 function malformed(from: LivePod, to: LivePod): Uint8Array[] {
   const link = eth({ from: from.podMac, to: from.hostMac })
   const address = { from: from.address, to: to.address }

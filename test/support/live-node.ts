@@ -1,4 +1,6 @@
-/** A node on real AF_XDP: namespaces, veths and a datapath process, put together as an agent would. */
+/**
+ * A node on real AF_XDP: namespaces, veths and a datapath process, put together as an agent would.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

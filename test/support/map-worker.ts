@@ -48,7 +48,7 @@ export function churn(map: HashMap | LruHashMap, prng: Prng, kinds: number, coun
  */
 export const LpmTruth = { SHORT: 16, MIDDLE: 24, LONG: 32, OTHER: 666 } as const
 
-function churnPrefixes(map: LpmMap, prng: Prng, count: number): number {
+export function churnPrefixes(map: LpmMap, prng: Prng, count: number): number {
   const value = new Int32Array(2)
   let refused = 0
   const change = (word: number, bits: number, truth: number): void => {

@@ -1,4 +1,7 @@
-/** A whole node in memory: the real maps, controller, pipeline and burst loop, with memory ports for pods and virtual time. */
+/**
+ * A whole node in memory: the real maps, controller, pipeline and burst loop, with memory ports for
+ * pods and virtual time.
+ */
 
 import { VirtualClock } from '../../src/base/clock.js'
 import { BURST_CAPACITY } from '../../src/base/limits.js'

@@ -1,4 +1,7 @@
-/** Benchmarks still run: the smallest size of those that need no rights, and what becomes of their figures. */
+/**
+ * Benchmarks still run: the smallest size of those that need no rights, and what becomes of their
+ * figures.
+ */
 import t from 'tap'
 import { chainBenchmark } from '../../bench/chain/chain-bench.js'
 import { jsonLine, table } from '../../bench/lib/report.js'

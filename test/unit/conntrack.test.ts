@@ -1,4 +1,7 @@
-/** Connection tracking, state by state (A10 of Cilium's facts: lookup order, lifetimes, closing, reopening, collection). */
+/**
+ * Connection tracking, state by state (A10 of Cilium's facts: lookup order, lifetimes, closing,
+ * reopening, collection).
+ */
 import t from 'tap'
 import { Conntrack } from '../../src/conntrack/conntrack.js'
 import { Ct, CtDirection, CtResult, CtState, conntrack4Spec } from '../../src/conntrack/ct-entry.js'

@@ -1,4 +1,7 @@
-/** The policy map against a plain model of the rules (A13): precedence, deny, ranges, wildcards, atomic swap, full map. */
+/**
+ * The policy map against a plain model of the rules (A13): precedence, deny, ranges, wildcards,
+ * atomic swap, full map.
+ */
 import t from 'tap'
 import type { Prng } from '../../src/base/prng.js'
 import { ArrayMap } from '../../src/maps/array-map.js'

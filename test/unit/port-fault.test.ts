@@ -1,3 +1,4 @@
+/** Faults on purpose: what the fault exchange does, counts, conserves and repeats. */
 import t from 'tap'
 import { VirtualClock } from '../../src/base/clock.js'
 import { Burst } from '../../src/packet/burst.js'

@@ -1,3 +1,4 @@
+/** Memory ports and the software exchange: order, bounds, owners, and every frame accounted for. */
 import t from 'tap'
 import { InvariantError } from '../../src/base/assert.js'
 import { VirtualClock } from '../../src/base/clock.js'

@@ -1,3 +1,4 @@
+/** pcap and pcapng files, written and read, against what tcpdump makes of them. */
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

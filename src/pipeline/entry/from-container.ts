@@ -1,4 +1,7 @@
-/** cil_from_container (bpf_lxc.c): a pod sent a frame. By its type it goes to the ARP responder or to the IPv4 stages. */
+/**
+ * cil_from_container (bpf_lxc.c): a pod sent a frame. By its type it goes to the ARP responder or
+ * to the IPv4 stages.
+ */
 
 import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'
 import { DropReason } from '../../packet/drop-reason.js'

@@ -1,6 +1,7 @@
 /**
- * cil_from_host (bpf_host.c): the node's own network stack sent a frame through the host pair, either for a process of the node
- * or forwarded from outside. Who it is from is told by its address: the node's own are HOST, others are looked up.
+ * cil_from_host (bpf_host.c): the node's own network stack sent a frame through the host pair,
+ * either for a process of the node or forwarded from outside. Who it is from is told by its
+ * address: the node's own are HOST, others are looked up.
  */
 
 import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'

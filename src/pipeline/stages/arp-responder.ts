@@ -1,6 +1,7 @@
 /**
- * tail_handle_arp (bpf_lxc.c): answers every ARP request of a pod, except for the pod's own address, with the MAC of the node's
- * side of its pair, so that all of its traffic comes to us. A probe for its own address (RFC 5227) stays unanswered on purpose.
+ * tail_handle_arp (bpf_lxc.c): answers every ARP request of a pod, except for the pod's own
+ * address, with the MAC of the node's side of its pair, so that all of its traffic comes to us. A
+ * probe for its own address (RFC 5227) stays unanswered on purpose.
  */
 
 import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'

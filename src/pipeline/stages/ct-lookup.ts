@@ -1,6 +1,6 @@
 /**
- * tail_ipv4_ct_egress and tail_ipv4_ct_ingress (bpf_lxc.c): whose connection is this packet? One class for both sides; the result
- * stays in the context for the stage that follows.
+ * tail_ipv4_ct_egress and tail_ipv4_ct_ingress (bpf_lxc.c): whose connection is this packet? One
+ * class for both sides; the result stays in the context for the stage that follows.
  */
 
 import type { Conntrack } from '../../conntrack/conntrack.js'
@@ -55,7 +55,10 @@ export class CtLookup implements Stage {
   }
 }
 
-/** Errors that a connection may get; redirects and source quench, which hosts ignore, have to pass the policy. */
+/**
+ * Errors that a connection may get; redirects and source quench, which hosts ignore, have to pass
+ * the policy.
+ */
 function isAboutConnection(icmpType: number): boolean {
   return (
     icmpType === icmpv4.Type.DESTINATION_UNREACHABLE ||

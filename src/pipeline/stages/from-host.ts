@@ -1,6 +1,6 @@
 /**
- * tail_handle_ipv4_from_host (bpf_host.c): a packet of the node's network stack. It may go to a pod of this node; to nobody else,
- * for the stack has its own ways out and would only get it back.
+ * tail_handle_ipv4_from_host (bpf_host.c): a packet of the node's network stack. It may go to a pod
+ * of this node; to nobody else, for the stack has its own ways out and would only get it back.
  */
 
 import type { EndpointTable } from '../../endpoint/endpoint-table.js'

@@ -1,6 +1,7 @@
 /**
- * tail_handle_ipv4_cont (bpf_lxc.c): the pod's side of the decision. Who is the destination, may the pod speak to it, and which way
- * does it lie: a pod of this node, or the node's own network stack, which routes everything else.
+ * tail_handle_ipv4_cont (bpf_lxc.c): the pod's side of the decision. Who is the destination, may
+ * the pod speak to it, and which way does it lie: a pod of this node, or the node's own network
+ * stack, which routes everything else.
  */
 
 import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'
@@ -41,7 +42,10 @@ export class Ipv4FromLxcCont implements Stage {
     return this.#toStack(ctx)
   }
 
-  /** Left as it is but for the MAC addresses: the node's stack is a router of its own and counts the TTL down itself. */
+  /**
+   * Left as it is but for the MAC addresses: the node's stack is a router of its own and counts the
+   * TTL down itself.
+   */
   #toStack(ctx: PacketContext): Verdict {
     if (this.#node.hostPort === NO_PORT) return DropReason.UNROUTABLE
     rewriteMacs(ctx, this.#endpoints, this.#node.hostPort)

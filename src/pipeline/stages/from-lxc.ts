@@ -1,6 +1,7 @@
 /**
- * tail_handle_ipv4 (bpf_lxc.c): the first look at a pod's IPv4 packet. It must be well formed and come from the pod's own address.
- * Service load balancing has its place here, before connection tracking.
+ * tail_handle_ipv4 (bpf_lxc.c): the first look at a pod's IPv4 packet. It must be well formed and
+ * come from the pod's own address. Service load balancing has its place here, before connection
+ * tracking.
  */
 
 import type { EndpointTable } from '../../endpoint/endpoint-table.js'

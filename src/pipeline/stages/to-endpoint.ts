@@ -1,6 +1,6 @@
 /**
- * tail_ipv4_to_endpoint (bpf_lxc.c, the policy program of the destination): may the packet enter the pod? If so, it leaves by the
- * pod's port.
+ * tail_ipv4_to_endpoint (bpf_lxc.c, the policy program of the destination): may the packet enter
+ * the pod? If so, it leaves by the pod's port.
  */
 
 import { Endpoint, type EndpointTable, PortKind } from '../../endpoint/endpoint-table.js'

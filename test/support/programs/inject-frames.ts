@@ -1,6 +1,6 @@
 /**
- * Sends frames of any content out of a device of this namespace over AF_XDP. Arguments: device; the frames come as lines of hex on
- * the standard input.
+ * Sends frames of any content out of a device of this namespace over AF_XDP. Arguments: device; the
+ * frames come as lines of hex on the standard input.
  */
 import { readFileSync } from 'node:fs'
 import { BURST_HEADER_WORDS, Poller, Umem, XdpSocket } from 'xdp-socket-napi'

@@ -1,6 +1,6 @@
 /**
- * Sends malformed transport headers from this namespace with the `raw-socket` package, which fills in the IP header itself.
- * Arguments: target address, number of rounds.
+ * Sends malformed transport headers from this namespace with the `raw-socket` package, which fills
+ * in the IP header itself. Arguments: target address, number of rounds.
  */
 import raw, { type Socket } from 'raw-socket'
 
