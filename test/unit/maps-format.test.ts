@@ -10,9 +10,15 @@ import { EventRing } from '../../src/maps/event-ring.js'
 import { HashMap } from '../../src/maps/hash-map.js'
 import { LpmMap } from '../../src/maps/lpm-map.js'
 import { LruHashMap } from '../../src/maps/lru-hash-map.js'
-import { type FixedMap, type MapSpec, MapType, NOT_FOUND, UpdateFlag } from '../../src/maps/map.js'
+import { type FixedMap, type MapOptions, type MapSpec, MapType } from '../../src/maps/map.js'
 import { Header, isBlank, specIn } from '../../src/maps/map-header.js'
-import { type MapKind, MapRegistry, openAny } from '../../src/maps/registry.js'
+
+/** The static side of every kind of map. */
+interface MapKind {
+  bytesFor(spec: MapSpec): number
+  create(spec: MapSpec, buffer: ArrayBufferLike, options?: MapOptions): FixedMap
+  open(buffer: ArrayBufferLike, expected?: MapSpec, options?: MapOptions): FixedMap
+}
 
 const SPEC: MapSpec = {
   name: 'connections',
@@ -22,7 +28,7 @@ const SPEC: MapSpec = {
   maxEntries: 20,
 }
 
-const KINDS: readonly [MapKind<FixedMap>, MapSpec][] = [
+const KINDS: readonly [MapKind, MapSpec][] = [
   [HashMap, SPEC],
   [LruHashMap, { ...SPEC, type: MapType.LRU_HASH, stampWord: 1 }],
   [LpmMap, { ...SPEC, type: MapType.LPM, keyWords: 4, tables: 9 }],
@@ -50,7 +56,6 @@ for (const [kind, spec] of KINDS) {
     t.notOk(isBlank(buffer))
     t.same(kind.open(buffer, spec).spec, spec)
     t.same(kind.open(buffer).spec, spec)
-    t.same(openAny(buffer).spec, spec)
     t.same(specIn(buffer), spec)
   })
 
@@ -129,6 +134,10 @@ for (const [kind, spec] of KINDS) {
       refusal(() => kind.create(spec, buffer, { byteOffset: 12 }), 'EMAP_SPEC'),
       /byteOffset/,
     )
+    t.match(
+      refusal(() => kind.open(buffer, spec, { byteOffset: 12 }), 'EMAP_SPEC'),
+      /byteOffset/,
+    )
   })
 }
 
@@ -160,6 +169,24 @@ t.test('a spec out of range is refused by its field', async (t) => {
   )
 })
 
+t.test(
+  'a map whose creator was killed on the way is blank: it is refused, and made anew',
+  async (t) => {
+    const buffer = new ArrayBuffer(HashMap.bytesFor(SPEC))
+    HashMap.create(SPEC, buffer)
+    const words = new Int32Array(buffer)
+    words[Header.MAGIC] = 0x52504d30
+    t.ok(isBlank(buffer))
+    t.match(
+      refusal(() => HashMap.open(buffer, SPEC), 'EMAP_FORMAT'),
+      /magic 0x52504d30, expected 0x52504d31/,
+    )
+    t.same(HashMap.create(SPEC, buffer).spec, SPEC)
+    t.notOk(isBlank(buffer))
+    t.ok(isBlank(new ArrayBuffer(0)), 'no memory is blank too; bytesFor tells how much it takes')
+  },
+)
+
 t.test('a map created over old memory begins empty', async (t) => {
   const buffer = new ArrayBuffer(HashMap.bytesFor(SPEC))
   new Uint8Array(buffer).fill(0xa5)
@@ -168,41 +195,3 @@ t.test('a map created over old memory begins empty', async (t) => {
   t.equal(map.size, 0)
   t.same([...map.slots()], [])
 })
-
-t.test(
-  'a registry adopts what is there, with its entries, and refuses another format',
-  async (t) => {
-    const memory = new Map<string, ArrayBufferLike>()
-    const allocate = (name: string, bytes: number): ArrayBufferLike => {
-      const buffer = memory.get(name) ?? new SharedArrayBuffer(bytes)
-      memory.set(name, buffer)
-      return buffer
-    }
-    const first = new MapRegistry(allocate)
-    const key = Int32Array.of(1, 2)
-    first.hash(SPEC).update(key, Int32Array.of(7, 8, 9), UpdateFlag.ANY)
-    first.counter({ ...SPEC, name: 'c', type: MapType.COUNTER, keyWords: 0, valueWords: 2 })
-    t.match(
-      refusal(() => first.hash(SPEC), 'EMAP_SPEC'),
-      /name is in use/,
-    )
-    t.same(
-      [...first].map((map) => map.spec.name),
-      ['connections', 'c'],
-    )
-    t.equal(first.buffers.get('c'), memory.get('c'))
-
-    const second = new MapRegistry(allocate)
-    const adopted = second.hash(SPEC)
-    t.not(adopted.lookup(key), NOT_FOUND)
-    t.equal(second.get('connections'), adopted)
-    t.equal(second.get('c'), undefined)
-
-    const third = new MapRegistry(allocate)
-    t.match(
-      refusal(() => third.hash({ ...SPEC, maxEntries: 21 }), 'EMAP_FORMAT'),
-      /maxEntries 20, expected 21/,
-    )
-    t.equal(third.get('connections'), undefined)
-  },
-)

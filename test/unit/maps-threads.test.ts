@@ -115,6 +115,29 @@ t.test('a lookup never matches a key that is half of one entry, half of the next
   t.equal(map.lookupHashed(next, 5), slot)
 })
 
+t.test('a value being written has no generation, so that a torn one is noticed', async (t) => {
+  const map = HashMap.create(HASH, new SharedArrayBuffer(HashMap.bytesFor(HASH)))
+  const key = fillKey(new Int32Array(5), 3)
+  const slot = map.update(key, fillOwnValue(new Int32Array(12), 3, 1), UpdateFlag.ANY)
+  const before = map.generation(slot)
+  let during: number | undefined
+  // When the sixth word of the new value is read, a reader comes in between.
+  const value = new Proxy(fillOwnValue(new Int32Array(12), 3, 2), {
+    get(target, property) {
+      if (property === '5') {
+        t.equal(map.lookup(key), slot, 'the entry is found all the time')
+        t.equal(map.foundGeneration, before)
+        during = map.generation(slot)
+        t.notOk(map.read(slot, new Int32Array(5), new Int32Array(12)), 'and not copied')
+      }
+      return Reflect.get(target, property, target)
+    },
+  })
+  t.equal(map.update(key, value, UpdateFlag.ANY), slot)
+  t.equal(during, 0)
+  t.not(map.generation(slot), before)
+})
+
 t.test('two writers of the same keys leave each key once, and the size right', async (t) => {
   const buffer = new SharedArrayBuffer(HashMap.bytesFor(HASH))
   const map = HashMap.create(HASH, buffer)
@@ -301,4 +324,32 @@ t.test('an LPM writer killed between entry and tables: the next one completes it
   t.equal(map.lookupWord(address, 0, 0, 0), 2)
   t.equal(map.lookupWord(Int32Array.of(0, 0, 0xffff, 0x0a010204), 0, 0, 0), 1)
   t.equal(map.freeTables, free)
+})
+
+t.test('after two LPM writers at once, no cell misleads', async (t) => {
+  const spec: MapSpec = {
+    name: 'p',
+    type: MapType.LPM,
+    keyWords: 4,
+    valueWords: 1,
+    maxEntries: 20,
+    tables: 4,
+  }
+  const map = LpmMap.create(spec, new SharedArrayBuffer(LpmMap.bytesFor(spec)))
+  const ip = (word: number) => Int32Array.of(0, 0, 0xffff, word)
+  map.update(ip(0x0a000000), 104, Int32Array.of(8))
+  const long = map.update(ip(0x0a010200), 120, Int32Array.of(24))
+  map.update(ip(0x0b010200), 120, Int32Array.of(25))
+  // The cell of 10.0.0.0/16 names the entry of 10.1.2.0/24, that of 11.2.0.0/16 the table of 11.1.
+  const root = HEADER_WORDS + 144
+  map.words[root + 0x0a00] = long + 1
+  map.words[root + 0x0b02] = map.words[root + 0x0b01] as number
+  map.words[Header.OWN + 4] = ownerWord(deadProcess())
+  map.update(ip(0x0c000000), 104, Int32Array.of(9))
+  const answers = [0x0a000001, 0x0a010203, 0x0b010203, 0x0b020203, 0x0c000001]
+  t.same(
+    answers.map((word) => map.lookupWord(ip(word), 0, 0, NOT_FOUND)),
+    [8, 24, 25, NOT_FOUND, 9],
+  )
+  t.equal(map.freeTables, 2)
 })
