@@ -1,6 +1,7 @@
 /**
- * `npm run bench:profile`: what V8 makes of the chain. Prints the deoptimisations of the steady state (there should be none) and the
- * functions in which its time goes, by themselves; the whole profile stays in build/bench/profile/ for Chrome's developer tools.
+ * `npm run bench:profile`: what V8 makes of the chain. Prints the deoptimisations of the steady
+ * state (there should be none) and the functions in which its time goes, by themselves; the whole
+ * profile stays in build/bench/profile/ for Chrome's developer tools.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'

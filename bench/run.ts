@@ -1,5 +1,6 @@
 /**
- * `npm run bench`: runs the benchmarks in turn, prints JSON lines and a table, and adds the lines to bench/results/.
+ * `npm run bench`: runs the benchmarks in turn, prints JSON lines and a table, and adds the lines
+ * to bench/results/.
  *
  *   --quick       fewer and shorter rounds, about two minutes in all
  *   --smoke       seconds, figures without meaning: does everything still run?

@@ -1,6 +1,7 @@
 /**
- * The pipeline without ports: nanoseconds per frame from pod to pod, with connection tracking and policy on both sides, at few and at
- * many flows; what it allocates; and how fast it makes new connections.
+ * The pipeline without ports: nanoseconds per frame from pod to pod, with connection tracking and
+ * policy on both sides, at few and at many flows; what it allocates; and how fast it makes new
+ * connections.
  */
 import { performance } from 'node:perf_hooks'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'

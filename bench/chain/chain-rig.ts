@@ -1,8 +1,9 @@
 /**
- * The engine's pipeline between two pods without any port: frames stand ready in memory, each burst is made to look as if it had
- * just come in, and every frame must leave by the other pod's port.
+ * The engine's pipeline between two pods without any port: frames stand ready in memory, each burst
+ * is made to look as if it had just come in, and every frame must leave by the other pod's port.
  *
- * What it costs besides the pipeline (two words written into each frame, three into the burst) is measured by `runEmpty`.
+ * What it costs besides the pipeline (two words written into each frame, three into the burst) is
+ * measured by `runEmpty`.
  */
 import { BURST_CAPACITY, BURST_RECEIVE_MAX } from '../../src/base/limits.js'
 import { Burst } from '../../src/packet/burst.js'

@@ -1,6 +1,6 @@
 /**
- * Runs the chain until it is hot, prints STEADY, and runs it on: what bench/profile.ts looks at. Arguments: flows, frames after the
- * mark.
+ * Runs the chain until it is hot, prints STEADY, and runs it on: what bench/profile.ts looks at.
+ * Arguments: flows, frames after the mark.
  */
 import { writeSync } from 'node:fs'
 import { ChainRig } from './chain-rig.js'

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The far end of the wire benchmarks: counts the generator's frames and drops them, at the tc hook (the cheapest end for a frame
- * that AF_XDP sent as an skb) or at XDP. Other frames pass and are not counted.
+ * The far end of the wire benchmarks: counts the generator's frames and drops them, at the tc hook
+ * (the cheapest end for a frame that AF_XDP sent as an skb) or at XDP. Other frames pass and are
+ * not counted.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Counts and drops the generator's frames on a device (count.bpf.c), at the hook "tc" or "xdp". Prints "ready", then for each
- * line on standard input one line of JSON: nanoseconds (CLOCK_MONOTONIC), frames, bytes. Ends with its input.
+ * Counts and drops the generator's frames on a device (count.bpf.c), at the hook "tc" or "xdp".
+ * Prints "ready", then for each line on standard input one line of JSON: nanoseconds
+ * (CLOCK_MONOTONIC), frames, bytes. Ends with its input.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -30,8 +31,8 @@ static int print_counters(int map)
 		sum.bytes += each[cpu].bytes;
 	}
 	free(each);
-	printf("{\"nanoseconds\":%lld,\"frames\":%llu,\"bytes\":%llu}\n", now.tv_sec * 1000000000LL + now.tv_nsec,
-	       sum.frames, sum.bytes);
+	printf("{\"nanoseconds\":%lld,\"frames\":%llu,\"bytes\":%llu}\n",
+	       now.tv_sec * 1000000000LL + now.tv_nsec, sum.frames, sum.bytes);
 	fflush(stdout);
 	return is_read;
 }
@@ -43,7 +44,7 @@ static int attach(const struct bpf_object *object, int device, const char *hook)
 	LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = program_fd(object, "count_tc"));
 
 	if (strcmp(hook, "xdp") == 0)
-		return bpf_program__attach_xdp(bpf_object__find_program_by_name(object, "count_xdp"), device) != NULL;
+		return bpf_program__attach_xdp(find_program(object, "count_xdp"), device) != NULL;
 	return strcmp(hook, "tc") == 0 && bpf_tc_hook_create(&tc) == 0 && bpf_tc_attach(&tc, &filter) == 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the generator's frames look like, and what its programs in the kernel share with those that load them.
+ * What the generator's frames look like, and what its programs in the kernel share with those that
+ * load them.
  */
 #pragma once
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The sender of the wire benchmarks: run by BPF_PROG_RUN on live frames (Documentation/bpf/bpf_prog_run.rst), it numbers each
- * frame, gives it its flow's ports, and sends it out of one device. It paces itself, because a call costs some 25 ms to set up.
+ * The sender of the wire benchmarks: run by BPF_PROG_RUN on live frames
+ * (Documentation/bpf/bpf_prog_run.rst), it numbers each frame, gives it its flow's ports, and sends
+ * it out of one device. It paces itself, because a call costs some 25 ms to set up.
  *
- * The frame is UDP over IPv4 without a UDP checksum (RFC 768 allows it), so that new ports need no other change. It makes no
- * TCP, no IPv6 and no fragments.
+ * The frame is UDP over IPv4 without a UDP checksum (RFC 768 allows it), so that new ports need no
+ * other change. It makes no TCP, no IPv6 and no fragments.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>

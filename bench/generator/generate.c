@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Sends frames out of a device from inside the kernel: one long BPF_PROG_RUN call on live frames (generate.bpf.c), ended by a
- * timer or a signal. Run it in the namespace of the device. Prints one line of JSON: frames, seconds.
+ * Sends frames out of a device from inside the kernel: one long BPF_PROG_RUN call on live frames
+ * (generate.bpf.c), ended by a timer or a signal. Run it in the namespace of the device. Prints one
+ * line of JSON: frames, seconds.
  *
  * The device at the other end must run an XDP program; a veth drops what arrives otherwise.
  */
@@ -23,7 +24,19 @@
 #include "frame.h"
 #include "object.h"
 
-enum argument { PROGRAM, DEVICE, SOURCE_MAC, DESTINATION_MAC, SOURCE, DESTINATION, BYTES, FLOWS, RATE, SECONDS, COUNT };
+enum argument {
+	PROGRAM,
+	DEVICE,
+	SOURCE_MAC,
+	DESTINATION_MAC,
+	SOURCE,
+	DESTINATION,
+	BYTES,
+	FLOWS,
+	RATE,
+	SECONDS,
+	COUNT,
+};
 
 #define RUNS_PER_CALL 1000000000u
 #define FRAMES_PER_BATCH 64
@@ -134,7 +147,8 @@ int main(int argc, char **argv)
 
 	if (argc != COUNT) {
 		fprintf(stderr,
-			"usage: %s device source-mac destination-mac source destination bytes flows frames-per-second seconds\n",
+			"usage: %s device source-mac destination-mac source destination "
+			"bytes flows frames-per-second seconds\n",
 			argv[PROGRAM]);
 		return 2;
 	}
@@ -142,8 +156,8 @@ int main(int argc, char **argv)
 	flows = strtoul(argv[FLOWS], NULL, 10);
 	rate = strtod(argv[RATE], NULL);
 	seconds = strtod(argv[SECONDS], NULL);
-	if (bytes < FRAME_BYTES_MIN || bytes > FRAME_BYTES_MAX || flows < 1 || flows > FLOWS_MAX || seconds <= 0 ||
-	    !build_frame(frame, bytes, argv)) {
+	if (bytes < FRAME_BYTES_MIN || bytes > FRAME_BYTES_MAX || flows < 1 || flows > FLOWS_MAX ||
+	    seconds <= 0 || !build_frame(frame, bytes, argv)) {
 		fprintf(stderr, "an argument is out of range\n");
 		return 2;
 	}
@@ -151,8 +165,8 @@ int main(int argc, char **argv)
 	settings.flow_count = (__u32)flows;
 	settings.interval_fixed_point = rate > 0 ? (__u64)(65536e9 / rate) : 0;
 	object = open_object("generate.bpf.o");
-	if (!object || settings.out_device == 0 || !set_globals(object, ".rodata", &settings, sizeof(settings)) ||
-	    bpf_object__load(object)) {
+	if (!object || settings.out_device == 0 ||
+	    !set_globals(object, ".rodata", &settings, sizeof(settings)) || bpf_object__load(object)) {
 		fprintf(stderr, "no device %s, or the program was refused\n", argv[DEVICE]);
 		return 1;
 	}

@@ -22,9 +22,14 @@ static inline struct bpf_object *open_object(const char *name)
 	return bpf_object__open_file(path, NULL);
 }
 
+static inline struct bpf_program *find_program(const struct bpf_object *object, const char *name)
+{
+	return bpf_object__find_program_by_name(object, name);
+}
+
 static inline int program_fd(const struct bpf_object *object, const char *name)
 {
-	const struct bpf_program *program = bpf_object__find_program_by_name(object, name);
+	const struct bpf_program *program = find_program(object, name);
 
 	return program ? bpf_program__fd(program) : -1;
 }
@@ -36,14 +41,16 @@ static inline struct bpf_map *find_globals(const struct bpf_object *object, cons
 
 	bpf_object__for_each_map(map, object) {
 		const char *name = bpf_map__name(map);
+		const size_t before = strlen(name) - strlen(section);
 
-		if (strlen(name) >= strlen(section) && strcmp(name + strlen(name) - strlen(section), section) == 0)
+		if (strlen(name) >= strlen(section) && strcmp(name + before, section) == 0)
 			return map;
 	}
 	return NULL;
 }
 
-static inline int set_globals(const struct bpf_object *object, const char *section, const void *values, size_t bytes)
+static inline int set_globals(const struct bpf_object *object, const char *section,
+			      const void *values, size_t bytes)
 {
 	struct bpf_map *map = find_globals(object, section);
 

@@ -1,4 +1,7 @@
-/** How much of a core a process had: on a shared machine a figure counts only when nobody else took the core meanwhile. */
+/**
+ * How much of a core a process had: on a shared machine a figure counts only when nobody else took
+ * the core meanwhile.
+ */
 import { readFileSync } from 'node:fs'
 
 /** USER_HZ, which the kernel's interfaces have fixed at 100 (proc(5)). */

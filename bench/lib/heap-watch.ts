@@ -1,6 +1,6 @@
 /**
- * What a thread allocates and collects within a window, though its loop never returns to the event loop: the observer's entries of
- * collections wait until it does, and carry their times.
+ * What a thread allocates and collects within a window, though its loop never returns to the event
+ * loop: the observer's entries of collections wait until it does, and carry their times.
  */
 import { type PerformanceEntry, PerformanceObserver, performance } from 'node:perf_hooks'
 import { getHeapStatistics } from 'node:v8'

@@ -1,6 +1,6 @@
 /**
- * What a benchmark says: several runs of one measure, and its ratio to a yardstick that ran in turn with it. Medians only: single
- * figures of a shared machine swing by half.
+ * What a benchmark says: several runs of one measure, and its ratio to a yardstick that ran in turn
+ * with it. Medians only: single figures of a shared machine swing by half.
  */
 
 export interface BenchResult {
@@ -36,7 +36,10 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2
 }
 
-/** @param yardstick samples of the same rounds; the ratio is taken round by round, so that a drift hits both */
+/**
+ * @param yardstick samples of the same rounds; the ratio is taken round by round, so that a drift
+ * hits both
+ */
 export function summarize(samples: Samples, yardstick?: Samples): BenchResult {
   const { name, unit, values } = samples
   const summary = {

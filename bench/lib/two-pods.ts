@@ -1,4 +1,7 @@
-/** Two pods of one node with a policy on both sides: the flows of the generator are allowed, and found by one rule of several. */
+/**
+ * Two pods of one node with a policy on both sides: the flows of the generator are allowed, and
+ * found by one rule of several.
+ */
 import { NodeController } from '../../src/daemon/node-controller.js'
 import { Direction } from '../../src/packet/verdict.js'
 import type { DatapathMaps } from '../../src/pipeline/datapath-maps.js'

@@ -1,4 +1,7 @@
-/** The thread of a TypeScript forwarder that moves frames: the engine's exchange and burst loop with one of two handlers. */
+/**
+ * The thread of a TypeScript forwarder that moves frames: the engine's exchange and burst loop with
+ * one of two handlers.
+ */
 import { parentPort, workerData } from 'node:worker_threads'
 import { BURST_CAPACITY } from '../../src/base/limits.js'
 import { ConntrackGc } from '../../src/conntrack/ct-gc.js'

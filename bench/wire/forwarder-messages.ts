@@ -30,7 +30,10 @@ export const ForwarderControl = {
   MEASURE: 1,
 } as const
 
-/** Printed by the forwarder at its end, as one line of JSON: what happened within the measured window. */
+/**
+ * Printed by the forwarder at its end, as one line of JSON: what happened within the measured
+ * window.
+ */
 export interface ForwarderReport {
   readonly frames: number
   /** Collections of the worker's heap. */

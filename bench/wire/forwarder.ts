@@ -1,6 +1,7 @@
 /**
- * A TypeScript forwarder as a program, for the wire benchmarks: `forwarder.js '<ForwarderInput as JSON>'`. It prints "ready", opens
- * and closes the measured window on the lines "begin" and "end", and ends with "stop", printing a ForwarderReport.
+ * A TypeScript forwarder as a program, for the wire benchmarks: `forwarder.js '<ForwarderInput as
+ * JSON>'`. It prints "ready", opens and closes the measured window on the lines "begin" and "end",
+ * and ends with "stop", printing a ForwarderReport.
  *
  * The frames are moved by a worker thread, as in the engine; this thread only reads its input.
  */

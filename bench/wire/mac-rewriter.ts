@@ -1,4 +1,7 @@
-/** The least that a forwarder does, as the yardstick does it: every frame leaves by the other port with new MAC addresses. */
+/**
+ * The least that a forwarder does, as the yardstick does it: every frame leaves by the other port
+ * with new MAC addresses.
+ */
 import type { BurstHandler } from '../../src/engine/burst-loop.js'
 import type { Burst } from '../../src/packet/burst.js'
 import type { PacketBuffer } from '../../src/packet/packet-buffer.js'

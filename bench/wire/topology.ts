@@ -1,8 +1,9 @@
 /**
- * The wire benchmarks' topology: a node with two pods, a generator in the first (core 0), a counter in the second, and one
- * forwarder at a time on the node's ends of their veth pairs (core 1).
+ * The wire benchmarks' topology: a node with two pods, a generator in the first (core 0), a counter
+ * in the second, and one forwarder at a time on the node's ends of their veth pairs (core 1).
  *
- * A veth hands frames over on the sender's core, so the kernel's receive work is core 0's and the transmit work the worker's.
+ * A veth hands frames over on the sender's core, so the kernel's receive work is core 0's and the
+ * transmit work the worker's.
  */
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -16,7 +17,10 @@ const HIGHEST_PRIORITY = -20
 const PROGRAMS = fileURLToPath(new URL('../../../build/bench/', import.meta.url))
 export const programPath = (name: string): string => `${PROGRAMS}${name}`
 
-/** A pod's frames that reach nobody are counted at this hook: `tc` is what a stack's receive costs at least. */
+/**
+ * A pod's frames that reach nobody are counted at this hook: `tc` is what a stack's receive costs
+ * at least.
+ */
 export type SinkHook = 'tc' | 'xdp'
 
 export interface Traffic {
@@ -28,8 +32,9 @@ export interface Traffic {
 }
 
 /**
- * On a shared machine the others wait for the seconds that a run takes. A lab's process is a session of its own, and the
- * scheduler weighs sessions (sched(7), autogroup), not processes; without autogroups nothing changes.
+ * On a shared machine the others wait for the seconds that a run takes. A lab's process is a
+ * session of its own, and the scheduler weighs sessions (sched(7), autogroup), not processes;
+ * without autogroups nothing changes.
  */
 function preferOnItsCore(child: LabProcess): void {
   try {
@@ -76,7 +81,10 @@ export class Topology {
     }
   }
 
-  /** Starts a forwarder in the node's namespace, on the worker's core; resolves when it says "ready". */
+  /**
+   * Starts a forwarder in the node's namespace, on the worker's core; resolves when it says
+   * "ready".
+   */
   async startForwarder(command: string, args: readonly string[]): Promise<LabProcess> {
     const line = ['-c', WORKER_CORE, command, ...args]
     const forwarder = this.lab.spawn(this.node, 'taskset', line)

@@ -1,6 +1,7 @@
 /**
- * Veth to veth over real AF_XDP: the engine's loop with a trivial handler, the engine's whole chain, and the yardstick in C++ on the
- * same poller and rings, in turn within each round (docs/performance.md).
+ * Veth to veth over real AF_XDP: the engine's loop with a trivial handler, the engine's whole
+ * chain, and the yardstick in C++ on the same poller and rings, in turn within each round
+ * (docs/performance.md).
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -36,7 +37,10 @@ const RESULT_NAME: Readonly<Record<Kind, string>> = {
   'ts-chain': 'wire/chain',
 }
 
-/** Below it something else took the forwarder's or the generator's core: the run is made again, so many times at most. */
+/**
+ * Below it something else took the forwarder's or the generator's core: the run is made again, so
+ * many times at most.
+ */
 const CPU_SHARE_MIN = 0.93
 const TRIES = { full: 6, quick: 4, smoke: 1 } as const
 

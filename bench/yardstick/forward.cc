@@ -1,9 +1,11 @@
-// The yardstick of the wire benchmarks: two devices, one shared UMEM, and the poller that the engine itself uses, with nothing
-// between receive and send but new MAC addresses, in C++ at -O3. What the TypeScript engine loses against it is the price of
-// TypeScript and of the stages, not of other rings or another kick policy.
+// The yardstick of the wire benchmarks: two devices, one shared UMEM, and the poller that the
+// engine itself uses, with nothing between receive and send but new MAC addresses, in C++ at -O3.
+// What the TypeScript engine loses against it is the price of TypeScript and of the stages, not of
+// other rings or another kick policy.
 //
-// With "plain" instead of "poller" it drives the same sockets by a loop of its own that checks nothing and knows no owner tags:
-// what a small C forwarder does. Prints "ready", runs until SIGTERM or SIGINT, then one line of JSON.
+// With "plain" instead of "poller" it drives the same sockets by a loop of its own that checks
+// nothing and knows no owner tags: what a small C forwarder does. Prints "ready", runs until
+// SIGTERM or SIGINT, then one line of JSON.
 
 #include <net/if.h>
 #include <signal.h>
@@ -27,7 +29,8 @@ using xdp::Program;
 using xdp::Socket;
 using xdp::Umem;
 
-// As the engine's worker has them: src/base/limits.ts, src/engine/datapath.ts, native/lib/umem.ts and socket.ts.
+// As the engine's worker has them: src/base/limits.ts, src/engine/datapath.ts, native/lib/umem.ts
+// and socket.ts.
 constexpr uint32_t kBurst = 64;
 constexpr uint32_t kBurstCapacity = 128;
 constexpr uint32_t kFrames = 16384;
