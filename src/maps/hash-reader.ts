@@ -9,9 +9,9 @@
  * with `read`.
  *
  * The reads are plain ones. Atomics.load is a call in V8 (13 ns against 1 for the whole check,
- * docs/maps.md), and x86 keeps loads in order, as V8 does for elements of typed arrays. The second
- * read goes through a second view of the memory, so that no compiler can take it for the first. On
- * other processors the reads are atomic.
+ * docs/maps.md), and x86 keeps loads in order, and stores, as V8 does for elements of typed arrays.
+ * The second read goes through a second view of the memory, so that no compiler can take it for the
+ * first. On other processors the state word is read and written atomically.
  */
 import {
   DELETED,
@@ -26,8 +26,8 @@ import { type FixedMap, type MapOptions, type MapSpec, NOT_FOUND, type Slot } fr
 import { Header } from './map-header.js'
 import { SegmentLocks } from './segment-lock.js'
 
-/** Whether plain loads of this processor stay in the program's order. */
-export const KEEPS_LOAD_ORDER = process.arch === 'x64' || process.arch === 'ia32'
+/** Whether plain loads, and plain stores, of this processor stay in the program's order. */
+export const KEEPS_ORDER = process.arch === 'x64' || process.arch === 'ia32'
 /**
  * Looks at entries that writers changed under the reader, in all of one lookup. A writer needs some
  * tens of nanoseconds.
@@ -56,13 +56,14 @@ export abstract class HashReader implements FixedMap {
   protected readonly layout: HashLayout
   protected readonly keyWords: number
   protected readonly locks: SegmentLocks
-  readonly #again: Int32Array
+  /** A second view of the same memory, for accesses that must not be taken for earlier ones. */
+  protected readonly again: Int32Array
 
   protected constructor(words: Int32Array, spec: MapSpec, options: MapOptions) {
     const layout = hashLayout(spec)
     this.spec = spec
     this.words = words
-    this.#again = new Int32Array(words.buffer, words.byteOffset, words.length)
+    this.again = new Int32Array(words.buffer, words.byteOffset, words.length)
     this.capacity = spec.maxEntries
     this.slotCount = layout.slots
     this.seed = words[Header.SEED] as number
@@ -133,15 +134,14 @@ export abstract class HashReader implements FixedMap {
     let rereads = 0
     for (let i = 0; i <= segmentMask; i++) {
       const at = this.entriesStart + Math.imul(slot, this.entryWords)
-      const state = KEEPS_LOAD_ORDER ? (words[at] as number) : Atomics.load(words, at)
+      const state = KEEPS_ORDER ? (words[at] as number) : Atomics.load(words, at)
       if (state === EMPTY) return NOT_FOUND
       if ((state & KEY_BUSY) === 0) {
         // From the end: ports differ more often than addresses do.
         let word = last
         while (word >= 0 && words[at + 1 + word] === key[start + word]) word--
         if (word < 0) {
-          const again = KEEPS_LOAD_ORDER ? (this.#again[at] as number) : Atomics.or(words, at, 0)
-          if (again === state) {
+          if (this.#stateAgain(at) === state) {
             this.foundGeneration = state >>> GENERATION_SHIFT
             return slot
           }
@@ -190,7 +190,7 @@ export abstract class HashReader implements FixedMap {
    * `foundGeneration` here after it read the value has read one value, of the key it looked up.
    */
   generation(slot: Slot): number {
-    const state = this.stateOf(slot)
+    const state = this.#stateAgain(this.keyStart(slot) - 1)
     return isLiveState(state) && (state & VALUE_BUSY) === 0 ? state >>> GENERATION_SHIFT : 0
   }
 
@@ -222,13 +222,20 @@ export abstract class HashReader implements FixedMap {
       if ((state & VALUE_BUSY) !== 0) continue
       copy(this.words, keyStart, key, this.keyWords)
       copy(this.words, valueStart, value, this.spec.valueWords)
-      if (Atomics.or(this.words, keyStart - 1, 0) === state) return true
+      if (this.#stateAgain(keyStart - 1) === state) return true
     }
     return false
   }
 
+  /** Before an entry is read. */
   protected stateOf(slot: Slot): number {
-    return Atomics.load(this.words, this.entriesStart + Math.imul(slot, this.entryWords))
+    const at = this.entriesStart + Math.imul(slot, this.entryWords)
+    return KEEPS_ORDER ? (this.words[at] as number) : Atomics.load(this.words, at)
+  }
+
+  /** After it was read; an exchange that changes nothing keeps the reads before it before it. */
+  #stateAgain(at: number): number {
+    return KEEPS_ORDER ? (this.again[at] as number) : Atomics.or(this.words, at, 0)
   }
 }
 

@@ -19,7 +19,7 @@ import {
   KEY_BUSY,
   VALUE_BUSY,
 } from './hash-layout.js'
-import { HashReader, isLiveState } from './hash-reader.js'
+import { HashReader, isLiveState, KEEPS_ORDER } from './hash-reader.js'
 import { NOT_FOUND, type Slot } from './map.js'
 import { Header } from './map-header.js'
 import { LockRow } from './segment-lock.js'
@@ -38,6 +38,7 @@ export abstract class HashTable extends HashReader {
    * NOT_FOUND.
    */
   protected vacant: Slot = NOT_FOUND
+  readonly #segmentShift = Math.log2(this.layout.segmentSlots)
   readonly #gravesMax = Math.max(2, this.layout.segmentSlots * GRAVES_PER_SWEEP)
 
   /** True when the key was there. */
@@ -85,7 +86,7 @@ export abstract class HashTable extends HashReader {
   }
 
   protected segmentOf(slot: Slot): number {
-    return Math.floor(slot / this.layout.segmentSlots)
+    return slot >>> this.#segmentShift
   }
 
   /**
@@ -141,7 +142,7 @@ export abstract class HashTable extends HashReader {
   protected takeRoom(): boolean {
     const words = this.words
     for (;;) {
-      const size = Atomics.load(words, Header.SIZE)
+      const size = words[Header.SIZE] as number
       if (size >= this.capacity) return false
       if (Atomics.compareExchange(words, Header.SIZE, size, size + 1) === size) return true
     }
@@ -163,10 +164,10 @@ export abstract class HashTable extends HashReader {
     const at = this.keyStart(slot)
     const distance = (slot - (hash & this.slotMask)) & this.segmentMask
     const state = this.#newGeneration(slot) | (distance << DISTANCE_SHIFT)
-    Atomics.store(words, at - 1, state | KEY_BUSY)
+    this.#beginWrite(at - 1, state | KEY_BUSY)
     for (let i = 0; i < this.keyWords; i++) words[at + i] = key[start + i] as number
     this.#writeValue(slot, value)
-    Atomics.store(words, at - 1, state)
+    this.#endWrite(at - 1, state)
     this.#countLive(slot, 1)
   }
 
@@ -176,9 +177,9 @@ export abstract class HashTable extends HashReader {
     const before = this.words[at] as number
     const distance = before & (this.segmentMask << DISTANCE_SHIFT)
     // The old generation until the value is whole: who found the entry now sees it change.
-    Atomics.store(this.words, at, before | VALUE_BUSY)
+    this.#beginWrite(at, before | VALUE_BUSY)
     this.#writeValue(slot, value)
-    Atomics.store(this.words, at, this.#newGeneration(slot) | distance)
+    this.#endWrite(at, this.#newGeneration(slot) | distance)
   }
 
   protected remove(slot: Slot): void {
@@ -195,7 +196,7 @@ export abstract class HashTable extends HashReader {
       this.#emptyBefore(slot)
       return
     }
-    Atomics.store(this.words, this.keyStart(slot) - 1, DELETED)
+    this.#endWrite(this.keyStart(slot) - 1, DELETED)
     const graves = this.locks.row(this.segmentOf(slot)) + LockRow.GRAVES
     const count = (this.words[graves] as number) + 1
     this.words[graves] = count
@@ -252,7 +253,19 @@ export abstract class HashTable extends HashReader {
   }
 
   #empty(slot: Slot): void {
-    Atomics.store(this.words, this.keyStart(slot) - 1, EMPTY)
+    this.#endWrite(this.keyStart(slot) - 1, EMPTY)
+  }
+
+  /** Readers see this state before anything that is written after it. */
+  #beginWrite(at: number, state: number): void {
+    if (KEEPS_ORDER) this.words[at] = state
+    else Atomics.exchange(this.words, at, state)
+  }
+
+  /** Readers that see this state see what was written before it. */
+  #endWrite(at: number, state: number): void {
+    if (KEEPS_ORDER) this.again[at] = state
+    else Atomics.store(this.words, at, state)
   }
 
   #neighbour(slot: Slot, by: number): Slot {

@@ -13,7 +13,7 @@
  * the next. `update` of a short prefix may write some thousand cells.
  */
 import { HashMap } from './hash-map.js'
-import { KEEPS_LOAD_ORDER } from './hash-reader.js'
+import { KEEPS_ORDER } from './hash-reader.js'
 import {
   ADDRESS_BITS,
   ADDRESS_WORDS,
@@ -203,12 +203,12 @@ export class LpmMap implements FixedMap {
   }
 
   #epoch(): number {
-    if (KEEPS_LOAD_ORDER) return this.words[LpmHeader.EPOCH] as number
+    if (KEEPS_ORDER) return this.words[LpmHeader.EPOCH] as number
     return Atomics.load(this.words, LpmHeader.EPOCH)
   }
 
   #epochAgain(): number {
-    if (KEEPS_LOAD_ORDER) return this.#again[LpmHeader.EPOCH] as number
+    if (KEEPS_ORDER) return this.#again[LpmHeader.EPOCH] as number
     return Atomics.or(this.words, LpmHeader.EPOCH, 0)
   }
 
