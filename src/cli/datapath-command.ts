@@ -8,6 +8,7 @@ interface DatapathArguments {
   readonly state: string
   readonly idle: IdleOptions['mode']
   readonly frames: number
+  readonly busyPoll: number
 }
 
 /** What `ringpath datapath` prints when frames flow; whoever starts it waits for this line. */
@@ -18,6 +19,8 @@ const EXIT_SOFTWARE = 70
 
 const FRAMES_MIN = 1024
 const FRAMES_MAX = 1 << 20
+/** A second: what xdp-socket-napi accepts. */
+const BUSY_POLL_MAX = 1_000_000
 
 export function addDatapathCommand(program: Command): void {
   program
@@ -30,6 +33,12 @@ export function addDatapathCommand(program: Command): void {
         .default(IDLE_DEFAULTS.mode),
     )
     .option('--frames <count>', 'frames of packet memory', parseFrames, 32_768)
+    .option(
+      '--busy-poll <microseconds>',
+      'let the kernel poll a device for so long before the worker sleeps (SO_BUSY_POLL)',
+      parseMicroseconds,
+      0,
+    )
     .action(runDatapath)
 }
 
@@ -39,11 +48,20 @@ function parseFrames(text: string): number {
   throw new InvalidArgumentError(`Expected a whole number from ${FRAMES_MIN} to ${FRAMES_MAX}.`)
 }
 
+function parseMicroseconds(text: string): number {
+  const microseconds = Number(text)
+  if (Number.isInteger(microseconds) && microseconds >= 0 && microseconds <= BUSY_POLL_MAX) {
+    return microseconds
+  }
+  throw new InvalidArgumentError(`Expected a whole number from 0 to ${BUSY_POLL_MAX}.`)
+}
+
 async function runDatapath(options: DatapathArguments): Promise<void> {
   const datapath = new Datapath({
     stateDirectory: options.state,
     idle: { ...IDLE_DEFAULTS, mode: options.idle },
     frameCount: options.frames,
+    busyPollMicroseconds: options.busyPoll,
     log: (line) => console.log(line),
   })
   const stop = (): void => {

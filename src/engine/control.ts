@@ -16,6 +16,11 @@ export interface WorkerInput {
   readonly worker: number
   readonly idle: import('./idle-strategy.js').IdleOptions
   readonly frameCount: number
+  /**
+   * Microseconds that the kernel may poll a device itself before it sleeps (SO_BUSY_POLL); 0:
+   * never.
+   */
+  readonly busyPollMicroseconds: number
 }
 
 /** What a worker tells its main thread. */

@@ -21,10 +21,18 @@ function send(message: WorkerMessage): void {
   parentPort?.postMessage(message)
 }
 
+function openExchange(input: WorkerInput): XskExchange {
+  const { frameCount, busyPollMicroseconds: microseconds } = input
+  return new XskExchange({
+    frameCount,
+    ...(microseconds > 0 ? { busyPoll: { microseconds } } : {}),
+  })
+}
+
 function run(input: WorkerInput): void {
   const control = new Int32Array(input.control)
   const maps = DatapathMaps.openFiles(input.stateDirectory)
-  const exchange = new XskExchange({ frameCount: input.frameCount })
+  const exchange = openExchange(input)
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
   const pipeline = new Pipeline(maps.stateFor(input.worker), packet, BURST_CAPACITY)
   const ports = new PortManager(maps.ports, exchange, (line) => send({ type: 'log', line }))

@@ -18,6 +18,11 @@ export interface DatapathOptions {
    * of them.
    */
   readonly frameCount?: number
+  /**
+   * Let the kernel poll the devices itself for so long before a worker sleeps; 0, the default:
+   * never.
+   */
+  readonly busyPollMicroseconds?: number
   readonly log?: (line: string) => void
 }
 
@@ -42,6 +47,7 @@ export class Datapath {
       worker: 0,
       idle: options.idle ?? IDLE_DEFAULTS,
       frameCount: options.frameCount ?? FRAME_COUNT_DEFAULT,
+      busyPollMicroseconds: options.busyPollMicroseconds ?? 0,
     }
     this.#worker = new Worker(WORKER_FILE, { workerData: input })
     this.#ready = this.#untilReady()

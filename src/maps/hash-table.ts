@@ -218,14 +218,17 @@ export abstract class HashTable extends HashReader {
    * segment's end, only learns what wraps round.
    */
   #sweep(segment: number): void {
-    const first = segment * this.layout.segmentSlots
+    const { words, segmentMask, entryWords } = this
+    const first = segment << this.#segmentShift
+    const start = this.entriesStart + Math.imul(first, entryWords)
     let passes = 0
-    for (let i = 2 * this.layout.segmentSlots - 1; i >= 0; i--) {
-      const slot = first + (i & this.segmentMask)
-      const state = this.words[this.keyStart(slot) - 1] as number
-      if (state === DELETED && passes === 0 && i <= this.segmentMask) this.#empty(slot)
-      const distance = isLiveState(state) ? (state >>> DISTANCE_SHIFT) & this.segmentMask : 0
-      passes = Math.max(passes - 1, distance, 0)
+    for (let i = 2 * segmentMask + 1; i >= 0; i--) {
+      const state = words[start + Math.imul(i & segmentMask, entryWords)] as number
+      if (passes > 0) passes--
+      else if (state === DELETED && i <= segmentMask) this.#empty(first + i)
+      if (state === EMPTY || state === DELETED) continue
+      const distance = (state >>> DISTANCE_SHIFT) & segmentMask
+      if (distance > passes) passes = distance
     }
     this.words[this.locks.row(segment) + LockRow.GRAVES] = 0
   }

@@ -5,7 +5,7 @@
  * an entry expires, as in connection tracking, expired and short-lived entries go first, and a
  * flood of new ones spares the old.
  */
-import { hashLayout } from './hash-layout.js'
+import { DELETED, EMPTY, hashLayout } from './hash-layout.js'
 import { copy } from './hash-reader.js'
 import { HashTable } from './hash-table.js'
 import {
@@ -145,14 +145,18 @@ export class LruHashMap extends HashTable {
    * behind it. Its room in the size stays counted.
    */
   #evictNear(home: Slot): Slot {
-    const segment = home & ~this.segmentMask
+    const { words, segmentMask, entriesStart, entryWords } = this
+    const stampOffset = 1 + this.keyWords + this.#stampWord
+    const segment = home & ~segmentMask
     let oldest = NOT_FOUND
     let oldestStamp = 0
-    for (let i = 0; i <= this.segmentMask; i++) {
+    for (let i = 0; i <= segmentMask; i++) {
       if (i >= EVICTION_WINDOW && oldest !== NOT_FOUND) break
-      const slot = segment | ((home + i) & this.segmentMask)
-      if (!this.isLive(slot)) continue
-      const stamp = this.words[this.valueStart(slot) + this.#stampWord] as number
+      const slot = segment | ((home + i) & segmentMask)
+      const at = entriesStart + Math.imul(slot, entryWords)
+      const state = words[at] as number
+      if (state === EMPTY || state === DELETED) continue
+      const stamp = words[at + stampOffset] as number
       if (oldest === NOT_FOUND || ((stamp - oldestStamp) | 0) < 0) {
         oldest = slot
         oldestStamp = stamp
