@@ -29,7 +29,7 @@ import {
 import { LockRow } from './segment-lock.js'
 
 /** Slots looked at for the oldest entry; half of them hold one in a full map. */
-const EVICTION_WINDOW = 32
+const EVICTION_WINDOW = 16
 /** From `#updateLocked`: the map is full, and this segment has nothing to evict. */
 const NEEDS_ROOM = -100
 /**
