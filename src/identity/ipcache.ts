@@ -26,6 +26,7 @@ export const NO_ENDPOINT = -1
 export class Ipcache {
   readonly #prefixes: LpmMap
   readonly #value = new Int32Array(VALUE_WORDS)
+  readonly #found = new Int32Array(ENDPOINT + 1)
 
   /** Of the last `find`: the row of the endpoint that has the address, or NO_ENDPOINT. */
   endpoint = NO_ENDPOINT
@@ -36,14 +37,13 @@ export class Ipcache {
 
   /** Identity of the four address words at `start`; sets `endpoint`. */
   find(words: Int32Array, start: number): number {
-    const slot = this.#prefixes.lookup(words, start)
-    if (slot === NOT_FOUND) {
+    const found = this.#found
+    if (this.#prefixes.lookupInto(words, start, found) === NOT_FOUND) {
       this.endpoint = NO_ENDPOINT
       return Identity.WORLD
     }
-    const value = this.#prefixes.valueStart(slot)
-    this.endpoint = (this.#prefixes.words[value + ENDPOINT] as number) - 1
-    return this.#prefixes.words[value + IDENTITY] as number
+    this.endpoint = (found[ENDPOINT] as number) - 1
+    return found[IDENTITY] as number
   }
 
   /**

@@ -13,7 +13,7 @@
  * the next. `update` of a short prefix may write some thousand cells.
  */
 import { HashMap } from './hash-map.js'
-import { KEEPS_ORDER } from './hash-reader.js'
+import { copy, KEEPS_ORDER } from './hash-reader.js'
 import {
   ADDRESS_BITS,
   ADDRESS_WORDS,
@@ -126,21 +126,20 @@ export class LpmMap implements FixedMap {
   }
 
   /**
-   * One word of that entry's value, or `otherwise`: surely of a prefix that covers the address,
-   * where a slot from `lookup` may be another prefix's by the time its value is read.
+   * The same, and the first words of the entry's value, as many as `into` has: surely of a prefix
+   * that covers the address, where a slot from `lookup` may be another prefix's by the time its
+   * value is read.
    */
-  lookupWord(address: Int32Array, start: number, valueWord: number, otherwise: number): number {
-    let word = otherwise
+  lookupInto(address: Int32Array, start: number, into: Int32Array): Slot {
+    const entries = this.#entries
+    let slot = NOT_FOUND
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const epoch = this.#epoch()
-      const slot = this.#lookupOnce(address, start)
-      word =
-        slot === NOT_FOUND
-          ? otherwise
-          : (this.#entries.words[this.#entries.valueStart(slot) + valueWord] as number)
+      slot = this.#lookupOnce(address, start)
+      if (slot !== NOT_FOUND) copy(entries.words, entries.valueStart(slot), into, into.length)
       if (this.#epochAgain() === epoch) break
     }
-    return word
+    return slot
   }
 
   /** The slot of exactly this prefix, or NOT_FOUND; bits behind the prefix are ignored. */

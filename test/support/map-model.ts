@@ -1,6 +1,8 @@
 /** Maps against plain models: the same random operations on both, compared after each. */
 import type { Prng } from '../../src/base/prng.js'
 import type { HashTable } from '../../src/maps/hash-table.js'
+import type { LpmMap } from '../../src/maps/lpm-map.js'
+import { NOT_FOUND } from '../../src/maps/map.js'
 
 /** A key as text, for a plain Map. */
 export const keyText = (key: ArrayLike<number>): string => Array.from(key).join(',')
@@ -25,6 +27,13 @@ export function contentsOf(map: HashTable): Map<string, string> {
     if (map.read(slot, key, value)) contents.set(keyText(key), keyText(value))
   }
   return contents
+}
+
+const answer = new Int32Array(1)
+
+/** The first word of the value that an address is answered with, or NOT_FOUND. */
+export function answerOf(map: LpmMap, address: Int32Array, start = 0): number {
+  return map.lookupInto(address, start, answer) === NOT_FOUND ? NOT_FOUND : (answer[0] as number)
 }
 
 /** Slots of each state, for tests of what deletion leaves behind. */

@@ -13,7 +13,7 @@ import { LpmMap } from '../../src/maps/lpm-map.js'
 import { LruHashMap } from '../../src/maps/lru-hash-map.js'
 import { type MapSpec, MapType, NOT_FOUND, UpdateFlag } from '../../src/maps/map.js'
 import { HEADER_WORDS, Header } from '../../src/maps/map-header.js'
-import { contentsOf, fillKey, keyText } from '../support/map-model.js'
+import { answerOf, contentsOf, fillKey, keyText } from '../support/map-model.js'
 import { churn, fillOwnValue, LpmTruth, type MapJob } from '../support/map-worker.js'
 import { seededPrng } from '../support/seed.js'
 
@@ -190,11 +190,11 @@ t.test('an LPM reader sees answers that were true, whatever the tables are used 
     for (let i = 0; i < 100; i++) {
       const isLong = (i & 7) < 4
       address[3] = 0x0a000000 | ((i & 1) << 8) | (i & 7)
-      const answer = map.lookupWord(address, 0, 0, NOT_FOUND)
+      const answer = answerOf(map, address)
       seen.add(answer)
       const mayBe = [LpmTruth.SHORT, LpmTruth.MIDDLE, isLong ? LpmTruth.LONG : LpmTruth.SHORT]
       assert.ok(mayBe.includes(answer as 16), `answer ${answer} for ${i & 7}`)
-      assert.equal(map.lookupWord(ipv6, 0, 0, NOT_FOUND), 64)
+      assert.equal(answerOf(map, ipv6), 64)
     }
   })
   t.ok(seen.size === 3, `answers ${[...seen].join(' ')}`)
@@ -321,8 +321,8 @@ t.test('an LPM writer killed between entry and tables: the next one completes it
   map.words[Header.OWN + 4] = ownerWord(deadProcess())
   t.equal(map.lookup(address, 0), NOT_FOUND)
   t.ok(map.update(Int32Array.of(1, 2, 3, 4), 128, Int32Array.of(3)) >= 0)
-  t.equal(map.lookupWord(address, 0, 0, 0), 2)
-  t.equal(map.lookupWord(Int32Array.of(0, 0, 0xffff, 0x0a010204), 0, 0, 0), 1)
+  t.equal(answerOf(map, address), 2)
+  t.equal(answerOf(map, Int32Array.of(0, 0, 0xffff, 0x0a010204)), 1)
   t.equal(map.freeTables, free)
 })
 
@@ -348,7 +348,7 @@ t.test('after two LPM writers at once, no cell misleads', async (t) => {
   map.update(ip(0x0c000000), 104, Int32Array.of(9))
   const answers = [0x0a000001, 0x0a010203, 0x0b010203, 0x0b020203, 0x0c000001]
   t.same(
-    answers.map((word) => map.lookupWord(ip(word), 0, 0, NOT_FOUND)),
+    answers.map((word) => answerOf(map, ip(word))),
     [8, 24, 25, NOT_FOUND, 9],
   )
   t.equal(map.freeTables, 2)
