@@ -13,21 +13,23 @@
  * The second read goes through a second view of the memory, so that no compiler can take it for the
  * first. On other processors the state word is read and written atomically.
  */
+import * as layouts from './hash-layout.js'
 import {
-  DELETED,
-  EMPTY,
-  GENERATION_SHIFT,
-  type HashLayout,
-  hashLayout,
-  KEY_BUSY,
-  VALUE_BUSY,
-} from './hash-layout.js'
-import { type FixedMap, type MapOptions, type MapSpec, NOT_FOUND, type Slot } from './map.js'
+  type FixedMap,
+  type MapOptions,
+  type MapSpec,
+  NOT_FOUND as MISSING,
+  type Slot,
+} from './map.js'
 import { Header } from './map-header.js'
+import { KEEPS_ORDER as IN_ORDER } from './processor.js'
 import { SegmentLocks } from './segment-lock.js'
 
-/** Whether plain loads, and plain stores, of this processor stay in the program's order. */
-export const KEEPS_ORDER = process.arch === 'x64' || process.arch === 'ia32'
+// V8 loads and checks an imported constant at each use; one of the module's own it knows.
+const NOT_FOUND = MISSING
+const KEEPS_ORDER = IN_ORDER
+const { EMPTY, DELETED, KEY_BUSY, VALUE_BUSY, GENERATION_SHIFT } = layouts
+
 /**
  * Looks at entries that writers changed under the reader, in all of one lookup. A writer needs some
  * tens of nanoseconds.
@@ -53,14 +55,14 @@ export abstract class HashReader implements FixedMap {
   readonly segmentMask: number
   readonly entriesStart: number
   readonly entryWords: number
-  protected readonly layout: HashLayout
+  protected readonly layout: layouts.HashLayout
   protected readonly keyWords: number
   protected readonly locks: SegmentLocks
   /** A second view of the same memory, for accesses that must not be taken for earlier ones. */
   protected readonly again: Int32Array
 
   protected constructor(words: Int32Array, spec: MapSpec, options: MapOptions) {
-    const layout = hashLayout(spec)
+    const layout = layouts.hashLayout(spec)
     this.spec = spec
     this.words = words
     this.again = new Int32Array(words.buffer, words.byteOffset, words.length)

@@ -13,15 +13,15 @@
  * the next. `update` of a short prefix may write some thousand cells.
  */
 import { HashMap } from './hash-map.js'
-import { copy, KEEPS_ORDER } from './hash-reader.js'
+import { copy } from './hash-reader.js'
 import {
   ADDRESS_BITS,
   ADDRESS_WORDS,
   LpmHeader,
   type LpmLayout,
   lpmLayout,
+  MAPPED_WORD as MAPPED,
   MAPPED_BITS,
-  MAPPED_WORD,
   PREFIX_LENGTH,
   PREFIX_WORDS,
 } from './lpm-layout.js'
@@ -33,7 +33,7 @@ import {
   type MapOptions,
   type MapSpec,
   MapType,
-  NOT_FOUND,
+  NOT_FOUND as MISSING,
   type Slot,
   UpdateFlag,
 } from './map.js'
@@ -45,7 +45,14 @@ import {
   publishWords,
   wrongSpec,
 } from './map-header.js'
+import { KEEPS_ORDER as IN_ORDER } from './processor.js'
 import { SegmentLocks } from './segment-lock.js'
+
+// V8 loads and checks an imported constant at each use; one of the module's own it knows.
+const NOT_FOUND = MISSING
+const MAPPED_WORD = MAPPED
+const KEEPS_ORDER = IN_ORDER
+const { EPOCH, LENGTHS } = LpmHeader
 
 /** Lookups made again because of changes; a change takes longer than some lookups. */
 const TRIES_MAX = 100
@@ -202,13 +209,13 @@ export class LpmMap implements FixedMap {
   }
 
   #epoch(): number {
-    if (KEEPS_ORDER) return this.words[LpmHeader.EPOCH] as number
-    return Atomics.load(this.words, LpmHeader.EPOCH)
+    if (KEEPS_ORDER) return this.words[EPOCH] as number
+    return Atomics.load(this.words, EPOCH)
   }
 
   #epochAgain(): number {
-    if (KEEPS_ORDER) return this.#again[LpmHeader.EPOCH] as number
-    return Atomics.or(this.words, LpmHeader.EPOCH, 0)
+    if (KEEPS_ORDER) return this.#again[EPOCH] as number
+    return Atomics.or(this.words, EPOCH, 0)
   }
 
   #lookupOnce(address: Int32Array, start: number): Slot {
@@ -216,7 +223,7 @@ export class LpmMap implements FixedMap {
       address[start + 2] === MAPPED_WORD && address[start] === 0 && address[start + 1] === 0
     if (isIpv4) return this.#tables.lookup(address[start + 3] as number)
     for (let word = ADDRESS_WORDS; word >= 0; word--) {
-      let lengths = this.words[LpmHeader.LENGTHS + word] as number
+      let lengths = this.words[LENGTHS + word] as number
       while (lengths !== 0) {
         const bit = 31 - Math.clz32(lengths)
         lengths &= ~(1 << bit)
@@ -296,7 +303,7 @@ export class LpmMap implements FixedMap {
   /** Lets lookups try a length, or leave it out, as it is in use or not. */
   #showLength(length: number): void {
     const isInUse = (this.words[this.#layout.countsStart + length] as number) > 0
-    const at = LpmHeader.LENGTHS + (length >> 5)
+    const at = LENGTHS + (length >> 5)
     const bit = 1 << (length & 31)
     const lengths = this.words[at] as number
     Atomics.store(this.words, at, isInUse ? lengths | bit : lengths & ~bit)
@@ -308,7 +315,7 @@ export class LpmMap implements FixedMap {
       this.#repair()
       this.#lock.release(WRITER)
     }
-    Atomics.add(this.words, LpmHeader.EPOCH, 1)
+    Atomics.add(this.words, EPOCH, 1)
   }
 
   #end(): void {
@@ -325,7 +332,7 @@ export class LpmMap implements FixedMap {
    * half written is gone; so is one without tables left, which only two writers at once can make.
    */
   #repair(): void {
-    Atomics.add(this.words, LpmHeader.EPOCH, 1)
+    Atomics.add(this.words, EPOCH, 1)
     const kept = this.#prefix.slice()
     this.#entries.recount()
     this.#tables.collectTables()

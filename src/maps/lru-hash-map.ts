@@ -5,7 +5,7 @@
  * an entry expires, as in connection tracking, expired and short-lived entries go first, and a
  * flood of new ones spares the old.
  */
-import { DELETED, EMPTY, hashLayout } from './hash-layout.js'
+import * as layouts from './hash-layout.js'
 import { copy } from './hash-reader.js'
 import { HashTable } from './hash-table.js'
 import {
@@ -14,7 +14,7 @@ import {
   type MapOptions,
   type MapSpec,
   MapType,
-  NOT_FOUND,
+  NOT_FOUND as MISSING,
   type Slot,
   UpdateFlag,
 } from './map.js'
@@ -27,6 +27,10 @@ import {
   publishWords,
 } from './map-header.js'
 import { LockRow } from './segment-lock.js'
+
+// V8 loads and checks an imported constant at each use; one of the module's own it knows.
+const NOT_FOUND = MISSING
+const { EMPTY, DELETED } = layouts
 
 /** Slots looked at for the oldest entry; half of them hold one in a full map. */
 const EVICTION_WINDOW = 16
@@ -41,21 +45,18 @@ const TRIES_MAX = 64
 export class LruHashMap extends HashTable {
   /** Key of the entry that the last update evicted; meaningful when `hasEvicted`. */
   readonly evictedKey: Int32Array
-  /** Its value, so that the caller can clean up what belongs to it. */
-  readonly evictedValue: Int32Array
   hasEvicted = false
   readonly #stampWord: number
 
   private constructor(words: Int32Array, spec: MapSpec, options: MapOptions) {
     super(words, spec, options)
     this.evictedKey = new Int32Array(spec.keyWords)
-    this.evictedValue = new Int32Array(spec.valueWords)
     this.#stampWord = spec.stampWord ?? 0
   }
 
   static wordsFor(spec: MapSpec): number {
     checkSpec(spec, MapType.LRU_HASH)
-    return boundedWords(spec, hashLayout(spec).totalWords)
+    return boundedWords(spec, layouts.hashLayout(spec).totalWords)
   }
 
   static bytesFor(spec: MapSpec): number {
@@ -164,7 +165,6 @@ export class LruHashMap extends HashTable {
     }
     if (oldest === NOT_FOUND) return NOT_FOUND
     copy(this.words, this.keyStart(oldest), this.evictedKey, this.keyWords)
-    copy(this.words, this.valueStart(oldest), this.evictedValue, this.spec.valueWords)
     this.hasEvicted = true
     this.bury(oldest)
     Atomics.add(this.words, Header.EVICTIONS, 1)

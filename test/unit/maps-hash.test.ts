@@ -249,7 +249,6 @@ t.test('the lowest stamp nearby goes first, across the wrap of int32', async (t)
   for (let i = 7; i > 0; i--) {
     map.update(fillKey(key, 100 + i), Int32Array.of(0, newest + 1), UpdateFlag.ANY)
     t.same(map.evictedKey, fillKey(key, i))
-    t.equal(map.evictedValue[0], i)
   }
 })
 
