@@ -29,7 +29,7 @@ export const Ct = {
   LIFETIME: 0,
   /** CtState bits. */
   STATE: 1,
-  /** Reverse NAT index in the upper half, NAT port in the lower. */
+  /** Reverse NAT index of its service in the upper half, NAT port in the lower. */
   REV_NAT: 2,
   SOURCE_IDENTITY: 3,
   PACKETS: 4,
@@ -39,6 +39,8 @@ export const Ct = {
   LAST_RX_REPORT: 8,
   /** Policy (as the endpoint's row has it) that allowed the connection; 0 for none. */
   POLICY: 9,
+  /** Of a SERVICE entry, which no policy is asked about: the id of the flow's backend. */
+  BACKEND: 9,
   /** Identity of the remote side at that time. */
   POLICY_IDENTITY: 10,
 } as const
@@ -51,6 +53,8 @@ const CT_VALUE_WORDS = 11
 export const CtState = {
   RX_CLOSING: 1,
   TX_CLOSING: 2,
+  /** A pod's connection to itself through a service. */
+  LOOPBACK: 8,
   SEEN_NON_SYN: 16,
 } as const
 export const CLOSING_BOTH = CtState.RX_CLOSING | CtState.TX_CLOSING
@@ -65,6 +69,13 @@ export interface CtTimeouts {
   readonly anySeconds: number
   readonly synSeconds: number
   readonly closeSeconds: number
+  readonly serviceTcpSeconds: number
+  readonly serviceAnySeconds: number
+  /**
+   * After its close, a flow to a service that begins again with the same ports keeps its backend
+   * for so long.
+   */
+  readonly serviceGraceSeconds: number
   readonly reportIntervalSeconds: number
   /** TCP flags whose first sight is worth an event: FIN 1, SYN 2, RST 4. */
   readonly reportFlags: number
@@ -74,6 +85,9 @@ export const CT_TIMEOUTS: CtTimeouts = {
   anySeconds: 60,
   synSeconds: 60,
   closeSeconds: 10,
+  serviceTcpSeconds: 8000,
+  serviceAnySeconds: 60,
+  serviceGraceSeconds: 60,
   reportIntervalSeconds: 5,
   reportFlags: 7,
 }
