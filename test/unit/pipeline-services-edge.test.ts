@@ -1,11 +1,15 @@
 /** Services, frame by frame: no backend, unknown ports, a pod that reaches itself, ICMP errors, backends elsewhere. */
 import t from 'tap'
+import { PacketBuffer } from '../../src/packet/packet-buffer.js'
 import { Direction } from '../../src/packet/verdict.js'
+import { assertConserved } from '../../src/port/conservation.js'
+import * as sctp from '../../src/wire/sctp.js'
 import { eth } from '../support/packet-builder.js'
-import { checkPacket } from '../support/packet-checker.js'
+import { checkPacket, describe } from '../support/packet-checker.js'
 import { parseFrame } from '../support/packet-parser.js'
+import { seededPrng } from '../support/seed.js'
 import { CLOSED, frontend, ip, segment, service, VIP } from '../support/service-node.js'
-import { HOST_MAC, NODE_ADDRESS, NODE_MAC, TestNode } from '../support/test-node.js'
+import { HOST_MAC, NODE_ADDRESS, NODE_MAC, TestNode, type TestPod } from '../support/test-node.js'
 
 const LOOPBACK = '169.254.42.1'
 const NO_SERVICE = 158
@@ -263,5 +267,88 @@ t.test('a pod’s error to itself is about what it sent to its service', async (
     ipv4: { from: VIP, to: pod.address },
     quoted: { ipv4: { from: pod.address, to: VIP }, udp: { from: 5000, to: 53 } },
   })
+  node.close()
+})
+
+/** An SCTP packet of one chunk, its checksum as `sctp.fillChecksum` writes it (wire-sctp.test.ts). */
+function sctpFrame(from: TestPod, to: string, ports: readonly [number, number]): Uint8Array {
+  const header = [ports[0] >> 8, ports[0] & 255, ports[1] >> 8, ports[1] & 255, 1, 2, 3, 4]
+  const chunk = [0, 0, 0, 0, 0, 3, 0, 17, 9, 9, 9, 9]
+  const packet = eth({ from: from.mac, to: NODE_MAC })
+    .ipv4({ from: from.address, to, protocol: 132 })
+    .payload(Uint8Array.from([...header, ...chunk]))
+  return withSctpChecksum(packet.bytes())
+}
+
+function withSctpChecksum(frame: Uint8Array): Uint8Array {
+  const memory = new SharedArrayBuffer(2048)
+  new Uint8Array(memory).set(frame)
+  const p = new PacketBuffer(memory, 2048)
+  p.attach(0, frame.length)
+  sctp.fillChecksum(p, 34, frame.length - 34)
+  return new Uint8Array(memory).slice(0, frame.length)
+}
+
+t.test('SCTP goes through a service both ways with a new checksum', async (t) => {
+  const node = new TestNode()
+  const [client, server] = [node.pod(), node.pod()]
+  node.controller.setService(service([server], { frontends: [frontend('SCTP', 3868)] }))
+  const request = sctpFrame(client, VIP, [5000, 3868])
+  node.send(client.port, request)
+  const got = server.port.take()[0] as Uint8Array
+  const expected = sctpFrame(client, server.address, [5000, 8080])
+  t.same(got.subarray(34), expected.subarray(34))
+  node.send(server.port, sctpFrame(server, client.address, [8080, 5000]))
+  const back = client.port.take()[0] as Uint8Array
+  t.same(back.subarray(34), sctpFrame(server, VIP, [3868, 5000]).subarray(34))
+
+  request[request.length - 1] = 77
+  node.send(client.port, request)
+  t.same(server.port.take(), [])
+  t.same(node.drops(), [154], 'a damaged packet is not made right')
+  node.close()
+})
+
+t.test('truncated and mutated packets to a service never throw nor leave wrong', async (t) => {
+  const random = seededPrng(t)
+  const node = new TestNode()
+  const [client, server] = [node.pod(), node.pod()]
+  const both = [frontend(), frontend('UDP', 53), frontend('SCTP', 3868)]
+  node.controller.setService(service([server, client], { frontends: both }))
+  const udp = ip(client, VIP).udp({ from: 5000, to: 53 }).payload('query').bytes()
+  const seen = ip(server, client.address).udp({ from: 8080, to: 5000 }).bytes().subarray(14)
+  const frames = [
+    segment(client, 40000),
+    udp,
+    sctpFrame(client, VIP, [5000, 3868]),
+    ip(client, VIP).icmpError({ type: 3, code: 3, quoted: seen }).bytes(),
+    ip(client, VIP)
+      .icmpError({ type: 11, code: 0, quoted: udp.subarray(14) })
+      .bytes(),
+  ]
+  const sent: Uint8Array[] = []
+  for (const frame of frames) {
+    for (let length = 0; length <= frame.length; length++) sent.push(frame.slice(0, length))
+    for (let i = 0; i < 1500; i++) {
+      const mutated = frame.slice()
+      for (let flips = random.below(3); flips >= 0; flips--) {
+        mutated[12 + random.below(frame.length - 12)] = random.below(256)
+      }
+      sent.push(mutated)
+    }
+  }
+  let wrong = 0
+  for (const frame of sent) {
+    const isRight = parseFrame(frame).problems.length === 0
+    node.send(client.port, frame)
+    for (const { port } of [client, server, { port: node.host }]) {
+      for (const out of port.take()) {
+        const problems = parseFrame(out).problems
+        if (isRight && problems.length > 0 && wrong++ < 3) t.same(problems, [], describe(frame))
+      }
+    }
+  }
+  t.equal(wrong, 0)
+  assertConserved(node.exchange, node.loop.burst)
   node.close()
 })
