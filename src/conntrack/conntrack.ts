@@ -17,25 +17,22 @@ import {
   CT4_KEY_WORDS,
   Ct,
   CtDirection,
-  CtFlag,
   CtKey,
   CtResult,
   CtState,
   type CtTimeouts,
+  isCloseAction,
+  isCreateAction,
+  NO_SIDE,
+  otherSideOf,
+  RST,
   RX_FLAGS_SHIFT,
+  SYN,
+  sideOf,
+  TCP,
   TX_FLAGS_SHIFT,
 } from './ct-entry.js'
 import { flowHash } from './flow-hash.js'
-
-const TCP = 6
-const FIN = 0x01
-const SYN = 0x02
-const RST = 0x04
-
-/** What a packet does to its connection: A10, "Actions". */
-const isCloseAction = (tcpFlags: number): boolean => (tcpFlags & (FIN | RST)) !== 0
-const isCreateAction = (tcpFlags: number): boolean =>
-  (tcpFlags & SYN) !== 0 && (tcpFlags & 0x10) === 0
 
 /**
  * An entry begins with its state word, 0 for an empty slot and odd for one without a live entry;
@@ -398,16 +395,3 @@ export class Conntrack {
 /** An IPv4 address is the last of its four words. */
 const SOURCE4 = TupleWord.SOURCE + 3
 const DESTINATION4 = TupleWord.DESTINATION + 3
-
-function sideOf(direction: CtDirection): number {
-  if (direction === CtDirection.EGRESS) return CtFlag.OUT
-  return direction === CtDirection.INGRESS ? CtFlag.IN : CtFlag.SERVICE
-}
-
-/** A service entry has no other direction: no entry has this side. */
-const NO_SIDE = 0x7f00
-
-function otherSideOf(direction: CtDirection): number {
-  if (direction === CtDirection.EGRESS) return CtFlag.IN
-  return direction === CtDirection.INGRESS ? CtFlag.OUT : NO_SIDE
-}

@@ -23,6 +23,21 @@ export type CtResult = (typeof CtResult)[keyof typeof CtResult]
 export const CtDirection = { EGRESS: 0, INGRESS: 1, SERVICE: 2 } as const
 export type CtDirection = (typeof CtDirection)[keyof typeof CtDirection]
 
+/** What the protocol word of an entry holds above the protocol. */
+export function sideOf(direction: CtDirection): number {
+  if (direction === CtDirection.EGRESS) return CtFlag.OUT
+  return direction === CtDirection.INGRESS ? CtFlag.IN : CtFlag.SERVICE
+}
+
+/** A service entry has no other direction: no entry has this side. */
+export const NO_SIDE = 0x7f00
+
+/** The same for an entry of the other direction. */
+export function otherSideOf(direction: CtDirection): number {
+  if (direction === CtDirection.EGRESS) return CtFlag.IN
+  return direction === CtDirection.INGRESS ? CtFlag.OUT : NO_SIDE
+}
+
 /** Value words. With state and key they fill one cache line of 64 bytes. */
 export const Ct = {
   /** Monotonic second at which the entry may be collected. */
@@ -62,6 +77,17 @@ export const TX_FLAGS_SHIFT = 16
 export const RX_FLAGS_SHIFT = 24
 /** FIN, SYN and RST. */
 export const TCP_FLAGS_KEPT = 7
+
+export const TCP = 6
+/** Flag bits of TCP. */
+const FIN = 0x01
+export const SYN = 0x02
+export const RST = 0x04
+
+/** What a packet does to its connection: A10, "Actions". */
+export const isCloseAction = (tcpFlags: number): boolean => (tcpFlags & (FIN | RST)) !== 0
+export const isCreateAction = (tcpFlags: number): boolean =>
+  (tcpFlags & SYN) !== 0 && (tcpFlags & 0x10) === 0
 
 /** Lifetimes in seconds: the agent's defaults (Documentation/cmdref/cilium-agent.md). */
 export interface CtTimeouts {

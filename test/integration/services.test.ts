@@ -91,7 +91,8 @@ t.test('backends that go and come back disturb nobody', { timeout: 60_000 }, asy
   const [first, second] = pods as [LivePod, LivePod]
   live.controller.setService(web([first, second]))
   t.notOk((await names(client, 12)).has('pod 4'))
-  const script = `curl -sS --noproxy '*' --limit-rate 8M --max-time 30 http://${VIP}/big | sha256sum`
+  const slowly = "curl -sS --noproxy '*' --limit-rate 8M --max-time 30"
+  const script = `${slowly} http://${VIP}/big | sha256sum`
   const running = live.lab.exec(client, 'sh', ['-c', script], { timeoutMs: 40_000 })
   // By now it runs, from one of the two.
   await names(client, 6)
