@@ -17,25 +17,22 @@ import {
   CT4_KEY_WORDS,
   Ct,
   CtDirection,
-  CtFlag,
   CtKey,
   CtResult,
   CtState,
   type CtTimeouts,
+  isCloseAction,
+  isCreateAction,
+  NO_SIDE,
+  otherSideOf,
+  RST,
   RX_FLAGS_SHIFT,
+  SYN,
+  sideOf,
+  TCP,
   TX_FLAGS_SHIFT,
 } from './ct-entry.js'
 import { flowHash } from './flow-hash.js'
-
-const TCP = 6
-const FIN = 0x01
-const SYN = 0x02
-const RST = 0x04
-
-/** What a packet does to its connection: A10, "Actions". */
-const isCloseAction = (tcpFlags: number): boolean => (tcpFlags & (FIN | RST)) !== 0
-const isCreateAction = (tcpFlags: number): boolean =>
-  (tcpFlags & SYN) !== 0 && (tcpFlags & 0x10) === 0
 
 /**
  * An entry begins with its state word, 0 for an empty slot and odd for one without a live entry;
@@ -101,6 +98,7 @@ export class Conntrack {
    * @param start index of the packet's tuple in `words`
    * @param hash flowHash of the tuple
    * @param tcpFlags flag byte of a TCP packet, 0 of any other
+   * @param isForward the packet is known to be of its connection's first direction: entries of the other are not looked at
    */
   lookup(
     words: Int32Array,
@@ -110,9 +108,10 @@ export class Conntrack {
     tcpFlags: number,
     lengthBytes: number,
     nowSeconds: number,
+    isForward = false,
   ): CtResult {
     this.isMonitored = true
-    const found = this.#find(words, start, hash, direction)
+    const found = this.#find(words, start, hash, direction, isForward)
     if (this.slot === NOT_FOUND) return CtResult.NEW
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
     const isNew = this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
@@ -134,11 +133,18 @@ export class Conntrack {
     turned[TupleWord.PORTS] = (ports << 16) | (ports >>> 16)
     turned[TupleWord.PROTOCOL] = quoted[start + TupleWord.PROTOCOL] as number
     this.isMonitored = true
-    this.#find(turned, 0, flowHash(turned, 0, this.seed), direction)
+    this.#find(turned, 0, flowHash(turned, 0, this.seed), direction, false)
     return this.slot === NOT_FOUND ? CtResult.NEW : CtResult.RELATED
   }
 
-  /** Makes the entry of a new connection; false when the table can evict nothing. */
+  /**
+   * Makes the entry of a new connection, in place of one with the same key; false when the table
+   * can evict nothing.
+   *
+   * @param revNatIndex of the service that the connection goes through, 0 for none
+   * @param stateFlags CtState bits to begin with
+   * @param backendId of a SERVICE entry
+   */
   create(
     words: Int32Array,
     start: number,
@@ -147,6 +153,9 @@ export class Conntrack {
     sourceIdentity: number,
     lengthBytes: number,
     nowSeconds: number,
+    revNatIndex = 0,
+    stateFlags = 0,
+    backendId = 0,
   ): boolean {
     const key = this.#key
     key[CtKey.SOURCE] = words[start + SOURCE4] as number
@@ -158,17 +167,44 @@ export class Conntrack {
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
     // A created TCP entry counts as having seen a SYN, whatever made it: it lives the short SYN
     // lifetime until a packet without SYN proves that the peers talk.
-    const lifetime = isTcp ? this.#timeouts.synSeconds : this.#timeouts.anySeconds
+    const anySeconds = this.#anySeconds(direction)
+    const lifetime = isTcp ? this.#timeouts.synSeconds : anySeconds
     value[Ct.LIFETIME] = nowSeconds + lifetime
     value[Ct.SOURCE_IDENTITY] = sourceIdentity
     value[Ct.PACKETS] = 1
     value[Ct.BYTES_LOW] = lengthBytes
     const isIngress = direction === CtDirection.INGRESS
     const flagsShift = isIngress ? RX_FLAGS_SHIFT : TX_FLAGS_SHIFT
-    value[Ct.STATE] = isTcp ? SYN << flagsShift : 0
+    value[Ct.STATE] = stateFlags | (isTcp ? SYN << flagsShift : 0)
+    value[Ct.REV_NAT] = revNatIndex << 16
+    value[Ct.BACKEND] = backendId
     value[isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT] = nowSeconds
     this.slot = this.#table.updateHashed(key, value, UpdateFlag.ANY, hash)
     return this.slot >= 0
+  }
+
+  /** Of the entry found last: the service it goes through, 0 for none. */
+  get revNatIndex(): number {
+    const entry = this.valueStart(this.slot)
+    return (this.words[entry + Ct.REV_NAT] as number) >>> 16
+  }
+
+  /** Of the entry found last: it is a pod's connection to itself through a service. */
+  get isLoopback(): boolean {
+    const entry = this.valueStart(this.slot)
+    return ((this.words[entry + Ct.STATE] as number) & CtState.LOOPBACK) !== 0
+  }
+
+  /** Of the SERVICE entry found last. */
+  get backendId(): number {
+    return this.words[this.valueStart(this.slot) + Ct.BACKEND] as number
+  }
+
+  /** Gives the SERVICE entry found last another backend. */
+  setBackend(backendId: number, revNatIndex: number): void {
+    const entry = this.valueStart(this.slot)
+    this.words[entry + Ct.BACKEND] = backendId
+    this.words[entry + Ct.REV_NAT] = revNatIndex << 16
   }
 
   /**
@@ -191,7 +227,13 @@ export class Conntrack {
    * Sets `slot` to the entry of the other direction (REPLY) or else of this one (ESTABLISHED). Both
    * have the same hash, so one walk meets both.
    */
-  #find(words: Int32Array, start: number, hash: number, direction: CtDirection): CtResult {
+  #find(
+    words: Int32Array,
+    start: number,
+    hash: number,
+    direction: CtDirection,
+    isForward: boolean,
+  ): CtResult {
     const entries = this.words
     const segmentMask = this.#segmentMask
     const source = words[start + SOURCE4] as number
@@ -200,7 +242,7 @@ export class Conntrack {
     const turnedPorts = (ports << 16) | (ports >>> 16)
     const protocol = words[start + TupleWord.PROTOCOL] as number
     const side = protocol | sideOf(direction)
-    const otherSide = protocol | otherSideOf(direction)
+    const otherSide = protocol | (isForward ? NO_SIDE : otherSideOf(direction))
     const home = hash & this.#slotMask
     const segment = home & ~segmentMask
     let found = NOT_FOUND
@@ -251,6 +293,10 @@ export class Conntrack {
     const state = table[entry + Ct.STATE] as number
     if ((state & CLOSING_BOTH) !== CLOSING_BOTH) {
       this.#refresh(entry, direction, isTcp, tcpFlags, nowSeconds)
+    } else if (direction === CtDirection.SERVICE) {
+      // It sees one direction alone: a client that has closed its half may go on receiving, and its
+      // ACKs must reach the same backend.
+      table[entry + Ct.LIFETIME] = nowSeconds + this.#timeouts.closeSeconds
     }
     table[entry + Ct.PACKETS] = ((table[entry + Ct.PACKETS] as number) + 1) | 0
     const bytesLow = table[entry + Ct.BYTES_LOW] as number
@@ -270,11 +316,16 @@ export class Conntrack {
     const table = this.words
     const state = table[entry + Ct.STATE] as number
     if ((state & CLOSING_BOTH) === 0) return false
+    const isService = direction === CtDirection.SERVICE
+    const lastReport = table[entry + Ct.LAST_TX_REPORT] as number
+    const isGraceOver = lastReport + this.#timeouts.serviceGraceSeconds <= nowSeconds
     // Of the connection before, with its closing and its flags, nothing counts any more.
     table[entry + Ct.STATE] = 0
     this.#refresh(entry, direction, true, tcpFlags, nowSeconds)
     this.isMonitored = true
-    return true
+    // A service's flow keeps its backend, which may have the old connection in TIME_WAIT; after the
+    // grace it is as any new one.
+    return !isService || isGraceOver
   }
 
   #close(entry: number, direction: CtDirection, tcpFlags: number, nowSeconds: number): void {
@@ -306,11 +357,11 @@ export class Conntrack {
     const timeouts = this.#timeouts
     const state = table[entry + Ct.STATE] as number
     let newState = state
-    let lifetime = timeouts.anySeconds
+    let lifetime = this.#anySeconds(direction)
     if (isTcp) {
       if ((tcpFlags & SYN) === 0) newState |= CtState.SEEN_NON_SYN
       const seenNonSyn = (newState & CtState.SEEN_NON_SYN) !== 0
-      lifetime = seenNonSyn ? timeouts.tcpSeconds : timeouts.synSeconds
+      lifetime = seenNonSyn ? this.#tcpSeconds(direction) : timeouts.synSeconds
     }
     table[entry + Ct.LIFETIME] = nowSeconds + lifetime
 
@@ -324,6 +375,16 @@ export class Conntrack {
     this.isMonitored = true
   }
 
+  #anySeconds(direction: CtDirection): number {
+    const timeouts = this.#timeouts
+    return direction === CtDirection.SERVICE ? timeouts.serviceAnySeconds : timeouts.anySeconds
+  }
+
+  #tcpSeconds(direction: CtDirection): number {
+    const timeouts = this.#timeouts
+    return direction === CtDirection.SERVICE ? timeouts.serviceTcpSeconds : timeouts.tcpSeconds
+  }
+
   #isReportDue(entry: number, isIngress: boolean, nowSeconds: number): boolean {
     const word = isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT
     const last = this.words[entry + word] as number
@@ -334,16 +395,3 @@ export class Conntrack {
 /** An IPv4 address is the last of its four words. */
 const SOURCE4 = TupleWord.SOURCE + 3
 const DESTINATION4 = TupleWord.DESTINATION + 3
-
-function sideOf(direction: CtDirection): number {
-  if (direction === CtDirection.EGRESS) return CtFlag.OUT
-  return direction === CtDirection.INGRESS ? CtFlag.IN : CtFlag.SERVICE
-}
-
-/** A service entry has no other direction: no entry has this side. */
-const NO_SIDE = 0x7f00
-
-function otherSideOf(direction: CtDirection): number {
-  if (direction === CtDirection.EGRESS) return CtFlag.IN
-  return direction === CtDirection.INGRESS ? CtFlag.OUT : NO_SIDE
-}

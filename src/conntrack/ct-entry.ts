@@ -23,13 +23,28 @@ export type CtResult = (typeof CtResult)[keyof typeof CtResult]
 export const CtDirection = { EGRESS: 0, INGRESS: 1, SERVICE: 2 } as const
 export type CtDirection = (typeof CtDirection)[keyof typeof CtDirection]
 
+/** What the protocol word of an entry holds above the protocol. */
+export function sideOf(direction: CtDirection): number {
+  if (direction === CtDirection.EGRESS) return CtFlag.OUT
+  return direction === CtDirection.INGRESS ? CtFlag.IN : CtFlag.SERVICE
+}
+
+/** A service entry has no other direction: no entry has this side. */
+export const NO_SIDE = 0x7f00
+
+/** The same for an entry of the other direction. */
+export function otherSideOf(direction: CtDirection): number {
+  if (direction === CtDirection.EGRESS) return CtFlag.IN
+  return direction === CtDirection.INGRESS ? CtFlag.OUT : NO_SIDE
+}
+
 /** Value words. With state and key they fill one cache line of 64 bytes. */
 export const Ct = {
   /** Monotonic second at which the entry may be collected. */
   LIFETIME: 0,
   /** CtState bits. */
   STATE: 1,
-  /** Reverse NAT index in the upper half, NAT port in the lower. */
+  /** Reverse NAT index of its service in the upper half, NAT port in the lower. */
   REV_NAT: 2,
   SOURCE_IDENTITY: 3,
   PACKETS: 4,
@@ -39,6 +54,8 @@ export const Ct = {
   LAST_RX_REPORT: 8,
   /** Policy (as the endpoint's row has it) that allowed the connection; 0 for none. */
   POLICY: 9,
+  /** Of a SERVICE entry, which no policy is asked about: the id of the flow's backend. */
+  BACKEND: 9,
   /** Identity of the remote side at that time. */
   POLICY_IDENTITY: 10,
 } as const
@@ -51,6 +68,8 @@ const CT_VALUE_WORDS = 11
 export const CtState = {
   RX_CLOSING: 1,
   TX_CLOSING: 2,
+  /** A pod's connection to itself through a service. */
+  LOOPBACK: 8,
   SEEN_NON_SYN: 16,
 } as const
 export const CLOSING_BOTH = CtState.RX_CLOSING | CtState.TX_CLOSING
@@ -59,12 +78,30 @@ export const RX_FLAGS_SHIFT = 24
 /** FIN, SYN and RST. */
 export const TCP_FLAGS_KEPT = 7
 
+export const TCP = 6
+/** Flag bits of TCP. */
+const FIN = 0x01
+export const SYN = 0x02
+export const RST = 0x04
+
+/** What a packet does to its connection: A10, "Actions". */
+export const isCloseAction = (tcpFlags: number): boolean => (tcpFlags & (FIN | RST)) !== 0
+export const isCreateAction = (tcpFlags: number): boolean =>
+  (tcpFlags & SYN) !== 0 && (tcpFlags & 0x10) === 0
+
 /** Lifetimes in seconds: the agent's defaults (Documentation/cmdref/cilium-agent.md). */
 export interface CtTimeouts {
   readonly tcpSeconds: number
   readonly anySeconds: number
   readonly synSeconds: number
   readonly closeSeconds: number
+  readonly serviceTcpSeconds: number
+  readonly serviceAnySeconds: number
+  /**
+   * After its close, a flow to a service that begins again with the same ports keeps its backend
+   * for so long.
+   */
+  readonly serviceGraceSeconds: number
   readonly reportIntervalSeconds: number
   /** TCP flags whose first sight is worth an event: FIN 1, SYN 2, RST 4. */
   readonly reportFlags: number
@@ -74,6 +111,9 @@ export const CT_TIMEOUTS: CtTimeouts = {
   anySeconds: 60,
   synSeconds: 60,
   closeSeconds: 10,
+  serviceTcpSeconds: 8000,
+  serviceAnySeconds: 60,
+  serviceGraceSeconds: 60,
   reportIntervalSeconds: 5,
   reportFlags: 7,
 }

@@ -13,11 +13,14 @@ import { Endpoint, type EndpointTable, PortKind } from '../endpoint/endpoint-tab
 import type { NodeSettings } from '../endpoint/node-settings.js'
 import { IDENTITY_MAX, Identity } from '../identity/identity.js'
 import { type Ipcache, NO_ENDPOINT } from '../identity/ipcache.js'
+import { LoopbackMode, NoBackendResponse, ServiceSettings } from '../lb/service-settings.js'
+import type { ServiceSpec } from '../lb/service-spec.js'
+import { ServiceWriter } from '../lb/service-writer.js'
 import type { DatapathMaps } from '../pipeline/datapath-maps.js'
 import type { EndpointPolicy } from '../policy/policy-rule.js'
 import { NO_POLICY, PolicyWriter } from '../policy/policy-writer.js'
 import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-table.js'
-import { parseAddress, parseMac } from '../wire/address.js'
+import { parseAddress, parseIpv4, parseMac } from '../wire/address.js'
 
 /** A /32 or /128 as words has this many bits. */
 const HOST_PREFIX_LENGTH = 128
@@ -49,6 +52,19 @@ export interface HostSpec {
   readonly nodeMac: string
 }
 
+export interface NodeOptions {
+  /** One of 251, 509, 1021, 2039, 4093, 8191, 16381 (the default), 32749, 65521, 131071. */
+  readonly maglevTableSize?: number
+}
+
+/** Settings of all services of the node. */
+export interface ServiceOptions {
+  /** The source that a pod sees when it reaches itself through a service: an IPv4 address (at first 169.254.42.1), or its own. */
+  readonly loopback?: string | 'pod'
+  /** What the client of a service without backends gets: "port unreachable" (at first), or nothing. */
+  readonly noBackendResponse?: 'reject' | 'drop'
+}
+
 const OPEN: EndpointPolicy = { enforceIngress: false, enforceEgress: false, rules: [] }
 
 /** Number of the endpoint that stands for the node itself. */
@@ -60,13 +76,23 @@ export class NodeController {
   readonly #ports: PortTable
   readonly #policies: PolicyWriter
   readonly #node: NodeSettings
+  readonly #services: ServiceWriter
+  readonly #serviceSettings: ServiceSettings
   readonly #portOfEndpoint = new Map<number, number>()
 
-  constructor(maps: DatapathMaps) {
+  constructor(maps: DatapathMaps, options: NodeOptions = {}) {
     this.#endpoints = maps.endpoints
     this.#ipcache = maps.ipcache
     this.#ports = maps.ports
     this.#node = maps.node
+    this.#serviceSettings = new ServiceSettings(maps.services.settings)
+    this.#services = new ServiceWriter(maps.services, {
+      ...options,
+      isLocalAddress: (address) => {
+        this.#ipcache.find(address, 0)
+        return this.#ipcache.endpoint !== NO_ENDPOINT
+      },
+    })
     const policiesInUse = new Set<number>()
     for (let port = 0; port < PORTS_MAX; port++) {
       if (this.#endpoints.kind(port) === PortKind.NONE) continue
@@ -144,6 +170,44 @@ export class NodeController {
   setIdentity(address: Int32Array, prefixLength: number, identity: number): void {
     checkRange('identity', identity, 1, IDENTITY_MAX)
     if (!this.#ipcache.set(address, prefixLength, identity)) throw ipcacheFull()
+  }
+
+  /**
+   * Adds a service, or makes the one of that name so, without disturbing running flows; ECONFIG_INVALID or EMAP_FULL when it
+   * cannot be, with nothing changed.
+   */
+  setService(spec: ServiceSpec): void {
+    this.#services.set(spec)
+  }
+
+  /** False when there is no service of that name. */
+  deleteService(name: string): boolean {
+    return this.#services.delete(name)
+  }
+
+  /**
+   * After a restart, when every service has been set again: deletes those that only an earlier controller knew; returns how many
+   * frontends went.
+   */
+  deleteUnclaimedServices(): number {
+    return this.#services.deleteUnclaimed()
+  }
+
+  /** What is not given stays as it is. */
+  setServiceOptions(options: ServiceOptions): void {
+    const { loopback, noBackendResponse } = options
+    const address = loopback === undefined || loopback === 'pod' ? 0 : parseIpv4(loopback)
+    if (loopback !== undefined) {
+      this.#serviceSettings.loopbackAddress = address
+      this.#serviceSettings.loopbackMode =
+        loopback === 'pod' ? LoopbackMode.POD : LoopbackMode.ADDRESS
+    }
+    if (noBackendResponse !== undefined) {
+      const isDrop = noBackendResponse === 'drop'
+      this.#serviceSettings.noBackendResponse = isDrop
+        ? NoBackendResponse.DROP
+        : NoBackendResponse.REJECT
+    }
   }
 
   portOf(id: number): number {

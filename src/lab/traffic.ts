@@ -111,13 +111,17 @@ export interface TransferReport {
   readonly receivedHash: string
 }
 
-/** Random bytes over one TCP connection by socat; 1 megabyte is 1,000,000 bytes. */
+/**
+ * Random bytes over one TCP connection by socat; 1 megabyte is 1,000,000 bytes. The sender connects to
+ * `through`, such as a service, when that is another address than the receiver's own.
+ */
 export async function transferWithHash(
   lab: Lab,
   from: Namespace,
   to: Server,
   megabytes: number,
   timeoutMs = 60_000,
+  through: { readonly address: string; readonly port: number } = to,
 ): Promise<TransferReport> {
   const directory = await fs.mkdtemp(join(tmpdir(), 'ringpath-transfer-'))
   try {
@@ -128,7 +132,7 @@ export async function transferWithHash(
     const receiver = lab.spawn(to.ns, 'sh', ['-c', script, listen])
     await receiver.waitForOutput(/listening on/)
     const startMs = performance.now()
-    const target = `TCP:${to.address}:${to.port},connect-timeout=5`
+    const target = `TCP:${through.address}:${through.port},connect-timeout=5`
     const sender = await lab.exec(from, 'socat', ['-u', `OPEN:${file}`, target], { timeoutMs })
     if (sender.code !== 0) throw new Error(`the sender failed: ${sender.stderr}`)
     const [, receivedHash = ''] = await receiver.waitForOutput(/^([0-9a-f]{64}) /m, timeoutMs)

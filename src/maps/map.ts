@@ -84,3 +84,13 @@ export const FULL = -3
 /** When `update` may write, as BPF_ANY, BPF_NOEXIST and BPF_EXIST of the bpf(2) map commands. */
 export const UpdateFlag = { ANY: 0, NO_EXIST: 1, EXIST: 2 } as const
 export type UpdateFlag = (typeof UpdateFlag)[keyof typeof UpdateFlag]
+
+/** The static side of each kind of map. */
+export interface MapKind<M> {
+  bytesFor(spec: MapSpec): number
+  create(spec: MapSpec, buffer: ArrayBufferLike, options?: MapOptions): M
+  open(buffer: ArrayBufferLike, expected?: MapSpec, options?: MapOptions): M
+}
+
+/** Makes a map, or opens the one that is there. */
+export type MakeMap = <M>(kind: MapKind<M>, spec: MapSpec) => M

@@ -49,6 +49,10 @@ export class PacketContext {
   ctResult = 0
   ctSlot = 0
   isMonitored = false
+  /** Of a packet whose destination was a service until this chain translated it, else 0. */
+  revNatIndex = 0
+  /** Its backend is the pod that sent it. */
+  isLoopback = false
   /** Cookie of the rule that decided, 0 for none; carried by policy verdict events. */
   ruleCookie = 0
   policyMatch = 0
@@ -83,6 +87,8 @@ export class PacketContext {
     this.ctResult = 0
     this.ctSlot = -1
     this.isMonitored = false
+    this.revNatIndex = 0
+    this.isLoopback = false
     this.ruleCookie = 0
     this.policyMatch = 0
   }

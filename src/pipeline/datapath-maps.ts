@@ -3,22 +3,29 @@
  * of a state directory (/run/ringpath/<node>), or over plain memory for tests, simulation and
  * replay.
  */
+import { randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { SharedMemory } from 'xdp-socket-napi'
 import { PORTS_MAX, WORKERS_MAX } from '../base/limits.js'
+import { Prng } from '../base/prng.js'
 import { Conntrack } from '../conntrack/conntrack.js'
 import { conntrack4Spec } from '../conntrack/ct-entry.js'
 import { ENDPOINTS_SPEC, EndpointTable } from '../endpoint/endpoint-table.js'
 import { NODE_SETTINGS_SPEC, NodeSettings } from '../endpoint/node-settings.js'
 import { Ipcache, ipcacheSpec } from '../identity/ipcache.js'
+import { LoadBalancer } from '../lb/load-balancer.js'
+import { ReverseNatTable } from '../lb/reverse-nat-table.js'
+import type { ServiceSizes } from '../lb/service-layout.js'
+import { ServiceMaps, serviceSizesOf } from '../lb/service-maps.js'
+import { ServiceSettings } from '../lb/service-settings.js'
 import { ArrayMap } from '../maps/array-map.js'
 import { CounterMap } from '../maps/counter-map.js'
 import { EventRing } from '../maps/event-ring.js'
 import { HashMap } from '../maps/hash-map.js'
 import { LpmMap } from '../maps/lpm-map.js'
 import { LruHashMap } from '../maps/lru-hash-map.js'
-import type { MapOptions, MapSpec } from '../maps/map.js'
+import type { MakeMap, MapKind, MapSpec } from '../maps/map.js'
 import { isBlank, specIn } from '../maps/map-header.js'
 import { EVENT_WORDS } from '../monitor/event.js'
 import { METRIC_COUNTERS, Metrics } from '../monitor/metrics.js'
@@ -35,6 +42,8 @@ export interface MapSizes {
   readonly policies: number
   /** Records of the event ring; a power of two. */
   readonly events: number
+  /** SERVICE_SIZES unless given. */
+  readonly services?: ServiceSizes
 }
 
 export const MAP_SIZES: MapSizes = {
@@ -46,13 +55,6 @@ export const MAP_SIZES: MapSizes = {
 
 /** Memory for a map: `bytes` of zeros, or what a map of that name left there. */
 export type Allocate = (name: string, bytes: number) => ArrayBufferLike
-
-/** The static side of every kind of map. */
-interface MapKind<M> {
-  bytesFor(spec: MapSpec): number
-  create(spec: MapSpec, buffer: ArrayBufferLike, options?: MapOptions): M
-  open(buffer: ArrayBufferLike, expected?: MapSpec, options?: MapOptions): M
-}
 
 export class DatapathMaps {
   readonly endpoints: EndpointTable
@@ -66,9 +68,10 @@ export class DatapathMaps {
   readonly metrics: CounterMap
   readonly portStatistics: CounterMap
   readonly events: EventRing
+  readonly services: ServiceMaps
 
   constructor(allocate: Allocate, sizes: MapSizes = MAP_SIZES) {
-    const make = <M>(kind: MapKind<M>, spec: MapSpec): M => {
+    const make: MakeMap = <M>(kind: MapKind<M>, spec: MapSpec): M => {
       const buffer = allocate(spec.name, kind.bytesFor(spec))
       return isBlank(buffer) ? kind.create(spec, buffer) : kind.open(buffer, spec)
     }
@@ -84,6 +87,7 @@ export class DatapathMaps {
     const cells = PORTS_MAX * PORT_STATISTICS_CELLS
     this.portStatistics = make(CounterMap, counterSpec('port_statistics', cells))
     this.events = make(EventRing, eventsSpec(sizes.events))
+    this.services = new ServiceMaps(make, sizes.services)
   }
 
   /** In memory of this process, shared between its threads. */
@@ -109,15 +113,23 @@ export class DatapathMaps {
     return new DatapathMaps(allocate, sizesOf(directory))
   }
 
-  /** What one worker's stages need. */
-  stateFor(worker: number): DatapathState {
+  /**
+   * What one worker's stages need.
+   *
+   * @param seed of its random choices, such as that of a backend
+   */
+  stateFor(worker: number, seed = randomInt(2 ** 31)): DatapathState {
+    const conntrack = new Conntrack(this.conntrackTable)
     return {
       endpoints: this.endpoints,
       ipcache: this.ipcache,
-      conntrack: new Conntrack(this.conntrackTable),
+      conntrack,
       policy: new PolicyMap(this.policyEntries, this.policyPrefixes),
       monitor: new Monitor(new Metrics(this.metrics, worker), this.events),
       node: this.node,
+      loadBalancer: new LoadBalancer(this.services, conntrack, new Prng(seed)),
+      reverseNat: new ReverseNatTable(this.services.reverseNat),
+      serviceSettings: new ServiceSettings(this.services.settings),
     }
   }
 }
@@ -135,6 +147,7 @@ function sizesOf(directory: string): MapSizes {
     identities: entries('ipcache'),
     policies: entries('policy'),
     events: entries('events'),
+    services: serviceSizesOf(entries),
   }
 }
 

@@ -21,6 +21,7 @@ import { CtLookup } from './stages/ct-lookup.js'
 import { Ipv4FromHost } from './stages/from-host.js'
 import { Ipv4FromLxc } from './stages/from-lxc.js'
 import { Ipv4FromLxcCont } from './stages/from-lxc-cont.js'
+import { Ipv4NoService } from './stages/no-service.js'
 import { Ipv4ToEndpoint } from './stages/to-endpoint.js'
 import { TAIL_CALLS_MAX, TailCall } from './tail-call.js'
 
@@ -38,6 +39,7 @@ export class Pipeline {
   readonly #ipv4CtIngress: CtLookup
   readonly #ipv4ToEndpoint: Ipv4ToEndpoint
   readonly #ipv4FromHost: Ipv4FromHost
+  readonly #ipv4NoService: Ipv4NoService
 
   /** Sum of the words that pass two touched; kept so that no compiler may drop the loads. */
   touched = 0
@@ -55,6 +57,7 @@ export class Pipeline {
     this.#ipv4CtIngress = new CtLookup(state, Direction.INGRESS, TailCall.IPV4_TO_ENDPOINT)
     this.#ipv4ToEndpoint = new Ipv4ToEndpoint(state)
     this.#ipv4FromHost = new Ipv4FromHost(state)
+    this.#ipv4NoService = new Ipv4NoService(state)
   }
 
   /** Decides on every frame of the burst and writes the decision into it. */
@@ -141,6 +144,8 @@ export class Pipeline {
         return this.#ipv4ToEndpoint.process(ctx)
       case TailCall.IPV4_FROM_HOST:
         return this.#ipv4FromHost.process(ctx)
+      case TailCall.IPV4_NO_SERVICE:
+        return this.#ipv4NoService.process(ctx)
       default:
         return DropReason.MISSED_TAIL_CALL
     }

@@ -9,7 +9,7 @@
  */
 
 import type { Conntrack } from '../conntrack/conntrack.js'
-import { CtDirection, CtResult } from '../conntrack/ct-entry.js'
+import { CtDirection, CtResult, CtState } from '../conntrack/ct-entry.js'
 import type { Monitor } from '../monitor/monitor.js'
 import { DropReason } from '../packet/drop-reason.js'
 import { Direction } from '../packet/verdict.js'
@@ -43,7 +43,10 @@ export class PolicyCheck {
    */
   admit(ctx: PacketContext, policy: number, identity: number): number {
     if (ctx.ctResult === CtResult.REPLY || ctx.ctResult === CtResult.RELATED) return ALLOWED
+    if (this.#isOfOtherService(ctx)) ctx.ctResult = CtResult.NEW
     const isNew = ctx.ctResult === CtResult.NEW
+    // A pod may always reach itself.
+    if (ctx.isLoopback) return isNew && !this.#create(ctx) ? DropReason.CT_CREATE_FAILED : ALLOWED
     if (!isNew && !ctx.isMonitored && this.#conntrack.isAllowedBy(policy, identity)) return ALLOWED
     const verdict = this.#ask(ctx, policy, identity)
     if (ctx.isMonitored || verdict !== ALLOWED) {
@@ -53,6 +56,18 @@ export class PolicyCheck {
     if (isNew && !this.#create(ctx)) return DropReason.CT_CREATE_FAILED
     this.#conntrack.allowBy(policy, identity)
     return ALLOWED
+  }
+
+  /**
+   * The flow with these addresses and ports was another one's: of another service with the same
+   * backend, or of none. Its entry is made anew, for replies are turned back by it.
+   */
+  #isOfOtherService(ctx: PacketContext): boolean {
+    return (
+      ctx.ctResult === CtResult.ESTABLISHED &&
+      this.#ctDirection === CtDirection.EGRESS &&
+      this.#conntrack.revNatIndex !== ctx.revNatIndex
+    )
   }
 
   #ask(ctx: PacketContext, policy: number, identity: number): number {
@@ -76,6 +91,9 @@ export class PolicyCheck {
       ctx.sourceIdentity,
       ctx.packet.length,
       ctx.nowSeconds,
+      // Only the client's side turns replies back.
+      this.#ctDirection === CtDirection.EGRESS ? ctx.revNatIndex : 0,
+      ctx.isLoopback ? CtState.LOOPBACK : 0,
     )
   }
 }

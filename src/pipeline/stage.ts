@@ -3,6 +3,9 @@ import type { Conntrack } from '../conntrack/conntrack.js'
 import type { EndpointTable } from '../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../endpoint/node-settings.js'
 import type { Ipcache } from '../identity/ipcache.js'
+import type { LoadBalancer } from '../lb/load-balancer.js'
+import type { ReverseNatTable } from '../lb/reverse-nat-table.js'
+import type { ServiceSettings } from '../lb/service-settings.js'
 import type { Monitor } from '../monitor/monitor.js'
 import type { Verdict } from '../packet/verdict.js'
 import type { PolicyMap } from '../policy/policy-map.js'
@@ -25,4 +28,7 @@ export interface DatapathState {
   readonly policy: PolicyMap
   readonly monitor: Monitor
   readonly node: NodeSettings
+  readonly loadBalancer: LoadBalancer
+  readonly reverseNat: ReverseNatTable
+  readonly serviceSettings: ServiceSettings
 }

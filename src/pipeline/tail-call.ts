@@ -19,6 +19,8 @@ export const TailCall = {
   IPV4_CT_INGRESS: 28,
   /** tail_ipv4_ct_egress. */
   IPV4_CT_EGRESS: 30,
+  /** tail_no_service_ipv4: a service without backends. */
+  IPV4_NO_SERVICE: 45,
 } as const
 export type TailCall = (typeof TailCall)[keyof typeof TailCall]
 

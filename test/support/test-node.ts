@@ -34,9 +34,25 @@ export interface TestPod {
 export interface TestNodeOptions {
   readonly connections?: number
   readonly hasHost?: boolean
+  /** Of the pipeline's random choices. */
+  readonly seed?: number
 }
 
-const SMALL = { connections: 4096, identities: 1024, policies: 4096, events: 1024 }
+const SERVICES = {
+  services: 256,
+  backends: 256,
+  slots: 1024,
+  maglevWords: 8192,
+  affinities: 256,
+  sourceRanges: 256,
+}
+const SMALL = {
+  connections: 4096,
+  identities: 1024,
+  policies: 4096,
+  events: 1024,
+  services: SERVICES,
+}
 
 export class TestNode {
   readonly clock = new VirtualClock(1000)
@@ -50,7 +66,7 @@ export class TestNode {
 
   constructor(options: TestNodeOptions = {}) {
     this.maps = DatapathMaps.inMemory({ ...SMALL, connections: options.connections ?? 4096 })
-    this.controller = new NodeController(this.maps)
+    this.controller = new NodeController(this.maps, { maglevTableSize: 251 })
     this.exchange = new SoftwareExchange([], { clock: this.clock, frameCount: 512 })
     this.host = new MemoryPort('host')
     if (options.hasHost !== false) {
@@ -63,7 +79,7 @@ export class TestNode {
       this.#place(this.host, port)
     }
     const packet = new PacketBuffer(this.exchange.umem, this.exchange.stride)
-    const pipeline = new Pipeline(this.maps.stateFor(0), packet, BURST_CAPACITY)
+    const pipeline = new Pipeline(this.maps.stateFor(0, options.seed ?? 1), packet, BURST_CAPACITY)
     this.gc = new ConntrackGc(this.maps.conntrackTable)
     this.loop = new BurstLoop(this.exchange, pipeline, new IdleStrategy(IDLE_DEFAULTS), [this.gc])
   }

@@ -43,6 +43,9 @@ export class CtLookup implements Stage {
       ctx.tcpFlags,
       ctx.packet.length,
       ctx.nowSeconds,
+      // What goes to a service is of the flow's first direction (SCOPE_FORWARD), whatever other
+      // flow has its ports.
+      this.#direction === CtDirection.EGRESS && ctx.revNatIndex !== 0,
     )
   }
 

@@ -4,6 +4,8 @@
  * stack, which routes everything else.
  */
 
+import type { Conntrack } from '../../conntrack/conntrack.js'
+import { CtResult } from '../../conntrack/ct-entry.js'
 import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
@@ -21,17 +23,21 @@ export class Ipv4FromLxcCont implements Stage {
   readonly #ipcache: Ipcache
   readonly #policyCheck: PolicyCheck
   readonly #node: NodeSettings
+  readonly #conntrack: Conntrack
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
     this.#ipcache = state.ipcache
     this.#policyCheck = new PolicyCheck(state, Direction.EGRESS)
     this.#node = state.node
+    this.#conntrack = state.conntrack
   }
 
   process(ctx: PacketContext): Verdict {
-    ctx.destinationIdentity = this.#ipcache.find(ctx.words, ctx.destinationStart)
-    const destination = this.#ipcache.endpoint
+    const isHairpin = this.#isHairpin(ctx)
+    const identity = this.#ipcache.find(ctx.words, ctx.destinationStart)
+    ctx.destinationIdentity = isHairpin ? ctx.sourceIdentity : identity
+    const destination = isHairpin ? ctx.ingressPort : this.#ipcache.endpoint
     const row = this.#endpoints.rowStart(ctx.ingressPort)
     const policy = this.#endpoints.words[row + Endpoint.POLICY] as number
     const verdict = this.#policyCheck.admit(ctx, policy, ctx.destinationIdentity)
@@ -40,6 +46,15 @@ export class Ipv4FromLxcCont implements Stage {
       return deliverLocally(ctx, this.#endpoints, destination)
     }
     return this.#toStack(ctx)
+  }
+
+  /**
+   * To the pod itself through a service, or the reply to that, which is addressed to our stand-in.
+   */
+  #isHairpin(ctx: PacketContext): boolean {
+    if (ctx.isLoopback) return true
+    const isReturn = ctx.ctResult === CtResult.REPLY || ctx.ctResult === CtResult.RELATED
+    return isReturn && this.#conntrack.isLoopback
   }
 
   /**

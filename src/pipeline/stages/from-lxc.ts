@@ -1,22 +1,24 @@
 /**
  * tail_handle_ipv4 (bpf_lxc.c): the first look at a pod's IPv4 packet. It must be well formed and
- * come from the pod's own address. Service load balancing has its place here, before connection
- * tracking.
+ * come from the pod's own address. If it is for a service, it becomes one for a backend, before
+ * connection tracking.
  */
 
 import type { EndpointTable } from '../../endpoint/endpoint-table.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
-import { type PacketContext, tailCall } from '../context.js'
+import type { PacketContext } from '../context.js'
+import { ServiceTranslation } from '../service-translation.js'
 import type { DatapathState, Stage } from '../stage.js'
-import { TailCall } from '../tail-call.js'
 
 export class Ipv4FromLxc implements Stage {
   readonly #endpoints: EndpointTable
+  readonly #services: ServiceTranslation
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
+    this.#services = new ServiceTranslation(state)
   }
 
   process(ctx: PacketContext): Verdict {
@@ -28,6 +30,6 @@ export class Ipv4FromLxc implements Stage {
     if (ctx.l4Verdict === 0) {
       completePartialChecksum4(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.words, ctx.tupleStart)
     }
-    return tailCall(ctx, TailCall.IPV4_CT_EGRESS)
+    return this.#services.process(ctx)
   }
 }

@@ -1,6 +1,7 @@
 /**
  * tail_ipv4_to_endpoint (bpf_lxc.c, the policy program of the destination): may the packet enter
- * the pod? If so, it leaves by the pod's port.
+ * the pod? If so, it leaves by the pod's port; what a service answers has the service's address
+ * again.
  */
 
 import { Endpoint, type EndpointTable, PortKind } from '../../endpoint/endpoint-table.js'
@@ -9,15 +10,18 @@ import { Direction, Verdict } from '../../packet/verdict.js'
 import { ALLOWED } from '../../policy/policy-map.js'
 import type { PacketContext } from '../context.js'
 import { PolicyCheck } from '../policy-check.js'
+import { ReverseTranslation } from '../reverse-translation.js'
 import type { DatapathState, Stage } from '../stage.js'
 
 export class Ipv4ToEndpoint implements Stage {
   readonly #endpoints: EndpointTable
   readonly #policyCheck: PolicyCheck
+  readonly #reverse: ReverseTranslation
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
     this.#policyCheck = new PolicyCheck(state, Direction.INGRESS)
+    this.#reverse = new ReverseTranslation(state)
   }
 
   process(ctx: PacketContext): Verdict {
@@ -30,6 +34,8 @@ export class Ipv4ToEndpoint implements Stage {
     const policy = rows[row + Endpoint.POLICY] as number
     const verdict = this.#policyCheck.admit(ctx, policy, ctx.sourceIdentity)
     if (verdict !== ALLOWED) return verdict as DropReason
+    const failed = this.#reverse.apply(ctx)
+    if (failed !== 0) return failed as DropReason
     ctx.egressPort = ctx.destinationEndpoint
     return Verdict.REDIRECT
   }

@@ -1,0 +1,74 @@
+/**
+ * Session affinity: which backend a client was sent to last (Cilium: lb4_affinity,
+ * lb_affinity_match). A memory counts for as long as the service says after its last use, and only
+ * while the backend is one of the service that new connections may go to.
+ */
+import type { HashMap } from '../maps/hash-map.js'
+import type { LruHashMap } from '../maps/lru-hash-map.js'
+import { NOT_FOUND, UpdateFlag } from '../maps/map.js'
+import {
+  AFFINITY_KEY_WORDS,
+  AFFINITY_MATCH_KEY_WORDS,
+  AFFINITY_VALUE_WORDS,
+  AffinityWord,
+  NO_BACKEND,
+} from './service-layout.js'
+
+export class Affinity {
+  readonly #clients: LruHashMap
+  readonly #matches: HashMap
+  readonly #key = new Int32Array(AFFINITY_KEY_WORDS)
+  readonly #value = new Int32Array(AFFINITY_VALUE_WORDS)
+  readonly #match = new Int32Array(AFFINITY_MATCH_KEY_WORDS)
+
+  constructor(clients: LruHashMap, matches: HashMap) {
+    this.#clients = clients
+    this.#matches = matches
+  }
+
+  /** The backend of the client whose address lies at `start`, or NO_BACKEND. */
+  recall(
+    words: Int32Array,
+    start: number,
+    revNatIndex: number,
+    timeoutSeconds: number,
+    nowSeconds: number,
+  ): number {
+    const slot = this.#find(words, start, revNatIndex)
+    if (slot === NOT_FOUND) return NO_BACKEND
+    const value = this.#clients.valueStart(slot)
+    const idle = (nowSeconds - (this.#clients.words[value + AffinityWord.LAST_USED] as number)) | 0
+    if (idle < 0 || idle >= timeoutSeconds) return NO_BACKEND
+    const backend = this.#clients.words[value + AffinityWord.BACKEND_ID] as number
+    this.#match[0] = backend
+    this.#match[1] = revNatIndex
+    return this.#matches.lookup(this.#match) === NOT_FOUND ? NO_BACKEND : backend
+  }
+
+  /** Each packet of a client is a use. */
+  remember(
+    words: Int32Array,
+    start: number,
+    revNatIndex: number,
+    backend: number,
+    nowSeconds: number,
+  ): void {
+    const slot = this.#find(words, start, revNatIndex)
+    if (slot === NOT_FOUND) {
+      this.#value[AffinityWord.LAST_USED] = nowSeconds
+      this.#value[AffinityWord.BACKEND_ID] = backend
+      this.#clients.update(this.#key, this.#value, UpdateFlag.ANY)
+      return
+    }
+    const value = this.#clients.valueStart(slot)
+    this.#clients.words[value + AffinityWord.LAST_USED] = nowSeconds
+    this.#clients.words[value + AffinityWord.BACKEND_ID] = backend
+  }
+
+  #find(words: Int32Array, start: number, revNatIndex: number): number {
+    const key = this.#key
+    for (let i = 0; i < 4; i++) key[i] = words[start + i] as number
+    key[4] = revNatIndex
+    return this.#clients.lookup(key)
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * The backend of a flow to a service (Cilium: lb4_local): the one that its connection entry names,
+ * else the one that its client had before (session affinity), else a new choice. It knows nothing
+ * of packets: the stage that asks also rewrites.
+ */
+import type { Prng } from '../base/prng.js'
+import type { Conntrack } from '../conntrack/conntrack.js'
+import { CtDirection, CtResult } from '../conntrack/ct-entry.js'
+import { TupleWord } from '../wire/tuple.js'
+import { AddressFilter } from './address-filter.js'
+import { Affinity } from './affinity.js'
+import { BackendTable } from './backend-table.js'
+import { NO_BACKEND } from './service-layout.js'
+import type { ServiceMaps } from './service-maps.js'
+import { ServiceSettings } from './service-settings.js'
+import { ServiceMatch, ServiceTable } from './service-table.js'
+
+export const Balance = {
+  /** The packet goes to no service. */
+  NONE: 0,
+  /** `backend` and `revNatIndex` say where the packet goes. */
+  TO_BACKEND: 1,
+  NO_BACKEND: 2,
+  /** A service's address, but no port of it. */
+  UNKNOWN_PORT: 3,
+  /** The flow's entry could not be made. */
+  TABLE_FULL: 4,
+} as const
+export type Balance = (typeof Balance)[keyof typeof Balance]
+
+const SYN = 0x02
+const ACK = 0x10
+
+export class LoadBalancer {
+  readonly #conntrack: Conntrack
+  readonly #filter: AddressFilter
+  readonly #services: ServiceTable
+  readonly #affinity: Affinity
+  readonly #settings: ServiceSettings
+
+  /** Of the last `balance` that was TO_BACKEND. */
+  readonly backend: BackendTable
+  revNatIndex = 0
+
+  constructor(maps: ServiceMaps, conntrack: Conntrack, prng: Prng) {
+    this.#conntrack = conntrack
+    this.#filter = new AddressFilter(maps.addressFilter)
+    this.#services = new ServiceTable(maps, prng)
+    this.#affinity = new Affinity(maps.affinity, maps.affinityMatch)
+    this.#settings = new ServiceSettings(maps.settings)
+    this.backend = new BackendTable(maps.backends)
+  }
+
+  /**
+   * @param start index in `words` of the packet's tuple, with the service as its destination
+   * @param hash flowHash of the tuple
+   * @param tcpFlags flag byte of a TCP packet, 0 of any other
+   */
+  balance(
+    words: Int32Array,
+    start: number,
+    hash: number,
+    tcpFlags: number,
+    lengthBytes: number,
+    nowSeconds: number,
+  ): Balance {
+    const destination = start + TupleWord.DESTINATION
+    if (!this.#filter.mayHold(words[destination + 3] as number)) return Balance.NONE
+    const ports = words[start + TupleWord.PORTS] as number
+    const protocol = words[start + TupleWord.PROTOCOL] as number
+    const services = this.#services
+    const match = services.lookup(words, destination, ports & 0xffff, protocol)
+    if (match === ServiceMatch.NONE) return Balance.NONE
+    if (match === ServiceMatch.UNKNOWN_PORT) return Balance.UNKNOWN_PORT
+    this.revNatIndex = services.revNatIndex
+
+    const service = CtDirection.SERVICE
+    const found = this.#conntrack.lookup(
+      words,
+      start,
+      hash,
+      service,
+      tcpFlags,
+      lengthBytes,
+      nowSeconds,
+    )
+    let id: number
+    if (found === CtResult.NEW) {
+      id = this.#chooseForClient(words, start, nowSeconds)
+      if (id === NO_BACKEND) return Balance.NO_BACKEND
+      const isCreated = this.#conntrack.create(
+        words,
+        start,
+        hash,
+        service,
+        0,
+        lengthBytes,
+        nowSeconds,
+        services.revNatIndex,
+        0,
+        id,
+      )
+      if (!isCreated) return Balance.TABLE_FULL
+    } else {
+      id = this.#keep(words, start, tcpFlags)
+      if (id === NO_BACKEND) return Balance.NO_BACKEND
+    }
+    if (services.affinitySeconds > 0) {
+      this.#affinity.remember(words, start, services.revNatIndex, id, nowSeconds)
+    }
+    return Balance.TO_BACKEND
+  }
+
+  /**
+   * For an ICMP error about a flow of a service, seen on the service's side: the backend of the
+   * flow whose packet is quoted. True with `backend` loaded when there is one.
+   *
+   * @param quoted tuple of the quoted packet, which came from the service
+   */
+  findRelated(quoted: Int32Array): boolean {
+    if (!this.#filter.mayHold(quoted[TupleWord.SOURCE + 3] as number)) return false
+    const found = this.#conntrack.lookupRelated(quoted, 0, CtDirection.SERVICE)
+    return found === CtResult.RELATED && this.backend.load(this.#conntrack.backendId)
+  }
+
+  /**
+   * The backend of a running flow. One that new flows may not go to (draining, or no longer the
+   * service's) keeps it, but gets no new connection of the same ports.
+   */
+  #keep(words: Int32Array, start: number, tcpFlags: number): number {
+    const id = this.#conntrack.backendId
+    const isOpening = (tcpFlags & (SYN | ACK)) === SYN
+    if (this.backend.load(id) && !(isOpening && !this.#services.offers(id))) return id
+    const other = this.#choose(words, start)
+    if (other !== NO_BACKEND) this.#conntrack.setBackend(other, this.revNatIndex)
+    return other
+  }
+
+  #chooseForClient(words: Int32Array, start: number, nowSeconds: number): number {
+    const { affinitySeconds, revNatIndex } = this.#services
+    if (affinitySeconds > 0) {
+      const id = this.#affinity.recall(words, start, revNatIndex, affinitySeconds, nowSeconds)
+      if (this.backend.load(id)) return id
+    }
+    return this.#choose(words, start)
+  }
+
+  #choose(words: Int32Array, start: number): number {
+    const ports = words[start + TupleWord.PORTS] as number
+    const protocol = words[start + TupleWord.PROTOCOL] as number
+    const id = this.#services.choose(words, start, ports, protocol, this.#settings.maglevSeed)
+    return this.backend.load(id) ? id : NO_BACKEND
+  }
+}
