@@ -6,6 +6,7 @@ import t from 'tap'
 import { chainBenchmark } from '../../bench/chain/chain-bench.js'
 import { jsonLine, table } from '../../bench/lib/report.js'
 import { median, summarize } from '../../bench/lib/result.js'
+import { mapsBenchmark } from '../../bench/micro-maps.js'
 
 const machine = {
   cpu: 'a processor',
@@ -46,4 +47,11 @@ t.test('a result is one line of JSON with its machine, and a row of the table', 
   t.notMatch(line, /\n/)
   t.match(JSON.parse(line), { name: 'chain/x', median: 60.12, runs: 3, commit: 'abc' })
   t.match(table([result]), /chain\/x +ns\/frame +60\.1 +59\.0 +61\.0 +3/)
+})
+
+t.test('the maps benchmark finds every key it put in, and none it did not', async (t) => {
+  const log = () => undefined
+  const results = await mapsBenchmark.run({ rounds: 1, size: 'smoke', log })
+  t.equal(results.length, 18)
+  for (const result of results) t.ok(Number.isFinite(result.median), `${result.name} is a number`)
 })
