@@ -10,15 +10,8 @@ import { EventRing } from '../../src/maps/event-ring.js'
 import { HashMap } from '../../src/maps/hash-map.js'
 import { LpmMap } from '../../src/maps/lpm-map.js'
 import { LruHashMap } from '../../src/maps/lru-hash-map.js'
-import { type FixedMap, type MapOptions, type MapSpec, MapType } from '../../src/maps/map.js'
+import { type FixedMap, type MapKind, type MapSpec, MapType } from '../../src/maps/map.js'
 import { Header, isBlank, specIn } from '../../src/maps/map-header.js'
-
-/** The static side of every kind of map. */
-interface MapKind {
-  bytesFor(spec: MapSpec): number
-  create(spec: MapSpec, buffer: ArrayBufferLike, options?: MapOptions): FixedMap
-  open(buffer: ArrayBufferLike, expected?: MapSpec, options?: MapOptions): FixedMap
-}
 
 const SPEC: MapSpec = {
   name: 'connections',
@@ -28,7 +21,7 @@ const SPEC: MapSpec = {
   maxEntries: 20,
 }
 
-const KINDS: readonly [MapKind, MapSpec][] = [
+const KINDS: readonly [MapKind<FixedMap>, MapSpec][] = [
   [HashMap, SPEC],
   [LruHashMap, { ...SPEC, type: MapType.LRU_HASH, stampWord: 1 }],
   [LpmMap, { ...SPEC, type: MapType.LPM, keyWords: 4, tables: 9 }],
