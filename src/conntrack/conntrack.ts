@@ -23,7 +23,6 @@ import {
   type CtTimeouts,
   isCloseAction,
   isCreateAction,
-  NO_SIDE,
   otherSideOf,
   RST,
   RX_FLAGS_SHIFT,
@@ -98,7 +97,6 @@ export class Conntrack {
    * @param start index of the packet's tuple in `words`
    * @param hash flowHash of the tuple
    * @param tcpFlags flag byte of a TCP packet, 0 of any other
-   * @param isForward the packet is known to be of its connection's first direction: entries of the other are not looked at
    */
   lookup(
     words: Int32Array,
@@ -108,10 +106,9 @@ export class Conntrack {
     tcpFlags: number,
     lengthBytes: number,
     nowSeconds: number,
-    isForward = false,
   ): CtResult {
     this.isMonitored = true
-    const found = this.#find(words, start, hash, direction, isForward)
+    const found = this.#find(words, start, hash, direction)
     if (this.slot === NOT_FOUND) return CtResult.NEW
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
     const isNew = this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
@@ -133,7 +130,7 @@ export class Conntrack {
     turned[TupleWord.PORTS] = (ports << 16) | (ports >>> 16)
     turned[TupleWord.PROTOCOL] = quoted[start + TupleWord.PROTOCOL] as number
     this.isMonitored = true
-    this.#find(turned, 0, flowHash(turned, 0, this.seed), direction, false)
+    this.#find(turned, 0, flowHash(turned, 0, this.seed), direction)
     return this.slot === NOT_FOUND ? CtResult.NEW : CtResult.RELATED
   }
 
@@ -210,10 +207,14 @@ export class Conntrack {
   /**
    * Did this policy allow the connection of the last lookup, with this identity at the other end?
    */
-  isAllowedBy(policy: number, identity: number): boolean {
+  isAllowedBy(policy: number, identity: number, revNatIndex: number): boolean {
     const entry = this.valueStart(this.slot)
     const table = this.words
-    return table[entry + Ct.POLICY] === policy && table[entry + Ct.POLICY_IDENTITY] === identity
+    return (
+      table[entry + Ct.POLICY] === policy &&
+      table[entry + Ct.POLICY_IDENTITY] === identity &&
+      (table[entry + Ct.REV_NAT] as number) >>> 16 === revNatIndex
+    )
   }
 
   /** Notes that it did, so that the next packet need not ask the policy again. */
@@ -227,13 +228,7 @@ export class Conntrack {
    * Sets `slot` to the entry of the other direction (REPLY) or else of this one (ESTABLISHED). Both
    * have the same hash, so one walk meets both.
    */
-  #find(
-    words: Int32Array,
-    start: number,
-    hash: number,
-    direction: CtDirection,
-    isForward: boolean,
-  ): CtResult {
+  #find(words: Int32Array, start: number, hash: number, direction: CtDirection): CtResult {
     const entries = this.words
     const segmentMask = this.#segmentMask
     const source = words[start + SOURCE4] as number
@@ -242,7 +237,7 @@ export class Conntrack {
     const turnedPorts = (ports << 16) | (ports >>> 16)
     const protocol = words[start + TupleWord.PROTOCOL] as number
     const side = protocol | sideOf(direction)
-    const otherSide = protocol | (isForward ? NO_SIDE : otherSideOf(direction))
+    const otherSide = protocol | otherSideOf(direction)
     const home = hash & this.#slotMask
     const segment = home & ~segmentMask
     let found = NOT_FOUND

@@ -19,18 +19,27 @@ export const CtFlag = { OUT: 0, IN: 1 << 8, SERVICE: 4 << 8 } as const
 export const CtResult = { NEW: 0, ESTABLISHED: 1, REPLY: 2, RELATED: 3 } as const
 export type CtResult = (typeof CtResult)[keyof typeof CtResult]
 
+/** The packet goes to whoever began the connection, or is an error about it. */
+export const isReturn = (result: number): boolean => result >= CtResult.REPLY
+
 /** Which side of the connection table a lookup is for. */
-export const CtDirection = { EGRESS: 0, INGRESS: 1, SERVICE: 2 } as const
+export const CtDirection = {
+  EGRESS: 0,
+  INGRESS: 1,
+  SERVICE: 2,
+  /** EGRESS for a packet that is known to be of its connection's first direction (SCOPE_FORWARD). */
+  EGRESS_FORWARD: 3,
+} as const
 export type CtDirection = (typeof CtDirection)[keyof typeof CtDirection]
 
 /** What the protocol word of an entry holds above the protocol. */
 export function sideOf(direction: CtDirection): number {
-  if (direction === CtDirection.EGRESS) return CtFlag.OUT
-  return direction === CtDirection.INGRESS ? CtFlag.IN : CtFlag.SERVICE
+  if (direction === CtDirection.INGRESS) return CtFlag.IN
+  return direction === CtDirection.SERVICE ? CtFlag.SERVICE : CtFlag.OUT
 }
 
-/** A service entry has no other direction: no entry has this side. */
-export const NO_SIDE = 0x7f00
+/** Where there is no other direction, or it is not asked for: no entry has this side. */
+const NO_SIDE = 0x7f00
 
 /** The same for an entry of the other direction. */
 export function otherSideOf(direction: CtDirection): number {

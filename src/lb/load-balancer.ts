@@ -51,6 +51,11 @@ export class LoadBalancer {
     this.backend = new BackendTable(maps.backends)
   }
 
+  /** False, for sure, when no service has the address: ask first, it is cheap. */
+  mayBeService(address4: number): boolean {
+    return this.#filter.mayHold(address4)
+  }
+
   /**
    * @param start index in `words` of the packet's tuple, with the service as its destination
    * @param hash flowHash of the tuple
@@ -65,7 +70,6 @@ export class LoadBalancer {
     nowSeconds: number,
   ): Balance {
     const destination = start + TupleWord.DESTINATION
-    if (!this.#filter.mayHold(words[destination + 3] as number)) return Balance.NONE
     const ports = words[start + TupleWord.PORTS] as number
     const protocol = words[start + TupleWord.PROTOCOL] as number
     const services = this.#services
@@ -118,7 +122,6 @@ export class LoadBalancer {
    * @param quoted tuple of the quoted packet, which came from the service
    */
   findRelated(quoted: Int32Array): boolean {
-    if (!this.#filter.mayHold(quoted[TupleWord.SOURCE + 3] as number)) return false
     const found = this.#conntrack.lookupRelated(quoted, 0, CtDirection.SERVICE)
     return found === CtResult.RELATED && this.backend.load(this.#conntrack.backendId)
   }

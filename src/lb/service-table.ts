@@ -44,7 +44,6 @@ export class ServiceTable {
   readonly #tablesStart: number
   readonly #prng: Prng
   readonly #key = new Int32Array(SERVICE_KEY_WORDS)
-  readonly #copiedKey = new Int32Array(SERVICE_KEY_WORDS)
   readonly #value = new Int32Array(SERVICE_VALUE_WORDS)
   #slot: Slot = NOT_FOUND
   #generation = 0
@@ -133,8 +132,11 @@ export class ServiceTable {
       const slot = services.lookup(this.#key)
       if (slot === NOT_FOUND) return false
       const generation = services.foundGeneration
-      const isRead = services.read(slot, this.#copiedKey, this.#value)
-      if (!isRead || services.generation(slot) !== generation) continue
+      const from = services.valueStart(slot)
+      for (let i = 0; i < SERVICE_VALUE_WORDS; i++)
+        this.#value[i] = services.words[from + i] as number
+      // The same as before: the value was read whole, and is of this key.
+      if (services.generation(slot) !== generation) continue
       this.#slot = slot
       this.#generation = generation
       this.revNatIndex = this.#value[Service.REV_NAT_INDEX] as number

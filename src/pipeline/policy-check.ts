@@ -9,7 +9,7 @@
  */
 
 import type { Conntrack } from '../conntrack/conntrack.js'
-import { CtDirection, CtResult, CtState } from '../conntrack/ct-entry.js'
+import { CtDirection, CtResult, CtState, isReturn } from '../conntrack/ct-entry.js'
 import type { Monitor } from '../monitor/monitor.js'
 import { DropReason } from '../packet/drop-reason.js'
 import { Direction } from '../packet/verdict.js'
@@ -35,39 +35,37 @@ export class PolicyCheck {
   }
 
   /**
-   * ALLOWED, or the reason for a drop. The connection of `ctx` is the one that conntrack looked up
-   * last.
+   * ALLOWED, or the reason for a drop; a pod may always reach itself. The connection of `ctx` is
+   * the one that conntrack looked up last.
    *
    * @param policy as the endpoint's row names it
    * @param identity of the remote side
    */
   admit(ctx: PacketContext, policy: number, identity: number): number {
-    if (ctx.ctResult === CtResult.REPLY || ctx.ctResult === CtResult.RELATED) return ALLOWED
-    if (this.#isOfOtherService(ctx)) ctx.ctResult = CtResult.NEW
+    if (isReturn(ctx.ctResult)) return ALLOWED
+    // Only the client's side turns a service's replies back, and so has to know the service.
+    const revNatIndex = this.#ctDirection === CtDirection.EGRESS ? ctx.revNatIndex : 0
+    const conntrack = this.#conntrack
+    if (ctx.ctResult === CtResult.ESTABLISHED) {
+      if (!ctx.isMonitored && conntrack.isAllowedBy(policy, identity, revNatIndex)) return ALLOWED
+      // The flow with these addresses and ports was another one's: of another service with the same
+      // backend, or of none. Its entry is made anew, for replies are turned back by it.
+      if (conntrack.revNatIndex !== revNatIndex) ctx.ctResult = CtResult.NEW
+    }
+    const verdict = ctx.isLoopback ? ALLOWED : this.#judge(ctx, policy, identity)
+    if (verdict !== ALLOWED) return verdict
     const isNew = ctx.ctResult === CtResult.NEW
-    // A pod may always reach itself.
-    if (ctx.isLoopback) return isNew && !this.#create(ctx) ? DropReason.CT_CREATE_FAILED : ALLOWED
-    if (!isNew && !ctx.isMonitored && this.#conntrack.isAllowedBy(policy, identity)) return ALLOWED
+    if (isNew && !this.#create(ctx, revNatIndex)) return DropReason.CT_CREATE_FAILED
+    conntrack.allowBy(policy, identity)
+    return ALLOWED
+  }
+
+  #judge(ctx: PacketContext, policy: number, identity: number): number {
     const verdict = this.#ask(ctx, policy, identity)
     if (ctx.isMonitored || verdict !== ALLOWED) {
       this.#monitor.policyVerdict(ctx, this.#direction, verdict)
     }
-    if (verdict !== ALLOWED) return verdict
-    if (isNew && !this.#create(ctx)) return DropReason.CT_CREATE_FAILED
-    this.#conntrack.allowBy(policy, identity)
-    return ALLOWED
-  }
-
-  /**
-   * The flow with these addresses and ports was another one's: of another service with the same
-   * backend, or of none. Its entry is made anew, for replies are turned back by it.
-   */
-  #isOfOtherService(ctx: PacketContext): boolean {
-    return (
-      ctx.ctResult === CtResult.ESTABLISHED &&
-      this.#ctDirection === CtDirection.EGRESS &&
-      this.#conntrack.revNatIndex !== ctx.revNatIndex
-    )
+    return verdict
   }
 
   #ask(ctx: PacketContext, policy: number, identity: number): number {
@@ -82,7 +80,7 @@ export class PolicyCheck {
     return verdict
   }
 
-  #create(ctx: PacketContext): boolean {
+  #create(ctx: PacketContext, revNatIndex: number): boolean {
     return this.#conntrack.create(
       ctx.words,
       ctx.tupleStart,
@@ -91,8 +89,7 @@ export class PolicyCheck {
       ctx.sourceIdentity,
       ctx.packet.length,
       ctx.nowSeconds,
-      // Only the client's side turns replies back.
-      this.#ctDirection === CtDirection.EGRESS ? ctx.revNatIndex : 0,
+      revNatIndex,
       ctx.isLoopback ? CtState.LOOPBACK : 0,
     )
   }

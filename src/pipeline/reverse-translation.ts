@@ -29,10 +29,10 @@ export class ReverseTranslation {
   }
 
   /**
-   * 0, or the reason for a drop. The connection of `ctx` is the one that conntrack looked up last.
+   * 0, or the reason for a drop. The packet is a return (`isReturn`) of the connection that conntrack
+   * looked up last.
    */
   apply(ctx: PacketContext): number {
-    if (ctx.ctResult !== CtResult.REPLY && ctx.ctResult !== CtResult.RELATED) return 0
     const index = this.#conntrack.revNatIndex
     if (index === NO_REVERSE_NAT || !this.#reverseNat.load(index)) return 0
     const isLoopback = this.#conntrack.isLoopback

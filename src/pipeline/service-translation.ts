@@ -44,6 +44,12 @@ export class ServiceTranslation implements Stage {
   }
 
   process(ctx: PacketContext): Verdict {
+    const destination = ctx.words[ctx.tupleStart + DESTINATION4] as number
+    if (this.#loadBalancer.mayBeService(destination)) return this.#toService(ctx)
+    return tailCall(ctx, TailCall.IPV4_CT_EGRESS)
+  }
+
+  #toService(ctx: PacketContext): Verdict {
     if (ctx.l4Verdict === 0) {
       if (hasPorts(ctx.protocol)) return this.#balance(ctx)
       if (ctx.icmpType !== NO_ICMP_TYPE && icmpv4.isError(ctx.icmpType)) this.#translateError(ctx)

@@ -16,12 +16,15 @@ import type { TailCall } from '../tail-call.js'
 export class CtLookup implements Stage {
   readonly #conntrack: Conntrack
   readonly #direction: CtDirection
+  readonly #forward: CtDirection
   readonly #next: TailCall
   readonly #quoted = new Int32Array(tuple.TUPLE_WORDS)
 
   constructor(state: DatapathState, direction: Direction, next: TailCall) {
     this.#conntrack = state.conntrack
     this.#direction = direction === Direction.EGRESS ? CtDirection.EGRESS : CtDirection.INGRESS
+    this.#forward =
+      direction === Direction.EGRESS ? CtDirection.EGRESS_FORWARD : CtDirection.INGRESS
     this.#next = next
   }
 
@@ -39,13 +42,11 @@ export class CtLookup implements Stage {
       ctx.words,
       ctx.tupleStart,
       ctx.hash,
-      this.#direction,
+      // What goes to a service is of the flow's first direction, whatever other flow has its ports.
+      ctx.revNatIndex === 0 ? this.#direction : this.#forward,
       ctx.tcpFlags,
       ctx.packet.length,
       ctx.nowSeconds,
-      // What goes to a service is of the flow's first direction (SCOPE_FORWARD), whatever other
-      // flow has its ports.
-      this.#direction === CtDirection.EGRESS && ctx.revNatIndex !== 0,
     )
   }
 

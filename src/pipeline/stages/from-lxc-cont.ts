@@ -5,7 +5,7 @@
  */
 
 import type { Conntrack } from '../../conntrack/conntrack.js'
-import { CtResult } from '../../conntrack/ct-entry.js'
+import { isReturn } from '../../conntrack/ct-entry.js'
 import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
@@ -53,8 +53,7 @@ export class Ipv4FromLxcCont implements Stage {
    */
   #isHairpin(ctx: PacketContext): boolean {
     if (ctx.isLoopback) return true
-    const isReturn = ctx.ctResult === CtResult.REPLY || ctx.ctResult === CtResult.RELATED
-    return isReturn && this.#conntrack.isLoopback
+    return isReturn(ctx.ctResult) && this.#conntrack.isLoopback
   }
 
   /**

@@ -4,6 +4,7 @@
  * again.
  */
 
+import { isReturn } from '../../conntrack/ct-entry.js'
 import { Endpoint, type EndpointTable, PortKind } from '../../endpoint/endpoint-table.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import { Direction, Verdict } from '../../packet/verdict.js'
@@ -34,8 +35,10 @@ export class Ipv4ToEndpoint implements Stage {
     const policy = rows[row + Endpoint.POLICY] as number
     const verdict = this.#policyCheck.admit(ctx, policy, ctx.sourceIdentity)
     if (verdict !== ALLOWED) return verdict as DropReason
-    const failed = this.#reverse.apply(ctx)
-    if (failed !== 0) return failed as DropReason
+    if (isReturn(ctx.ctResult)) {
+      const failed = this.#reverse.apply(ctx)
+      if (failed !== 0) return failed as DropReason
+    }
     ctx.egressPort = ctx.destinationEndpoint
     return Verdict.REDIRECT
   }
