@@ -191,6 +191,10 @@ export class ServiceWriter {
     }
     insert(services, keyOf(frontend, Scope.EXTERNAL), masterValue(plan, staged, external), undo)
     if (!frontend.ownsAddress) return
+    if (staged.before?.ownsAddress !== true) {
+      this.#countOwner(frontend.address, 1)
+      undo.add(() => this.#countOwner(frontend.address, -1))
+    }
     insert(services, wildcardKey(frontend.address), new Int32Array(SERVICE_VALUE_WORDS), undo)
   }
 
@@ -221,7 +225,8 @@ export class ServiceWriter {
     const { frontend, before, revNatIndex, external, internal, affinityIds } = staged
     const { address, port, protocol, ownsAddress } = frontend
     const { name: service, sourceRanges } = plan
-    this.#countOwner(address, (ownsAddress ? 1 : 0) - (before?.ownsAddress ? 1 : 0))
+    // New owners are counted already, so that their address stays owned.
+    if (before?.ownsAddress === true && !ownsAddress) this.#countOwner(address, -1)
     if (before !== undefined) {
       const kept = new Set(affinityIds)
       const stale = before.affinityIds.filter((id) => !kept.has(id))
@@ -244,7 +249,7 @@ export class ServiceWriter {
   #remove(key: string, record: FrontendRecord): void {
     const { services } = this.#maps
     this.#records.delete(key)
-    this.#countOwner(record.address, record.ownsAddress ? -1 : 0)
+    if (record.ownsAddress) this.#countOwner(record.address, -1)
     services.delete(keyOf(record, Scope.EXTERNAL))
     services.delete(keyOf(record, Scope.INTERNAL))
     this.#filter.remove(record.address[3] as number)
@@ -264,7 +269,7 @@ export class ServiceWriter {
     this.#owners.set(last, count)
     if (count > 0) return
     this.#owners.delete(last)
-    if (by < 0) this.#maps.services.delete(wildcardKey(address))
+    this.#maps.services.delete(wildcardKey(address))
   }
 
   #adoptRest(): void {
@@ -274,7 +279,7 @@ export class ServiceWriter {
       const { revNatIndex } = record
       this.#reverseNat.adopt(revNatIndex)
       this.#filter.add(record.address[3] as number)
-      this.#countOwner(record.address, record.ownsAddress ? 1 : 0)
+      if (record.ownsAddress) this.#countOwner(record.address, 1)
       record.affinityIds = matches.get(revNatIndex) ?? []
       record.sourceRanges = ranges.get(revNatIndex) ?? []
       matches.delete(revNatIndex)

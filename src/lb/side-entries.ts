@@ -34,6 +34,8 @@ export class SideEntries {
   /** The ranges count at once, beside those that are there. */
   addRanges(revNatIndex: number, ranges: readonly Cidr[], undo: UndoList): void {
     const start = this.#lengths.valueStart(revNatIndex)
+    const before = this.#lengths.words.slice(start, start + this.#lengths.spec.valueWords)
+    undo.add(() => this.#lengths.update(revNatIndex, before))
     for (const cidr of ranges) {
       insert(this.#ranges, keyOf(revNatIndex, cidr), PRESENT, undo)
       const { prefixBits } = cidr
@@ -48,12 +50,9 @@ export class SideEntries {
       const key = keyOf(revNatIndex, cidr)
       if (!keep.has(key.join())) this.#ranges.delete(key)
     }
-    const start = this.#lengths.valueStart(revNatIndex)
     const words = new Int32Array(this.#lengths.spec.valueWords)
     for (const { prefixBits } of kept) words[prefixBits >>> 5] |= 1 << (prefixBits & 31)
-    words.forEach((word, i) => {
-      Atomics.store(this.#lengths.words, start + i, word)
-    })
+    this.#lengths.update(revNatIndex, words)
   }
 
   /** Backends by reverse NAT index, as an earlier control plane left them. */
