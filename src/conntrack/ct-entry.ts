@@ -84,8 +84,6 @@ export const CtState = {
 export const CLOSING_BOTH = CtState.RX_CLOSING | CtState.TX_CLOSING
 export const TX_FLAGS_SHIFT = 16
 export const RX_FLAGS_SHIFT = 24
-/** FIN, SYN and RST. */
-export const TCP_FLAGS_KEPT = 7
 
 export const TCP = 6
 /** Flag bits of TCP. */

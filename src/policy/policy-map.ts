@@ -16,7 +16,6 @@ import {
   PolicyValue,
   PRECEDENCE_MAX,
   PREFIX_ANY,
-  PREFIX_PORT,
   PREFIX_PROTOCOL,
   PrecedenceClass,
   portMask,
@@ -174,7 +173,3 @@ function matchOf(prefixLength: number, isExactIdentity: boolean): PolicyMatch {
   }
   return isExactIdentity ? PolicyMatch.L3_L4 : PolicyMatch.L4_ONLY
 }
-
-/** Prefix lengths a policy may use: any, protocol, and 9 to 24. */
-export const isPolicyPrefix = (prefixLength: number): boolean =>
-  prefixLength === PREFIX_ANY || (prefixLength >= PREFIX_PROTOCOL && prefixLength <= PREFIX_PORT)
