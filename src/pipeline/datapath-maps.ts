@@ -33,6 +33,9 @@ import { Monitor } from '../monitor/monitor.js'
 import { POLICY_PREFIXES_SPEC, PolicyMap, policyMapSpec } from '../policy/policy-map.js'
 import { PORT_STATISTICS_CELLS } from '../port/port-statistics.js'
 import { PORTS_SPEC, PortTable } from '../port/port-table.js'
+import { Fib } from '../routing/fib.js'
+import type { RoutingSizes } from '../routing/route-layout.js'
+import { RoutingMaps, routingSizesOf } from '../routing/routing-maps.js'
 import type { DatapathState } from './stage.js'
 
 /** Entries of the maps whose size an operator chooses. */
@@ -44,6 +47,8 @@ export interface MapSizes {
   readonly events: number
   /** SERVICE_SIZES unless given. */
   readonly services?: ServiceSizes
+  /** ROUTING_SIZES unless given. */
+  readonly routing?: RoutingSizes
 }
 
 export const MAP_SIZES: MapSizes = {
@@ -69,6 +74,7 @@ export class DatapathMaps {
   readonly portStatistics: CounterMap
   readonly events: EventRing
   readonly services: ServiceMaps
+  readonly routing: RoutingMaps
 
   constructor(allocate: Allocate, sizes: MapSizes = MAP_SIZES) {
     const make: MakeMap = <M>(kind: MapKind<M>, spec: MapSpec): M => {
@@ -88,6 +94,7 @@ export class DatapathMaps {
     this.portStatistics = make(CounterMap, counterSpec('port_statistics', cells))
     this.events = make(EventRing, eventsSpec(sizes.events))
     this.services = new ServiceMaps(make, sizes.services)
+    this.routing = new RoutingMaps(make, sizes.routing)
   }
 
   /** In memory of this process, shared between its threads. */
@@ -130,6 +137,7 @@ export class DatapathMaps {
       loadBalancer: new LoadBalancer(this.services, conntrack, new Prng(seed)),
       reverseNat: new ReverseNatTable(this.services.reverseNat),
       serviceSettings: new ServiceSettings(this.services.settings),
+      fib: new Fib(this.routing),
     }
   }
 }
@@ -148,6 +156,7 @@ function sizesOf(directory: string): MapSizes {
     policies: entries('policy'),
     events: entries('events'),
     services: serviceSizesOf(entries),
+    routing: routingSizesOf(entries),
   }
 }
 

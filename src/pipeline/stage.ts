@@ -9,6 +9,7 @@ import type { ServiceSettings } from '../lb/service-settings.js'
 import type { Monitor } from '../monitor/monitor.js'
 import type { Verdict } from '../packet/verdict.js'
 import type { PolicyMap } from '../policy/policy-map.js'
+import type { Fib } from '../routing/fib.js'
 import type { PacketContext } from './context.js'
 
 /**
@@ -31,4 +32,5 @@ export interface DatapathState {
   readonly loadBalancer: LoadBalancer
   readonly reverseNat: ReverseNatTable
   readonly serviceSettings: ServiceSettings
+  readonly fib: Fib
 }

@@ -52,6 +52,7 @@ const SMALL = {
   policies: 4096,
   events: 1024,
   services: SERVICES,
+  routing: { routes: 256, neighbours: 256 },
 }
 
 export class TestNode {
