@@ -31,6 +31,7 @@ import {
   TCP,
   TX_FLAGS_SHIFT,
 } from './ct-entry.js'
+import { countTraffic, VisitedEntries } from './ct-traffic.js'
 import { flowHash } from './flow-hash.js'
 
 /**
@@ -61,6 +62,8 @@ export class Conntrack {
 
   /** Of the last lookup: the entry found, or NOT_FOUND. */
   slot: Slot = NOT_FOUND
+  /** Entries that the present packet has met; whoever begins with a packet clears it. */
+  readonly visited = new VisitedEntries()
   /**
    * Of the last lookup: the packet is worth an event (first of its kind, or the report interval is
    * over).
@@ -110,6 +113,7 @@ export class Conntrack {
     this.isMonitored = true
     const found = this.#find(words, start, hash, direction)
     if (this.slot === NOT_FOUND) return CtResult.NEW
+    this.visited.add(this.words, this.#entriesStart + (this.slot << ENTRY_SHIFT), this.slot)
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
     const isNew = this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
     return isNew ? CtResult.NEW : found
@@ -177,7 +181,15 @@ export class Conntrack {
     value[Ct.BACKEND] = backendId
     value[isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT] = nowSeconds
     this.slot = this.#table.updateHashed(key, value, UpdateFlag.ANY, hash)
-    return this.slot >= 0
+    if (this.slot < 0) return false
+    this.visited.add(this.words, this.#entriesStart + (this.slot << ENTRY_SHIFT), this.slot)
+    return true
+  }
+
+  /** Adds packets that passed without a lookup to a visited entry, unless it is another's by now. */
+  account(slot: Slot, state: number, packets: number, bytes: number): void {
+    const at = this.#entriesStart + (slot << ENTRY_SHIFT)
+    if (this.words[at] === state) countTraffic(this.words, at + VALUE, packets, bytes)
   }
 
   /** Of the entry found last: the service it goes through, 0 for none. */
@@ -293,13 +305,7 @@ export class Conntrack {
       // ACKs must reach the same backend.
       table[entry + Ct.LIFETIME] = nowSeconds + this.#timeouts.closeSeconds
     }
-    table[entry + Ct.PACKETS] = ((table[entry + Ct.PACKETS] as number) + 1) | 0
-    const bytesLow = table[entry + Ct.BYTES_LOW] as number
-    const bytes = (bytesLow + lengthBytes) | 0
-    table[entry + Ct.BYTES_LOW] = bytes
-    if (bytes >>> 0 < bytesLow >>> 0) {
-      table[entry + Ct.BYTES_HIGH] = ((table[entry + Ct.BYTES_HIGH] as number) + 1) | 0
-    }
+    countTraffic(table, entry, 1, lengthBytes)
     if (!isTcp) return false
     if (isCreateAction(tcpFlags)) return this.#reopen(entry, direction, tcpFlags, nowSeconds)
     if (isCloseAction(tcpFlags)) this.#close(entry, direction, tcpFlags, nowSeconds)

@@ -8,6 +8,7 @@
 import { PORTS_MAX } from '../base/limits.js'
 import type { ArrayMap } from '../maps/array-map.js'
 import type { MapSpec } from '../maps/map.js'
+import { markChanged } from '../maps/revision.js'
 import type { Mac } from '../wire/address.js'
 
 /** What a port is connected to; it decides the entry of the chain. */
@@ -98,14 +99,18 @@ export class EndpointTable {
     words[start + Endpoint.NODE_MAC] = row.nodeMac.high
     words[start + Endpoint.NODE_MAC + 1] = row.nodeMac.low
     Atomics.store(words, start + Endpoint.KIND, row.kind)
+    markChanged(words)
   }
 
   /** Control plane: swaps the endpoint's policy and returns the revision it had. */
   swapPolicy(port: number, policy: number): number {
-    return Atomics.exchange(this.words, this.rowStart(port) + Endpoint.POLICY, policy)
+    const before = Atomics.exchange(this.words, this.rowStart(port) + Endpoint.POLICY, policy)
+    markChanged(this.words)
+    return before
   }
 
   clear(port: number): void {
     Atomics.store(this.words, this.rowStart(port) + Endpoint.KIND, PortKind.NONE)
+    markChanged(this.words)
   }
 }

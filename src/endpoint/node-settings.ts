@@ -3,6 +3,7 @@
  */
 import type { ArrayMap } from '../maps/array-map.js'
 import type { MapSpec } from '../maps/map.js'
+import { markChanged } from '../maps/revision.js'
 
 /** Port of the host pair plus one; 0 for none. */
 const HOST_PORT = 0
@@ -31,6 +32,12 @@ export class NodeSettings {
   }
 
   set hostPort(port: number) {
-    this.#words[this.#start + HOST_PORT] = port + 1
+    this.#set(HOST_PORT, port + 1)
+  }
+
+  /** Every setter ends here: who remembers a decision has to learn that it may be another now. */
+  #set(word: number, value: number): void {
+    this.#words[this.#start + word] = value
+    markChanged(this.#words)
   }
 }

@@ -3,6 +3,7 @@
  * packet.
  */
 import type { ArrayMap } from '../maps/array-map.js'
+import { markChanged } from '../maps/revision.js'
 import { ServiceSetting } from './service-layout.js'
 
 /** Source of what a pod sends to itself through a service: an address of ours, or the pod's own. */
@@ -31,7 +32,7 @@ export class ServiceSettings {
   }
 
   set loopbackAddress(address: number) {
-    this.#words[this.#start + ServiceSetting.LOOPBACK_ADDRESS] = address
+    this.#set(ServiceSetting.LOOPBACK_ADDRESS, address)
   }
 
   get loopbackMode(): LoopbackMode {
@@ -39,7 +40,7 @@ export class ServiceSettings {
   }
 
   set loopbackMode(mode: LoopbackMode) {
-    this.#words[this.#start + ServiceSetting.LOOPBACK_MODE] = mode
+    this.#set(ServiceSetting.LOOPBACK_MODE, mode)
   }
 
   get noBackendResponse(): NoBackendResponse {
@@ -47,7 +48,7 @@ export class ServiceSettings {
   }
 
   set noBackendResponse(response: NoBackendResponse) {
-    this.#words[this.#start + ServiceSetting.NO_BACKEND_RESPONSE] = response
+    this.#set(ServiceSetting.NO_BACKEND_RESPONSE, response)
   }
 
   /** An int32, equal on all nodes of a cluster, so that they choose the same backend for a flow. */
@@ -56,6 +57,11 @@ export class ServiceSettings {
   }
 
   set maglevSeed(seed: number) {
-    this.#words[this.#start + ServiceSetting.MAGLEV_SEED] = seed
+    this.#set(ServiceSetting.MAGLEV_SEED, seed)
+  }
+
+  #set(word: number, value: number): void {
+    this.#words[this.#start + word] = value
+    markChanged(this.#words)
   }
 }

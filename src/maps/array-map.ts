@@ -18,6 +18,7 @@ import {
   openWords,
   publishWords,
 } from './map-header.js'
+import { markChanged } from './revision.js'
 
 export class ArrayMap implements FixedMap {
   readonly words: Int32Array
@@ -61,7 +62,7 @@ export class ArrayMap implements FixedMap {
 
   /**
    * Index in `words` of an entry's value, which readers and writers share word by word: there is no
-   * lock.
+   * lock. A writer of configuration calls `markChanged` (revision.ts) when he is done.
    */
   valueStart(index: number): number {
     return HEADER_WORDS + index * this.#valueWords
@@ -74,6 +75,7 @@ export class ArrayMap implements FixedMap {
     for (let i = 0; i < this.#valueWords; i++) {
       Atomics.store(this.words, start + i, value[i] as number)
     }
+    markChanged(this.words)
     return index
   }
 }

@@ -12,6 +12,7 @@ import {
   UpdateFlag,
 } from './map.js'
 import { boundedWords, checkSpec, createWords, openWords, publishWords } from './map-header.js'
+import { markChanged } from './revision.js'
 
 export class HashMap extends HashTable {
   static wordsFor(spec: MapSpec): number {
@@ -49,9 +50,24 @@ export class HashMap extends HashTable {
     for (let tries = 0; tries < TAKEN_OVER_MAX; tries++) {
       this.enter(segment)
       const slot = this.#updateLocked(key, value, flag, hash)
-      if (this.leave(segment, slot)) return slot
+      if (this.leave(segment, slot)) {
+        if (slot >= 0) markChanged(this.words)
+        return slot
+      }
     }
     return FULL
+  }
+
+  override deleteHashed(key: Int32Array, hash: number, start = 0): boolean {
+    const isDeleted = super.deleteHashed(key, hash, start)
+    if (isDeleted) markChanged(this.words)
+    return isDeleted
+  }
+
+  override deleteSlot(slot: Slot, generation = this.generation(slot)): boolean {
+    const isDeleted = super.deleteSlot(slot, generation)
+    if (isDeleted) markChanged(this.words)
+    return isDeleted
   }
 
   #updateLocked(key: Int32Array, value: Int32Array, flag: UpdateFlag, hash: number): Slot {

@@ -46,6 +46,7 @@ import {
   wrongSpec,
 } from './map-header.js'
 import { KEEPS_ORDER as IN_ORDER } from './processor.js'
+import { markChanged } from './revision.js'
 import { SegmentLocks } from './segment-lock.js'
 
 // V8 loads and checks an imported constant at each use; one of the module's own it knows.
@@ -191,6 +192,7 @@ export class LpmMap implements FixedMap {
     this.#begin()
     const slot = this.#updateLocked(value, flag)
     this.#end()
+    if (slot >= 0) markChanged(this.words)
     return slot
   }
 
@@ -205,6 +207,7 @@ export class LpmMap implements FixedMap {
       this.#countLength(-1)
     }
     this.#end()
+    if (slot !== NOT_FOUND) markChanged(this.words)
     return slot !== NOT_FOUND
   }
 

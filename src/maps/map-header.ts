@@ -38,6 +38,8 @@ export const Header = {
   EVICTIONS: 33,
   LOCKS_STOLEN: 34,
   ENTRIES_DROPPED: 35,
+  /** See revision.ts. */
+  REVISION: 36,
   OWN: 48,
 } as const
 

@@ -93,4 +93,4 @@ export interface MapKind<M> {
 }
 
 /** Makes a map, or opens the one that is there. */
-export type MakeMap = <M>(kind: MapKind<M>, spec: MapSpec) => M
+export type MakeMap = <M extends FixedMap>(kind: MapKind<M>, spec: MapSpec) => M

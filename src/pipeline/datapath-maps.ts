@@ -25,8 +25,9 @@ import { EventRing } from '../maps/event-ring.js'
 import { HashMap } from '../maps/hash-map.js'
 import { LpmMap } from '../maps/lpm-map.js'
 import { LruHashMap } from '../maps/lru-hash-map.js'
-import type { MakeMap, MapKind, MapSpec } from '../maps/map.js'
+import { type FixedMap, type MakeMap, type MapKind, type MapSpec, MapType } from '../maps/map.js'
 import { isBlank, specIn } from '../maps/map-header.js'
+import { Revisions } from '../maps/revision.js'
 import { EVENT_WORDS } from '../monitor/event.js'
 import { METRIC_COUNTERS, Metrics } from '../monitor/metrics.js'
 import { Monitor } from '../monitor/monitor.js'
@@ -58,6 +59,13 @@ export const MAP_SIZES: MapSizes = {
   events: 8192,
 }
 
+/** What only the control plane writes; the others are the packet path's own memory. */
+const CONFIGURATION_TYPES: ReadonlySet<MapType> = new Set([
+  MapType.HASH,
+  MapType.LPM,
+  MapType.ARRAY,
+])
+
 /** Memory for a map: `bytes` of zeros, or what a map of that name left there. */
 export type Allocate = (name: string, bytes: number) => ArrayBufferLike
 
@@ -75,11 +83,16 @@ export class DatapathMaps {
   readonly events: EventRing
   readonly services: ServiceMaps
   readonly routing: RoutingMaps
+  /** Of every map that is configuration: another sum says that a decision may be another now. */
+  readonly revisions: Revisions
 
   constructor(allocate: Allocate, sizes: MapSizes = MAP_SIZES) {
-    const make: MakeMap = <M>(kind: MapKind<M>, spec: MapSpec): M => {
+    const configuration: FixedMap[] = []
+    const make: MakeMap = <M extends FixedMap>(kind: MapKind<M>, spec: MapSpec): M => {
       const buffer = allocate(spec.name, kind.bytesFor(spec))
-      return isBlank(buffer) ? kind.create(spec, buffer) : kind.open(buffer, spec)
+      const map = isBlank(buffer) ? kind.create(spec, buffer) : kind.open(buffer, spec)
+      if (CONFIGURATION_TYPES.has(spec.type)) configuration.push(map)
+      return map
     }
     this.endpoints = new EndpointTable(make(ArrayMap, ENDPOINTS_SPEC))
     this.ipcachePrefixes = make(LpmMap, ipcacheSpec(sizes.identities))
@@ -95,6 +108,7 @@ export class DatapathMaps {
     this.events = make(EventRing, eventsSpec(sizes.events))
     this.services = new ServiceMaps(make, sizes.services)
     this.routing = new RoutingMaps(make, sizes.routing)
+    this.revisions = new Revisions(configuration)
   }
 
   /** In memory of this process, shared between its threads. */
@@ -138,6 +152,7 @@ export class DatapathMaps {
       reverseNat: new ReverseNatTable(this.services.reverseNat),
       serviceSettings: new ServiceSettings(this.services.settings),
       fib: new Fib(this.routing),
+      revisions: this.revisions,
     }
   }
 }

@@ -6,6 +6,7 @@ import type { Ipcache } from '../identity/ipcache.js'
 import type { LoadBalancer } from '../lb/load-balancer.js'
 import type { ReverseNatTable } from '../lb/reverse-nat-table.js'
 import type { ServiceSettings } from '../lb/service-settings.js'
+import type { Revisions } from '../maps/revision.js'
 import type { Monitor } from '../monitor/monitor.js'
 import type { Verdict } from '../packet/verdict.js'
 import type { PolicyMap } from '../policy/policy-map.js'
@@ -33,4 +34,6 @@ export interface DatapathState {
   readonly reverseNat: ReverseNatTable
   readonly serviceSettings: ServiceSettings
   readonly fib: Fib
+  /** Of all that the control plane writes. */
+  readonly revisions: Revisions
 }
