@@ -16,11 +16,12 @@ import { type Ipcache, NO_ENDPOINT } from '../identity/ipcache.js'
 import { LoopbackMode, NoBackendResponse, ServiceSettings } from '../lb/service-settings.js'
 import type { ServiceSpec } from '../lb/service-spec.js'
 import { ServiceWriter } from '../lb/service-writer.js'
+import { NO_PORT } from '../packet/burst.js'
 import type { DatapathMaps } from '../pipeline/datapath-maps.js'
 import type { EndpointPolicy } from '../policy/policy-rule.js'
 import { NO_POLICY, PolicyWriter } from '../policy/policy-writer.js'
 import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-table.js'
-import { parseAddress, parseIpv4, parseMac } from '../wire/address.js'
+import { ipv4Words, parseAddress, parseIpv4, parseMac } from '../wire/address.js'
 
 /** A /32 or /128 as words has this many bits. */
 const HOST_PREFIX_LENGTH = 128
@@ -52,6 +53,15 @@ export interface HostSpec {
   readonly nodeMac: string
 }
 
+/** A device to the outside. What is ours of its traffic the datapath gets, the rest the kernel. */
+export interface UplinkSpec {
+  readonly device: string
+  /** The node's IPv4 address on it. */
+  readonly address: string
+  /** Of `device`. */
+  readonly mac: string
+}
+
 export interface NodeOptions {
   /** One of 251, 509, 1021, 2039, 4093, 8191, 16381 (the default), 32749, 65521, 131071. */
   readonly maglevTableSize?: number
@@ -65,9 +75,10 @@ export interface ServiceOptions {
   readonly noBackendResponse?: 'reject' | 'drop'
 }
 
+const NO_MAC = { high: 0, low: 0 } as const
 const OPEN: EndpointPolicy = { enforceIngress: false, enforceEgress: false, rules: [] }
 
-/** Number of the endpoint that stands for the node itself. */
+/** Number of the endpoint that stands for the node itself, on its host pair and uplinks. */
 const HOST_ENDPOINT_ID = 0xffff
 
 export class NodeController {
@@ -95,7 +106,8 @@ export class NodeController {
     })
     const policiesInUse = new Set<number>()
     for (let port = 0; port < PORTS_MAX; port++) {
-      if (this.#endpoints.kind(port) === PortKind.NONE) continue
+      const kind = this.#endpoints.kind(port)
+      if (kind === PortKind.NONE || kind === PortKind.UPLINK) continue
       const row = this.#endpoints.rowStart(port)
       this.#portOfEndpoint.set(this.#endpoints.words[row + Endpoint.ID] as number, port)
       policiesInUse.add(this.#endpoints.words[row + Endpoint.POLICY] as number)
@@ -111,7 +123,8 @@ export class NodeController {
     if (first === undefined) throw invalid('host.addresses', '[]', 'at least one address')
     const mac = parseMac(spec.mac)
     const nodeMac = parseMac(spec.nodeMac)
-    const port = this.#freePort(HOST_ENDPOINT_ID)
+    this.#checkFree(HOST_ENDPOINT_ID)
+    const port = this.#freePort()
     for (const address of addresses) this.#addAddress(address, port, Identity.HOST)
     const policy = this.#policies.add(OPEN)
     const identity = Identity.HOST
@@ -120,6 +133,39 @@ export class NodeController {
     this.#portOfEndpoint.set(HOST_ENDPOINT_ID, port)
     this.#ports.request(port, device, PortMode.POD)
     this.#node.hostPort = port
+    for (const uplink of this.#uplinkPorts()) {
+      this.#addAddress(this.#addressOf(uplink), port, Identity.HOST)
+    }
+    return port
+  }
+
+  /**
+   * Adds a way to the outside; returns its port. The first one's address is the node's own
+   * (`NodeSettings.nodeAddress`).
+   */
+  addUplink(spec: UplinkSpec): number {
+    const device = checkDevice('uplink.device', spec.device)
+    const address4 = parseIpv4(spec.address)
+    const mac = parseMac(spec.mac)
+    const used = this.#uplinkPorts().some((port) => this.#ports.device(port) === device)
+    if (used) throw invalid('uplink.device', device, 'a device that is no uplink yet')
+    const port = this.#freePort()
+    const address = ipv4Words(address4)
+    this.#addAddress(address, this.#node.hostPort, Identity.HOST)
+    this.#endpoints.set(port, {
+      kind: PortKind.UPLINK,
+      id: HOST_ENDPOINT_ID,
+      identity: Identity.HOST,
+      policy: NO_POLICY,
+      address,
+      mac: NO_MAC,
+      nodeMac: mac,
+    })
+    this.#ports.request(port, device, PortMode.UPLINK)
+    if (this.#node.uplinkPort === NO_PORT) {
+      this.#node.uplinkPort = port
+      this.#node.nodeAddress = address4
+    }
     return port
   }
 
@@ -131,7 +177,8 @@ export class NodeController {
     const address = parseAddress(spec.address)
     const mac = parseMac(spec.mac)
     const nodeMac = parseMac(spec.nodeMac)
-    const port = this.#freePort(spec.id)
+    this.#checkFree(spec.id)
+    const port = this.#freePort()
     this.#ipcache.find(address, 0)
     if (this.#ipcache.endpoint !== NO_ENDPOINT) {
       throw invalid('endpoint.address', spec.address, 'an address that no endpoint has')
@@ -149,7 +196,7 @@ export class NodeController {
   removeEndpoint(id: number): void {
     const port = this.portOf(id)
     const row = this.#endpoints.rowStart(port)
-    const address = this.#endpoints.words.slice(row + Endpoint.ADDRESS, row + Endpoint.ADDRESS + 4)
+    const address = this.#addressOf(port)
     const policy = this.#endpoints.words[row + Endpoint.POLICY] as number
     this.#ports.release(port)
     this.#ipcache.delete(address, HOST_PREFIX_LENGTH)
@@ -220,10 +267,25 @@ export class NodeController {
     if (!this.#ipcache.set(address, HOST_PREFIX_LENGTH, identity, port)) throw ipcacheFull()
   }
 
-  #freePort(id: number): number {
-    if (this.#portOfEndpoint.has(id)) {
-      throw invalid('endpoint.id', String(id), 'a number that no endpoint has')
+  #uplinkPorts(): number[] {
+    const ports: number[] = []
+    for (let port = 0; port < PORTS_MAX; port++) {
+      if (this.#endpoints.kind(port) === PortKind.UPLINK) ports.push(port)
     }
+    return ports
+  }
+
+  #addressOf(port: number): Int32Array {
+    const start = this.#endpoints.rowStart(port) + Endpoint.ADDRESS
+    return this.#endpoints.words.slice(start, start + 4)
+  }
+
+  #checkFree(id: number): void {
+    if (!this.#portOfEndpoint.has(id)) return
+    throw invalid('endpoint.id', String(id), 'a number that no endpoint has')
+  }
+
+  #freePort(): number {
     for (let port = 0; port < PORTS_MAX; port++) {
       if (this.#endpoints.kind(port) === PortKind.NONE) return port
     }

@@ -3,7 +3,8 @@
  * pkg/maps/lxcmap). The ipcache leads from an address to its row.
  *
  * A pod's row says who may send from that port (source check) and where a packet for the pod goes
- * (MAC addresses, policy). The row of the host port stands for the node's own network stack.
+ * (MAC addresses, policy). The row of the host port stands for the node's own network stack; that
+ * of an uplink has the address and MAC (as `nodeMac`) of its device.
  */
 import { PORTS_MAX } from '../base/limits.js'
 import type { ArrayMap } from '../maps/array-map.js'

@@ -7,6 +7,10 @@ import { markChanged } from '../maps/revision.js'
 
 /** Port of the host pair plus one; 0 for none. */
 const HOST_PORT = 0
+/** Port of the first uplink plus one; 0 for none. */
+const UPLINK_PORT = 1
+/** The node's own IPv4 address towards other nodes and the outside; 0 for none. */
+const NODE_ADDRESS = 2
 const WORDS = 16
 
 export const NODE_SETTINGS_SPEC: MapSpec = {
@@ -39,5 +43,22 @@ export class NodeSettings {
   #set(word: number, value: number): void {
     this.#words[this.#start + word] = value
     markChanged(this.#words)
+  }
+  /** Port of the uplink whose address is the node's, or -1. */
+  get uplinkPort(): number {
+    return (this.#words[this.#start + UPLINK_PORT] as number) - 1
+  }
+
+  set uplinkPort(port: number) {
+    this.#words[this.#start + UPLINK_PORT] = port + 1
+  }
+
+  /** The node's own IPv4 address towards other nodes and the outside; 0 for none. */
+  get nodeAddress(): number {
+    return this.#words[this.#start + NODE_ADDRESS] as number
+  }
+
+  set nodeAddress(address4: number) {
+    this.#words[this.#start + NODE_ADDRESS] = address4
   }
 }

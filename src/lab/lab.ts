@@ -191,6 +191,8 @@ export class Lab {
       netMac: wiring.randomMac(),
     }
     await this.ip(node, wiring.hostPairLines(pair))
+    // The engine hands the stack packets that already have an address of the node as their source.
+    await this.sysctl(node, { [`net.ipv4.conf.${pair.hostDevice}.accept_local`]: '1' })
     return pair
   }
 

@@ -13,6 +13,7 @@ import { Direction, Verdict } from '../packet/verdict.js'
 import { PacketContext } from './context.js'
 import { FromContainer } from './entry/from-container.js'
 import { FromHost } from './entry/from-host.js'
+import { FromNetdev } from './entry/from-netdev.js'
 import { FRAME_WORDS, Frame, FrameTable } from './frame-table.js'
 import { parseBurst } from './parse.js'
 import type { DatapathState } from './stage.js'
@@ -21,7 +22,13 @@ import { CtLookup } from './stages/ct-lookup.js'
 import { Ipv4FromHost } from './stages/from-host.js'
 import { Ipv4FromLxc } from './stages/from-lxc.js'
 import { Ipv4FromLxcCont } from './stages/from-lxc-cont.js'
+import { Ipv4FromNetdev } from './stages/from-netdev.js'
 import { Ipv4NoService } from './stages/no-service.js'
+import { NodePortNatEgress } from './stages/nodeport-nat-egress.js'
+import { NodePortNatFwd } from './stages/nodeport-nat-fwd.js'
+import { NodePortNatIngress } from './stages/nodeport-nat-ingress.js'
+import { NodePortRevNat } from './stages/nodeport-revnat.js'
+import { NodePortSnatFwd } from './stages/nodeport-snat-fwd.js'
 import { Ipv4ToEndpoint } from './stages/to-endpoint.js'
 import { TAIL_CALLS_MAX, TailCall } from './tail-call.js'
 
@@ -32,6 +39,7 @@ export class Pipeline {
 
   readonly #fromContainer: FromContainer
   readonly #fromHost: FromHost
+  readonly #fromNetdev: FromNetdev
   readonly #arpResponder: ArpResponder
   readonly #ipv4FromLxc: Ipv4FromLxc
   readonly #ipv4CtEgress: CtLookup
@@ -40,6 +48,12 @@ export class Pipeline {
   readonly #ipv4ToEndpoint: Ipv4ToEndpoint
   readonly #ipv4FromHost: Ipv4FromHost
   readonly #ipv4NoService: Ipv4NoService
+  readonly #ipv4FromNetdev: Ipv4FromNetdev
+  readonly #nodePortNatEgress: NodePortNatEgress
+  readonly #nodePortNatFwd: NodePortNatFwd
+  readonly #nodePortNatIngress: NodePortNatIngress
+  readonly #nodePortRevNat: NodePortRevNat
+  readonly #nodePortSnatFwd: NodePortSnatFwd
 
   /** Sum of the words that pass two touched; kept so that no compiler may drop the loads. */
   touched = 0
@@ -50,6 +64,7 @@ export class Pipeline {
     this.#ctx = new PacketContext(packet, this.#table)
     this.#fromContainer = new FromContainer(state)
     this.#fromHost = new FromHost(state)
+    this.#fromNetdev = new FromNetdev(state)
     this.#arpResponder = new ArpResponder(state)
     this.#ipv4FromLxc = new Ipv4FromLxc(state)
     this.#ipv4CtEgress = new CtLookup(state, Direction.EGRESS, TailCall.IPV4_FROM_LXC_CONT)
@@ -58,6 +73,12 @@ export class Pipeline {
     this.#ipv4ToEndpoint = new Ipv4ToEndpoint(state)
     this.#ipv4FromHost = new Ipv4FromHost(state)
     this.#ipv4NoService = new Ipv4NoService(state)
+    this.#ipv4FromNetdev = new Ipv4FromNetdev(state)
+    this.#nodePortNatEgress = new NodePortNatEgress(state)
+    this.#nodePortNatFwd = new NodePortNatFwd(state)
+    this.#nodePortNatIngress = new NodePortNatIngress()
+    this.#nodePortRevNat = new NodePortRevNat(state)
+    this.#nodePortSnatFwd = new NodePortSnatFwd(state)
   }
 
   /** Decides on every frame of the burst and writes the decision into it. */
@@ -101,8 +122,7 @@ export class Pipeline {
     const monitor = this.#state.monitor
     monitor.forwarded(ctx)
     if (!ctx.isMonitored) return
-    const isToHost = ctx.egressPort === this.#state.node.hostPort
-    monitor.trace(ctx, isToHost ? ObservationPoint.TO_STACK : ObservationPoint.TO_ENDPOINT)
+    monitor.trace(ctx, observationPointOf(this.#state.endpoints.kind(ctx.egressPort)))
   }
 
   /** The chain of tail calls; a bound on their number ends a loop of stages. */
@@ -123,6 +143,8 @@ export class Pipeline {
         return this.#fromContainer.process(ctx)
       case PortKind.HOST:
         return this.#fromHost.process(ctx)
+      case PortKind.UPLINK:
+        return this.#fromNetdev.process(ctx)
       default:
         return DropReason.NO_CONFIG
     }
@@ -146,8 +168,25 @@ export class Pipeline {
         return this.#ipv4FromHost.process(ctx)
       case TailCall.IPV4_NO_SERVICE:
         return this.#ipv4NoService.process(ctx)
+      case TailCall.IPV4_FROM_NETDEV:
+        return this.#ipv4FromNetdev.process(ctx)
+      case TailCall.NODEPORT_NAT_EGRESS:
+        return this.#nodePortNatEgress.process(ctx)
+      case TailCall.NODEPORT_NAT_FWD:
+        return this.#nodePortNatFwd.process(ctx)
+      case TailCall.NODEPORT_NAT_INGRESS:
+        return this.#nodePortNatIngress.process(ctx)
+      case TailCall.NODEPORT_REVNAT:
+        return this.#nodePortRevNat.process(ctx)
+      case TailCall.NODEPORT_SNAT_FWD:
+        return this.#nodePortSnatFwd.process(ctx)
       default:
         return DropReason.MISSED_TAIL_CALL
     }
   }
+}
+
+function observationPointOf(kind: number): ObservationPoint {
+  if (kind === PortKind.HOST) return ObservationPoint.TO_STACK
+  return kind === PortKind.UPLINK ? ObservationPoint.TO_NETWORK : ObservationPoint.TO_ENDPOINT
 }

@@ -11,6 +11,12 @@ export const TailCall = {
   IPV4_FROM_LXC: 7,
   /** tail_ipv4_to_endpoint: ingress policy and delivery. */
   IPV4_TO_ENDPOINT: 13,
+  /** tail_nodeport_nat_egress_ipv4: to a backend elsewhere, from the node's address. */
+  NODEPORT_NAT_EGRESS: 15,
+  /** tail_nodeport_rev_dnat_ipv4: what came back to us, once more from the service. */
+  NODEPORT_REVNAT: 17,
+  /** tail_nodeport_nat_fwd_ipv4: the reply of a backend of this node, on its way out. */
+  NODEPORT_NAT_FWD: 20,
   /** tail_handle_ipv4_from_host of bpf_host. */
   IPV4_FROM_HOST: 23,
   /** tail_handle_ipv4_cont: destination identity, egress policy, forwarding. */
@@ -19,8 +25,14 @@ export const TailCall = {
   IPV4_CT_INGRESS: 28,
   /** tail_ipv4_ct_egress. */
   IPV4_CT_EGRESS: 30,
+  /** tail_nodeport_nat_ingress_ipv4: what was sent to an address and port of our NAT. */
+  NODEPORT_NAT_INGRESS: 36,
+  /** tail_handle_snat_fwd_ipv4: masquerading, on the way out. */
+  NODEPORT_SNAT_FWD: 38,
   /** tail_no_service_ipv4: a service without backends. */
   IPV4_NO_SERVICE: 45,
+  /** tail_handle_ipv4_from_netdev of bpf_host: slot 7 of that program. */
+  IPV4_FROM_NETDEV: 71,
 } as const
 export type TailCall = (typeof TailCall)[keyof typeof TailCall]
 

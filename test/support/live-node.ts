@@ -13,6 +13,11 @@ import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
 import { PortStatus } from '../../src/port/port-table.js'
 
 export const NODE_ADDRESS = '10.0.0.1'
+/** The node's uplink; the far end is the gateway, which has an address of its own behind it. */
+export const UPLINK_ADDRESS = '192.0.2.2'
+export const GATEWAY_ADDRESS = '192.0.2.1'
+export const OUTSIDE_ADDRESS = '198.51.100.1'
+const UPLINK_DEVICE = 'uplink0'
 const POD_CIDR = '10.0.1.0/24'
 const ATTACH_TIMEOUT_MILLISECONDS = 10_000
 
@@ -20,6 +25,11 @@ export interface LivePod extends Pod {
   readonly id: number
   readonly identity: number
   readonly port: number
+}
+
+export interface LiveNodeOptions {
+  /** With an uplink to a namespace `outside`, which is also the node's default gateway. */
+  readonly hasUplink?: boolean
 }
 
 export class LiveNode {
@@ -30,6 +40,8 @@ export class LiveNode {
   readonly controller: NodeController
   datapath: DatapathProcess | undefined
   #pods = 0
+  #outside: Namespace | undefined
+  #uplinkPort = -1
 
   private constructor(lab: Lab, node: Namespace, directory: string) {
     this.lab = lab
@@ -39,7 +51,7 @@ export class LiveNode {
     this.controller = new NodeController(this.maps)
   }
 
-  static async create(name: string): Promise<LiveNode> {
+  static async create(name: string, options: LiveNodeOptions = {}): Promise<LiveNode> {
     const lab = await Lab.create({ name })
     const node = await lab.namespace('node')
     const directory = mkdtempSync(join(tmpdir(), 'rp-state-'))
@@ -51,7 +63,30 @@ export class LiveNode {
       mac: pair.hostMac,
       nodeMac: pair.netMac,
     })
+    if (options.hasUplink === true) await live.#addUplink()
     return live
+  }
+
+  /** The namespace behind the uplink. */
+  get outside(): Namespace {
+    if (this.#outside === undefined) throw new Error('this node has no uplink')
+    return this.#outside
+  }
+
+  async #addUplink(): Promise<void> {
+    const outside = await this.lab.namespace('outside')
+    this.#outside = outside
+    const link = await this.lab.link({
+      a: { ns: this.node, device: UPLINK_DEVICE, address: `${UPLINK_ADDRESS}/24` },
+      b: { ns: outside, device: 'eth0', address: `${GATEWAY_ADDRESS}/24` },
+    })
+    await this.lab.ip(outside, [`address add ${OUTSIDE_ADDRESS}/32 dev lo`])
+    await this.lab.ip(this.node, [`route add default via ${GATEWAY_ADDRESS}`])
+    this.#uplinkPort = this.controller.addUplink({
+      device: UPLINK_DEVICE,
+      address: UPLINK_ADDRESS,
+      mac: link.a.mac,
+    })
   }
 
   /** Pods are 10.0.1.1 with identity 301, and so on. */
@@ -72,6 +107,7 @@ export class LiveNode {
       networkNamespace: this.node.netns,
     })
     const ports = [this.maps.node.hostPort, ...this.#podPorts()]
+    if (this.#uplinkPort >= 0) ports.push(this.#uplinkPort)
     const deadline = Date.now() + ATTACH_TIMEOUT_MILLISECONDS
     for (const port of ports) {
       while (this.#status(port) !== PortStatus.ATTACHED) {

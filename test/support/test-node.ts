@@ -17,11 +17,21 @@ import { Pipeline } from '../../src/pipeline/pipeline.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
 import { MemoryPort } from '../../src/port/memory-port.js'
 import { SoftwareExchange } from '../../src/port/software-exchange.js'
+import { RouteKind } from '../../src/routing/route-layout.js'
+import { RouteWriter } from '../../src/routing/route-writer.js'
+import { parseIpv4, parseMac } from '../../src/wire/address.js'
 
 /** MAC of the node's side of every pair, and of the node's own end of the host pair. */
 export const NODE_MAC = '02:00:00:00:ff:01'
 export const HOST_MAC = '02:00:00:00:ff:02'
 export const NODE_ADDRESS = '10.0.0.1'
+
+/** The uplink of a TestNode, its gateway, and somebody outside behind that. */
+export const UPLINK_ADDRESS = '192.0.2.2'
+export const UPLINK_MAC = '02:00:00:00:fe:01'
+export const GATEWAY_ADDRESS = '192.0.2.1'
+export const GATEWAY_MAC = '02:00:00:00:fe:02'
+export const OUTSIDE_ADDRESS = '198.51.100.1'
 
 export interface TestPod {
   readonly id: number
@@ -34,6 +44,8 @@ export interface TestPod {
 export interface TestNodeOptions {
   readonly connections?: number
   readonly hasHost?: boolean
+  /** With an uplink: 192.0.2.2/24 and a default route by 192.0.2.1, whose MAC is known. */
+  readonly hasUplink?: boolean
   /** Of the pipeline's random choices. */
   readonly seed?: number
 }
@@ -63,6 +75,11 @@ export class TestNode {
   readonly gc: ConntrackGc
   readonly loop: BurstLoop
   readonly host: MemoryPort
+  readonly uplink: MemoryPort
+  /** Port number of the uplink; -1 without one. */
+  readonly uplinkPort: number = -1
+  /** Routes and neighbours, written by hand in place of the mirror of the kernel's. */
+  readonly routes: RouteWriter
   #pods = 0
 
   constructor(options: TestNodeOptions = {}) {
@@ -79,6 +96,9 @@ export class TestNode {
       })
       this.#place(this.host, port)
     }
+    this.uplink = new MemoryPort('uplink')
+    this.routes = new RouteWriter(this.maps.routing)
+    if (options.hasUplink === true) this.uplinkPort = this.#addUplink()
     const packet = new PacketBuffer(this.exchange.umem, this.exchange.stride)
     const pipeline = new Pipeline(this.maps.stateFor(0, options.seed ?? 1), packet, BURST_CAPACITY)
     this.gc = new ConntrackGc(this.maps.conntrackTable)
@@ -132,6 +152,34 @@ export class TestNode {
 
   close(): void {
     this.exchange.close()
+  }
+
+  #addUplink(): number {
+    const [address, mac] = [UPLINK_ADDRESS, UPLINK_MAC]
+    const port = this.controller.addUplink({ device: 'uplink', address, mac })
+    this.#place(this.uplink, port)
+    this.route('192.0.2.0/24')
+    this.route('0.0.0.0/0', GATEWAY_ADDRESS)
+    this.neighbour(GATEWAY_ADDRESS, GATEWAY_MAC)
+    return port
+  }
+
+  /** A route by the uplink. @param gateway none: on the link */
+  route(cidr: string, gateway?: string): void {
+    const [address = '', length = ''] = cidr.split('/')
+    const hop = {
+      port: this.uplinkPort,
+      gateway: gateway === undefined ? 0 : parseIpv4(gateway),
+      source: parseIpv4(UPLINK_ADDRESS),
+      mtuBytes: 1500,
+    }
+    const spec = { kind: RouteKind.FORWARD, hops: [hop] }
+    this.routes.setRoute(parseIpv4(address), Number(length), spec)
+  }
+
+  /** A neighbour on the uplink. */
+  neighbour(address: string, mac: string): void {
+    this.routes.setNeighbour(this.uplinkPort, parseIpv4(address), parseMac(mac))
   }
 
   #place(port: MemoryPort, index: number): void {

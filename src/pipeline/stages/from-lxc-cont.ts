@@ -1,7 +1,7 @@
 /**
  * tail_handle_ipv4_cont (bpf_lxc.c): the pod's side of the decision. Who is the destination, may
- * the pod speak to it, and which way does it lie: a pod of this node, or the node's own network
- * stack, which routes everything else.
+ * the pod speak to it, and which way does it lie: to a pod of this node, or out of the pods' part of
+ * it, by way of the NAT stages.
  */
 
 import type { Conntrack } from '../../conntrack/conntrack.js'
@@ -9,14 +9,14 @@ import { isReturn } from '../../conntrack/ct-entry.js'
 import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
-import { NO_PORT } from '../../packet/burst.js'
-import { DropReason } from '../../packet/drop-reason.js'
-import { Direction, Verdict } from '../../packet/verdict.js'
+import type { DropReason } from '../../packet/drop-reason.js'
+import { Direction, type Verdict } from '../../packet/verdict.js'
 import { ALLOWED } from '../../policy/policy-map.js'
-import type { PacketContext } from '../context.js'
-import { deliverLocally, rewriteMacs } from '../local-delivery.js'
+import { type PacketContext, tailCall } from '../context.js'
+import { deliverLocally } from '../local-delivery.js'
 import { PolicyCheck } from '../policy-check.js'
 import type { DatapathState, Stage } from '../stage.js'
+import { TailCall } from '../tail-call.js'
 
 export class Ipv4FromLxcCont implements Stage {
   readonly #endpoints: EndpointTable
@@ -45,7 +45,8 @@ export class Ipv4FromLxcCont implements Stage {
     if (destination !== NO_ENDPOINT && destination !== this.#node.hostPort) {
       return deliverLocally(ctx, this.#endpoints, destination)
     }
-    return this.#toStack(ctx)
+    ctx.destinationEndpoint = destination
+    return tailCall(ctx, TailCall.NODEPORT_NAT_FWD)
   }
 
   /**
@@ -54,16 +55,5 @@ export class Ipv4FromLxcCont implements Stage {
   #isHairpin(ctx: PacketContext): boolean {
     if (ctx.isLoopback) return true
     return isReturn(ctx.ctResult) && this.#conntrack.isLoopback
-  }
-
-  /**
-   * Left as it is but for the MAC addresses: the node's stack is a router of its own and counts the
-   * TTL down itself.
-   */
-  #toStack(ctx: PacketContext): Verdict {
-    if (this.#node.hostPort === NO_PORT) return DropReason.UNROUTABLE
-    rewriteMacs(ctx, this.#endpoints, this.#node.hostPort)
-    ctx.egressPort = this.#node.hostPort
-    return Verdict.REDIRECT
   }
 }

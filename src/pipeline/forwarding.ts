@@ -1,0 +1,70 @@
+/**
+ * Ways out of the pods' part of the node: to the network by an uplink (fib_redirect_v4,
+ * bpf/lib/fib.h), or to the node's own network stack, which routes whatever is not ours to route.
+ */
+import { Endpoint, type EndpointTable } from '../endpoint/endpoint-table.js'
+import type { NodeSettings } from '../endpoint/node-settings.js'
+import { NO_PORT } from '../packet/burst.js'
+import { DropReason } from '../packet/drop-reason.js'
+import { Verdict } from '../packet/verdict.js'
+import { FibResult, type Fib } from '../routing/fib.js'
+import * as ethernet from '../wire/ethernet.js'
+import * as ipv4 from '../wire/ipv4.js'
+import { TupleWord } from '../wire/tuple.js'
+import type { PacketContext } from './context.js'
+import { rewriteMacs } from './local-delivery.js'
+import type { DatapathState } from './stage.js'
+
+const DESTINATION4 = TupleWord.DESTINATION + 3
+
+export class Forwarding {
+  readonly #endpoints: EndpointTable
+  readonly #node: NodeSettings
+  readonly #fib: Fib
+
+  constructor(state: DatapathState) {
+    this.#endpoints = state.endpoints
+    this.#node = state.node
+    this.#fib = state.fib
+  }
+
+  /**
+   * By the uplink that the routing table names. Where it names none of ours, or nobody knows the
+   * next hop's MAC yet, the node's stack routes the packet as it is now, and resolves the neighbour.
+   */
+  toNetwork(ctx: PacketContext): Verdict {
+    const fib = this.#fib
+    switch (fib.lookup(ctx.words[ctx.tupleStart + DESTINATION4] as number, ctx.hash)) {
+      case FibResult.FOUND:
+        return this.#leave(ctx, fib.port, fib.macHigh, fib.macLow)
+      case FibResult.UNREACHABLE:
+        return DropReason.NO_FIB
+      default:
+        return this.toStack(ctx)
+    }
+  }
+
+  /**
+   * Left as it is but for the MAC addresses: the node's stack is a router of its own and counts the
+   * TTL down itself.
+   */
+  toStack(ctx: PacketContext): Verdict {
+    const host = this.#node.hostPort
+    if (host === NO_PORT) return DropReason.UNROUTABLE
+    rewriteMacs(ctx, this.#endpoints, host)
+    ctx.egressPort = host
+    return Verdict.REDIRECT
+  }
+
+  #leave(ctx: PacketContext, port: number, macHigh: number, macLow: number): Verdict {
+    const packet = ctx.packet
+    if (ipv4.ttl(packet, ctx.l3Offset) <= 1) return DropReason.TTL_EXCEEDED
+    ipv4.decrementTtl(packet, ctx.l3Offset)
+    const rows = this.#endpoints.words
+    const own = this.#endpoints.rowStart(port) + Endpoint.NODE_MAC
+    ethernet.setDestination(packet, 0, macHigh, macLow)
+    ethernet.setSource(packet, 0, rows[own] as number, rows[own + 1] as number)
+    ctx.egressPort = port
+    return Verdict.REDIRECT
+  }
+}

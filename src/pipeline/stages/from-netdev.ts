@@ -1,0 +1,30 @@
+/**
+ * tail_handle_ipv4_from_netdev (bpf_host.c): who sent it, and is it for a service? Otherwise it may
+ * be for an address of our NAT, or for a pod.
+ */
+import type { Ipcache } from '../../identity/ipcache.js'
+import { DropReason } from '../../packet/drop-reason.js'
+import type { Verdict } from '../../packet/verdict.js'
+import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
+import { type PacketContext, tailCall } from '../context.js'
+import type { DatapathState, Stage } from '../stage.js'
+import { TailCall } from '../tail-call.js'
+
+export class Ipv4FromNetdev implements Stage {
+  readonly #ipcache: Ipcache
+
+  constructor(state: DatapathState) {
+    this.#ipcache = state.ipcache
+  }
+
+  process(ctx: PacketContext): Verdict {
+    if (ctx.l3Verdict !== 0) return DropReason.INVALID
+    if (ctx.isFragment) return DropReason.FRAGMENT_UNSUPPORTED
+    if (ctx.l4Verdict === 0) {
+      // An uplink may be a veth, whose other end leaves checksums to "the hardware".
+      completePartialChecksum4(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.words, ctx.tupleStart)
+    }
+    ctx.sourceIdentity = this.#ipcache.find(ctx.words, ctx.sourceStart)
+    return tailCall(ctx, TailCall.NODEPORT_NAT_INGRESS)
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * tail_nodeport_nat_fwd_ipv4 (bpf/lib/nodeport.h): a pod's packet on its way out. If it answers a
+ * client that came through a service of this node, it comes from the service again.
+ */
+import type { NodeSettings } from '../../endpoint/node-settings.js'
+import { NO_ENDPOINT } from '../../identity/ipcache.js'
+import type { Verdict } from '../../packet/verdict.js'
+import { type PacketContext, tailCall } from '../context.js'
+import { Forwarding } from '../forwarding.js'
+import type { DatapathState, Stage } from '../stage.js'
+import { TailCall } from '../tail-call.js'
+
+export class NodePortNatFwd implements Stage {
+  readonly #node: NodeSettings
+  readonly #forwarding: Forwarding
+
+  constructor(state: DatapathState) {
+    this.#node = state.node
+    this.#forwarding = new Forwarding(state)
+  }
+
+  process(ctx: PacketContext): Verdict {
+    const destination = ctx.destinationEndpoint
+    if (destination !== NO_ENDPOINT && destination === this.#node.hostPort) {
+      return this.#forwarding.toStack(ctx)
+    }
+    return tailCall(ctx, TailCall.NODEPORT_SNAT_FWD)
+  }
+}
