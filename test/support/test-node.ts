@@ -77,7 +77,7 @@ export class TestNode {
   readonly host: MemoryPort
   readonly uplink: MemoryPort
   /** Port number of the uplink; -1 without one. */
-  readonly uplinkPort: number = -1
+  uplinkPort = -1
   /** Routes and neighbours, written by hand in place of the mirror of the kernel's. */
   readonly routes: RouteWriter
   #pods = 0
@@ -98,7 +98,7 @@ export class TestNode {
     }
     this.uplink = new MemoryPort('uplink')
     this.routes = new RouteWriter(this.maps.routing)
-    if (options.hasUplink === true) this.uplinkPort = this.#addUplink()
+    if (options.hasUplink === true) this.#addUplink()
     const packet = new PacketBuffer(this.exchange.umem, this.exchange.stride)
     const pipeline = new Pipeline(this.maps.stateFor(0, options.seed ?? 1), packet, BURST_CAPACITY)
     this.gc = new ConntrackGc(this.maps.conntrackTable)
@@ -154,14 +154,13 @@ export class TestNode {
     this.exchange.close()
   }
 
-  #addUplink(): number {
+  #addUplink(): void {
     const [address, mac] = [UPLINK_ADDRESS, UPLINK_MAC]
-    const port = this.controller.addUplink({ device: 'uplink', address, mac })
-    this.#place(this.uplink, port)
+    this.uplinkPort = this.controller.addUplink({ device: 'uplink', address, mac })
+    this.#place(this.uplink, this.uplinkPort)
     this.route('192.0.2.0/24')
     this.route('0.0.0.0/0', GATEWAY_ADDRESS)
     this.neighbour(GATEWAY_ADDRESS, GATEWAY_MAC)
-    return port
   }
 
   /** A route by the uplink. @param gateway none: on the link */
