@@ -257,6 +257,11 @@ export class NodeController {
     }
   }
 
+  /** Off: every IPv4 fragment is dropped (157). */
+  setFragmentTracking(isOn: boolean): void {
+    this.#node.isFragmentTracking = isOn
+  }
+
   portOf(id: number): number {
     const port = this.#portOfEndpoint.get(id)
     if (port === undefined) throw invalid('endpoint.id', String(id), 'an endpoint of this node')

@@ -3,7 +3,7 @@
  * connection table, drops by reason, and the drops themselves from the event ring, whose one
  * consumer this is.
  */
-import { REASON_FORWARDED, readMetrics } from '../monitor/metrics.js'
+import { isDropReason, REASON_FORWARDED, readMetrics } from '../monitor/metrics.js'
 import type { PortStatistics } from '../port/port.js'
 import { readPortStatistics } from '../port/port-statistics.js'
 import { type ConnectionList, readConnections } from './connections.js'
@@ -72,7 +72,7 @@ export class Sampler {
     this.#drops.drain()
     const metrics = readMetrics(maps.metrics)
     const drops = metrics
-      .filter((line) => line.reason !== REASON_FORWARDED)
+      .filter((line) => isDropReason(line.reason))
       .map(({ reason, direction, frames }) => ({ code: reason, direction, frames }))
     const forwarded = metrics.filter((line) => line.reason === REASON_FORWARDED)
     const ports = [...this.#world.portNames].map(([port, name]) => this.#rate(port, name, elapsed))

@@ -11,6 +11,8 @@ const HOST_PORT = 0
 const UPLINK_PORT = 1
 /** The node's own IPv4 address towards other nodes and the outside; 0 for none. */
 const NODE_ADDRESS = 2
+/** 1: fragments are dropped. */
+const FRAGMENTS_OFF = 8
 const WORDS = 16
 
 export const NODE_SETTINGS_SPEC: MapSpec = {
@@ -39,18 +41,13 @@ export class NodeSettings {
     this.#set(HOST_PORT, port + 1)
   }
 
-  /** Every setter ends here: who remembers a decision has to learn that it may be another now. */
-  #set(word: number, value: number): void {
-    this.#words[this.#start + word] = value
-    markChanged(this.#words)
-  }
   /** Port of the uplink whose address is the node's, or -1. */
   get uplinkPort(): number {
     return (this.#words[this.#start + UPLINK_PORT] as number) - 1
   }
 
   set uplinkPort(port: number) {
-    this.#words[this.#start + UPLINK_PORT] = port + 1
+    this.#set(UPLINK_PORT, port + 1)
   }
 
   /** The node's own IPv4 address towards other nodes and the outside; 0 for none. */
@@ -59,6 +56,21 @@ export class NodeSettings {
   }
 
   set nodeAddress(address4: number) {
-    this.#words[this.#start + NODE_ADDRESS] = address4
+    this.#set(NODE_ADDRESS, address4)
+  }
+
+  /** Fragments take the ports of their datagram's first one; else they are dropped (157). */
+  get isFragmentTracking(): boolean {
+    return this.#words[this.#start + FRAGMENTS_OFF] === 0
+  }
+
+  set isFragmentTracking(isOn: boolean) {
+    this.#set(FRAGMENTS_OFF, isOn ? 0 : 1)
+  }
+
+  /** Every setter ends here: who remembers a decision has to learn that it may be another now. */
+  #set(word: number, value: number): void {
+    this.#words[this.#start + word] = value
+    markChanged(this.#words)
   }
 }

@@ -10,6 +10,21 @@ const REASONS = 256
 export const METRIC_COUNTERS = REASONS * DIRECTIONS * 2
 
 export const REASON_FORWARDED = 0
+/** Codes from here on are drops. */
+const DROP_REASON_MIN = 130
+
+export const isDropReason = (reason: number): boolean => reason >= DROP_REASON_MIN
+
+/**
+ * What else is counted, of packets that are forwarded or dropped all the same: codes below 130,
+ * which are no losses (A17). From 100 on they are ours.
+ */
+export const NotedReason = {
+  FRAGMENT: 9,
+  /** The table had no room for the ports of a first fragment; its later ones drop with 175. */
+  FRAGMENT_UPDATE_FAILED: 10,
+} as const
+export type NotedReason = (typeof NotedReason)[keyof typeof NotedReason]
 
 const cell = (reason: number, direction: number): number => (reason * DIRECTIONS + direction) * 2
 
@@ -30,7 +45,7 @@ export class Metrics {
 }
 
 export interface MetricLine {
-  /** A drop code, or REASON_FORWARDED. */
+  /** A drop code, REASON_FORWARDED, or a NotedReason. */
   readonly reason: number
   /** 1 ingress, 2 egress, 3 service, 0 where the packet was of no endpoint. */
   readonly direction: number

@@ -6,7 +6,7 @@ import type { EventRing } from '../maps/event-ring.js'
 import type { PacketBuffer } from '../packet/packet-buffer.js'
 import type { Direction } from '../packet/verdict.js'
 import { EventType, EventWord, type ObservationPoint, SAMPLE_BYTES_MAX } from './event.js'
-import { type Metrics, REASON_FORWARDED } from './metrics.js'
+import { type Metrics, type NotedReason, REASON_FORWARDED } from './metrics.js'
 
 /** What is told of a packet; the pipeline's context is one. */
 export interface ObservedPacket {
@@ -47,6 +47,11 @@ export class Monitor {
 
   forwarded(ctx: ObservedPacket): void {
     this.#metrics.count(REASON_FORWARDED, ctx.direction, ctx.packet.length)
+  }
+
+  /** Counts something about a packet beside its fate. */
+  note(ctx: ObservedPacket, reason: NotedReason): void {
+    this.#metrics.count(reason, ctx.direction, ctx.packet.length)
   }
 
   trace(ctx: ObservedPacket, point: ObservationPoint): void {

@@ -5,7 +5,7 @@
  */
 import type { PacketBuffer } from '../packet/packet-buffer.js'
 import { Verdict } from '../packet/verdict.js'
-import { FRAME_WORDS, Frame, type FrameTable } from './frame-table.js'
+import { FRAME_WORDS, FragmentKind, Frame, type FrameTable } from './frame-table.js'
 import type { TailCall } from './tail-call.js'
 
 export class PacketContext {
@@ -26,7 +26,10 @@ export class PacketContext {
   protocol = 0
   tcpFlags = 0
   icmpType = 0
+  /** A piece of a datagram, the first or a later one. */
   isFragment = false
+  /** A piece without transport header: there are no ports in it to be read or rewritten. */
+  isLaterFragment = false
   l3Verdict = 0
   l4Verdict = 0
   hash = 0
@@ -75,7 +78,8 @@ export class PacketContext {
     this.protocol = words[row + Frame.PROTOCOL] as number
     this.tcpFlags = words[row + Frame.TCP_FLAGS] as number
     this.icmpType = words[row + Frame.ICMP_TYPE] as number
-    this.isFragment = words[row + Frame.IS_FRAGMENT] !== 0
+    this.isFragment = words[row + Frame.FRAGMENT] !== FragmentKind.WHOLE
+    this.isLaterFragment = words[row + Frame.FRAGMENT] === FragmentKind.LATER
     this.l3Verdict = words[row + Frame.L3_VERDICT] as number
     this.l4Verdict = words[row + Frame.L4_VERDICT] as number
     this.hash = words[row + Frame.HASH] as number

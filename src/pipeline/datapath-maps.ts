@@ -11,6 +11,7 @@ import { PORTS_MAX, WORKERS_MAX } from '../base/limits.js'
 import { Prng } from '../base/prng.js'
 import { Conntrack } from '../conntrack/conntrack.js'
 import { conntrack4Spec } from '../conntrack/ct-entry.js'
+import { FRAGMENTS_DEFAULT, FragmentTable, fragmentsSpec } from '../conntrack/fragment-table.js'
 import { ENDPOINTS_SPEC, EndpointTable } from '../endpoint/endpoint-table.js'
 import { NODE_SETTINGS_SPEC, NodeSettings } from '../endpoint/node-settings.js'
 import { Ipcache, ipcacheSpec } from '../identity/ipcache.js'
@@ -46,6 +47,8 @@ export interface MapSizes {
   readonly policies: number
   /** Records of the event ring; a power of two. */
   readonly events: number
+  /** Datagrams in fragments at one time; FRAGMENTS_DEFAULT unless given. */
+  readonly fragments?: number
   /** SERVICE_SIZES unless given. */
   readonly services?: ServiceSizes
   /** ROUTING_SIZES unless given. */
@@ -74,6 +77,7 @@ export class DatapathMaps {
   readonly ipcache: Ipcache
   readonly ipcachePrefixes: LpmMap
   readonly conntrackTable: LruHashMap
+  readonly fragmentsMap: LruHashMap
   readonly policyEntries: HashMap
   readonly policyPrefixes: ArrayMap
   readonly ports: PortTable
@@ -98,6 +102,7 @@ export class DatapathMaps {
     this.ipcachePrefixes = make(LpmMap, ipcacheSpec(sizes.identities))
     this.ipcache = new Ipcache(this.ipcachePrefixes)
     this.conntrackTable = make(LruHashMap, conntrack4Spec(sizes.connections))
+    this.fragmentsMap = make(LruHashMap, fragmentsSpec(sizes.fragments ?? FRAGMENTS_DEFAULT))
     this.policyEntries = make(HashMap, policyMapSpec(sizes.policies))
     this.policyPrefixes = make(ArrayMap, POLICY_PREFIXES_SPEC)
     this.ports = new PortTable(make(ArrayMap, PORTS_SPEC))
@@ -145,6 +150,7 @@ export class DatapathMaps {
       endpoints: this.endpoints,
       ipcache: this.ipcache,
       conntrack,
+      fragments: new FragmentTable(this.fragmentsMap),
       policy: new PolicyMap(this.policyEntries, this.policyPrefixes),
       monitor: new Monitor(new Metrics(this.metrics, worker), this.events),
       node: this.node,
@@ -169,6 +175,7 @@ function sizesOf(directory: string): MapSizes {
     connections: entries('ct4'),
     identities: entries('ipcache'),
     policies: entries('policy'),
+    fragments: entries('fragments'),
     events: entries('events'),
     services: serviceSizesOf(entries),
     routing: routingSizesOf(entries),

@@ -25,10 +25,17 @@ export const Frame = {
   ICMP_TYPE: 15,
   /** 0, or the DropReason with which the network header was found wanting. */
   L3_VERDICT: 16,
-  /** 0, or the DropReason that connection tracking has for the transport header. */
+  /**
+   * 0, or the DropReason that connection tracking has for the transport header; of a later fragment
+   * FRAGMENT_NOT_FOUND, until its ports are found.
+   */
   L4_VERDICT: 17,
-  IS_FRAGMENT: 18,
+  /** FragmentKind. */
+  FRAGMENT: 18,
 } as const
+
+/** Which part of a datagram a frame holds. */
+export const FragmentKind = { WHOLE: 0, FIRST: 1, LATER: 2 } as const
 
 export class FrameTable {
   readonly words: Int32Array

@@ -13,7 +13,8 @@ import { EtherType, Protocol } from '../wire/protocols.js'
 import * as tcp from '../wire/tcp.js'
 import * as tuple from '../wire/tuple.js'
 import * as udp from '../wire/udp.js'
-import { FRAME_WORDS, Frame, type FrameTable } from './frame-table.js'
+import { FRAME_WORDS, FragmentKind, Frame, type FrameTable } from './frame-table.js'
+import { hasPorts } from './translate.js'
 
 /** Of a frame that is too short for Ethernet, or whose type field is a length. */
 const NO_ETHER_TYPE = 0
@@ -37,7 +38,7 @@ function parseFrame(p: PacketBuffer, words: Int32Array, row: number, seed: numbe
   words[row + Frame.ICMP_TYPE] = NO_ICMP_TYPE
   words[row + Frame.L3_VERDICT] = 0
   words[row + Frame.L4_VERDICT] = 0
-  words[row + Frame.IS_FRAGMENT] = 0
+  words[row + Frame.FRAGMENT] = FragmentKind.WHOLE
   words[row + Frame.L3_OFFSET] = ethernet.ETHERNET_HEADER_BYTES
   const etherType = ethernet.isValid(p, 0) ? ethernet.type(p, 0) : NO_ETHER_TYPE
   words[row + Frame.ETHER_TYPE] = etherType
@@ -60,8 +61,9 @@ function parseIpv4(p: PacketBuffer, words: Int32Array, row: number, seed: number
   const l4 = ipv4.payloadOffset(p, l3)
   words[row + Frame.L4_OFFSET] = l4
   const status = tuple.readTuple(p, l3, l4, protocol, words, row)
-  if (ipv4.isFragment(p, l3)) words[row + Frame.IS_FRAGMENT] = 1
-  else parseTransport(p, words, row, protocol, l3 + ipv4.totalLength(p, l3), status)
+  const end = l3 + ipv4.totalLength(p, l3)
+  if (ipv4.isFragment(p, l3)) parseFragment(p, words, row, protocol, end, status)
+  else parseTransport(p, words, row, protocol, end, status)
   words[row + Frame.HASH] = flowHash(words, row, seed)
 }
 
@@ -70,6 +72,26 @@ function clearTuple(words: Int32Array, row: number): void {
   for (let i = 0; i < tuple.TUPLE_WORDS; i++) words[row + i] = 0
   words[row + Frame.L4_OFFSET] = 0
   words[row + Frame.HASH] = 0
+}
+
+/**
+ * The first fragment is read as a packet is; a later one waits for the ports of the first. ICMP in
+ * pieces has no place in a flow: what its message is about may be cut in two.
+ */
+function parseFragment(
+  p: PacketBuffer,
+  words: Int32Array,
+  row: number,
+  protocol: number,
+  end: number,
+  status: tuple.TupleStatus,
+): void {
+  const isFirst = status !== tuple.TupleStatus.LATER_FRAGMENT
+  words[row + Frame.FRAGMENT] = isFirst ? FragmentKind.FIRST : FragmentKind.LATER
+  if (protocol === Protocol.ICMPV4) words[row + Frame.L4_VERDICT] = DropReason.INVALID
+  else if (isFirst) parseTransport(p, words, row, protocol, end, status)
+  else if (hasPorts(protocol)) words[row + Frame.L4_VERDICT] = DropReason.FRAGMENT_NOT_FOUND
+  else words[row + Frame.L4_VERDICT] = DropReason.CT_UNKNOWN_L4
 }
 
 /** @param end offset behind the datagram; the frame may be longer, padded to Ethernet's minimum */

@@ -1,5 +1,6 @@
 /** What a stage is, and what all stages share. */
 import type { Conntrack } from '../conntrack/conntrack.js'
+import type { FragmentTable } from '../conntrack/fragment-table.js'
 import type { EndpointTable } from '../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../endpoint/node-settings.js'
 import type { Ipcache } from '../identity/ipcache.js'
@@ -27,6 +28,7 @@ export interface DatapathState {
   readonly endpoints: EndpointTable
   readonly ipcache: Ipcache
   readonly conntrack: Conntrack
+  readonly fragments: FragmentTable
   readonly policy: PolicyMap
   readonly monitor: Monitor
   readonly node: NodeSettings

@@ -18,10 +18,12 @@ import { Frame } from './frame-table.js'
  * Protocols with ports that we can change. Their header has been found whole (`ctx.l4Verdict` is
  * 0).
  *
- * False for SCTP whose checksum is wrong: the new one would hide it.
+ * False for SCTP whose checksum is wrong: the new one would hide it; and for SCTP in fragments, as
+ * the sum is over the whole packet.
  */
 export function canTranslate(ctx: PacketContext): boolean {
   if (ctx.protocol !== Protocol.SCTP) return true
+  if (ctx.isFragment) return false
   const bytes = ipv4.payloadBytes(ctx.packet, ctx.l3Offset)
   return bytes >= sctp.SCTP_HEADER_BYTES && sctp.mayRenewChecksum(ctx.packet, ctx.l4Offset, bytes)
 }
@@ -30,9 +32,28 @@ export const hasPorts = (protocol: number): boolean =>
   protocol === Protocol.TCP || protocol === Protocol.UDP || protocol === Protocol.SCTP
 
 export function setSource(ctx: PacketContext, address: number, port: number): void {
-  const { packet: p, l3Offset, l4Offset, words, tupleStart } = ctx
+  const { packet: p, l3Offset, words, tupleStart } = ctx
   const delta = checksums.delta32(ipv4.source(p, l3Offset), address)
   ipv4.setSource(p, l3Offset, address)
+  if (!ctx.isLaterFragment) writeSourcePort(ctx, port, delta)
+  words[tupleStart + TupleWord.SOURCE + 3] = address
+  const ports = words[tupleStart + TupleWord.PORTS] as number
+  words[tupleStart + TupleWord.PORTS] = (port << 16) | (ports & 0xffff)
+}
+
+export function setDestination(ctx: PacketContext, address: number, port: number): void {
+  const { packet: p, l3Offset, words, tupleStart } = ctx
+  const delta = checksums.delta32(ipv4.destination(p, l3Offset), address)
+  ipv4.setDestination(p, l3Offset, address)
+  if (!ctx.isLaterFragment) writeDestinationPort(ctx, port, delta)
+  words[tupleStart + TupleWord.DESTINATION + 3] = address
+  const ports = words[tupleStart + TupleWord.PORTS] as number
+  words[tupleStart + TupleWord.PORTS] = (ports & ~0xffff) | port
+}
+
+/** @param delta of the address, which the checksums of TCP and UDP cover */
+function writeSourcePort(ctx: PacketContext, port: number, delta: number): void {
+  const { packet: p, l3Offset, l4Offset } = ctx
   if (ctx.protocol === Protocol.TCP) {
     tcp.applyChecksumDelta(p, l4Offset, delta)
     tcp.setSourcePort(p, l4Offset, port)
@@ -43,15 +64,10 @@ export function setSource(ctx: PacketContext, address: number, port: number): vo
     sctp.setSourcePort(p, l4Offset, port)
     sctp.fillChecksum(p, l4Offset, ipv4.payloadBytes(p, l3Offset))
   }
-  words[tupleStart + TupleWord.SOURCE + 3] = address
-  const ports = words[tupleStart + TupleWord.PORTS] as number
-  words[tupleStart + TupleWord.PORTS] = (port << 16) | (ports & 0xffff)
 }
 
-export function setDestination(ctx: PacketContext, address: number, port: number): void {
-  const { packet: p, l3Offset, l4Offset, words, tupleStart } = ctx
-  const delta = checksums.delta32(ipv4.destination(p, l3Offset), address)
-  ipv4.setDestination(p, l3Offset, address)
+function writeDestinationPort(ctx: PacketContext, port: number, delta: number): void {
+  const { packet: p, l3Offset, l4Offset } = ctx
   if (ctx.protocol === Protocol.TCP) {
     tcp.applyChecksumDelta(p, l4Offset, delta)
     tcp.setDestinationPort(p, l4Offset, port)
@@ -62,9 +78,6 @@ export function setDestination(ctx: PacketContext, address: number, port: number
     sctp.setDestinationPort(p, l4Offset, port)
     sctp.fillChecksum(p, l4Offset, ipv4.payloadBytes(p, l3Offset))
   }
-  words[tupleStart + TupleWord.DESTINATION + 3] = address
-  const ports = words[tupleStart + TupleWord.PORTS] as number
-  words[tupleStart + TupleWord.PORTS] = (ports & ~0xffff) | port
 }
 
 /** For the lookups behind a translation. @param seed of the connection table */

@@ -9,22 +9,27 @@ import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
 import type { PacketContext } from '../context.js'
+import { FragmentTracking } from '../fragment-tracking.js'
 import { deliverLocally } from '../local-delivery.js'
 import type { DatapathState, Stage } from '../stage.js'
 
 export class Ipv4FromHost implements Stage {
   readonly #endpoints: EndpointTable
   readonly #ipcache: Ipcache
+  readonly #fragments: FragmentTracking
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
     this.#ipcache = state.ipcache
+    this.#fragments = new FragmentTracking(state)
   }
 
   process(ctx: PacketContext): Verdict {
     if (ctx.l3Verdict !== 0) return DropReason.INVALID
-    if (ctx.isFragment) return DropReason.FRAGMENT_UNSUPPORTED
-    if (ctx.l4Verdict === 0) {
+    if (ctx.isFragment) {
+      const failed = this.#fragments.resolve(ctx)
+      if (failed !== 0) return failed as DropReason
+    } else if (ctx.l4Verdict === 0) {
       completePartialChecksum4(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.words, ctx.tupleStart)
     }
     ctx.sourceIdentity = this.#ipcache.find(ctx.words, ctx.sourceStart)
