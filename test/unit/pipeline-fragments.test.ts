@@ -14,7 +14,16 @@ import { checkPacket } from '../support/packet-checker.js'
 import { parseFrame } from '../support/packet-parser.js'
 import { seededPrng } from '../support/seed.js'
 import { CLOSED, frontend, ip, service, VIP } from '../support/service-node.js'
-import { HOST_MAC, NODE_ADDRESS, NODE_MAC, TestNode, type TestPod } from '../support/test-node.js'
+import {
+  GATEWAY_MAC,
+  HOST_MAC,
+  NODE_ADDRESS,
+  NODE_MAC,
+  OUTSIDE_ADDRESS,
+  TestNode,
+  type TestPod,
+  UPLINK_MAC,
+} from '../support/test-node.js'
 
 const INVALID = 134
 const UNSUPPORTED = 157
@@ -333,3 +342,29 @@ t.test('random fragments never throw, lose a frame, or leave with a wrong checks
   assertConserved(node.exchange, node.loop.burst)
   node.close()
 })
+
+t.test(
+  'fragments from outside and from the node itself reach a pod, and those of a pod leave',
+  async (t) => {
+    const node = new TestNode({ hasUplink: true })
+    const pod = node.pod()
+    const from = (mac: string, to: string, source: string) =>
+      eth({ from: mac, to }).ipv4({ from: source, to: pod.address, id: 3 }).udp({ from: 9, to: 53 })
+    const outside = from(GATEWAY_MAC, UPLINK_MAC, OUTSIDE_ADDRESS).payload(4000).bytes()
+    const inside = from(HOST_MAC, NODE_MAC, NODE_ADDRESS).payload(4000).bytes()
+    for (const frame of fragmentIpv4(outside, MTU)) node.send(node.uplink, frame)
+    checkPacket(t, reassemble(pod.port.take()), { udp: { to: 53 } })
+    for (const frame of fragmentIpv4(inside, MTU)) node.send(node.host, frame)
+    checkPacket(t, reassemble(pod.port.take()), { udp: { to: 53 } })
+    node.clock.advanceSeconds(FRAGMENT_SECONDS)
+    node.send(node.uplink, fragmentIpv4(outside, MTU)[1] as Uint8Array)
+    node.send(node.host, fragmentIpv4(inside, MTU)[1] as Uint8Array)
+    t.same(node.drops(), [NOT_FOUND, NOT_FOUND])
+    for (const frame of pieces(pod, OUTSIDE_ADDRESS)) node.send(pod.port, frame)
+    checkPacket(t, reassemble(node.uplink.take()), {
+      ipv4: { to: OUTSIDE_ADDRESS },
+      udp: { to: 53 },
+    })
+    node.close()
+  },
+)

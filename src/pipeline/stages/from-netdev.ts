@@ -7,20 +7,25 @@ import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
 import { type PacketContext, tailCall } from '../context.js'
+import { FragmentTracking } from '../fragment-tracking.js'
 import type { DatapathState, Stage } from '../stage.js'
 import { TailCall } from '../tail-call.js'
 
 export class Ipv4FromNetdev implements Stage {
   readonly #ipcache: Ipcache
+  readonly #fragments: FragmentTracking
 
   constructor(state: DatapathState) {
     this.#ipcache = state.ipcache
+    this.#fragments = new FragmentTracking(state)
   }
 
   process(ctx: PacketContext): Verdict {
     if (ctx.l3Verdict !== 0) return DropReason.INVALID
-    if (ctx.isFragment) return DropReason.FRAGMENT_UNSUPPORTED
-    if (ctx.l4Verdict === 0) {
+    if (ctx.isFragment) {
+      const failed = this.#fragments.resolve(ctx)
+      if (failed !== 0) return failed as DropReason
+    } else if (ctx.l4Verdict === 0) {
       // An uplink may be a veth, whose other end leaves checksums to "the hardware".
       completePartialChecksum4(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.words, ctx.tupleStart)
     }
