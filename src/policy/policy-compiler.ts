@@ -7,6 +7,7 @@ import { Direction } from '../packet/verdict.js'
 import {
   ANY_IDENTITY,
   HIGHEST_PRIORITY,
+  LOWEST_PRIORITY,
   PREFIX_ANY,
   PREFIX_PORT,
   PREFIX_PROTOCOL,
@@ -42,10 +43,11 @@ export function compilePolicy(policy: EndpointPolicy): PolicyEntry[] {
   return [...strongest.values()].filter((entry) => !isCovered(entry, strongest))
 }
 
-/** A direction that is not enforced is one rule that allows everything. */
+/** A direction that is not enforced is one rule that allows what no other rule denies. */
 function* rulesOf(policy: EndpointPolicy): Generator<PolicyRule> {
-  if (!policy.enforceIngress) yield { direction: Direction.INGRESS, action: 'allow' }
-  if (!policy.enforceEgress) yield { direction: Direction.EGRESS, action: 'allow' }
+  const open = { action: 'allow', priority: LOWEST_PRIORITY } as const
+  if (!policy.enforceIngress) yield { direction: Direction.INGRESS, ...open }
+  if (!policy.enforceEgress) yield { direction: Direction.EGRESS, ...open }
   yield* policy.rules
 }
 

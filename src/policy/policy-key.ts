@@ -41,8 +41,9 @@ export const PrecedenceClass = { DENY: 255, REDIRECT: 2, ALLOW: 1, PASS: 0 } as 
  * rules without a tier have.
  */
 export const HIGHEST_PRIORITY = 0
+export const LOWEST_PRIORITY = 0xff_ffff
 export const precedence = (priority: number, precedenceClass: number): number =>
-  ((~priority & 0xff_ffff) << 8) | precedenceClass
+  ((~priority & LOWEST_PRIORITY) << 8) | precedenceClass
 
 /** No other entry can win over it: a deny of the highest priority. */
 export const PRECEDENCE_MAX = precedence(HIGHEST_PRIORITY, PrecedenceClass.DENY)

@@ -84,6 +84,13 @@ t.test('a higher priority allow wins over a lower priority deny', async (t) => {
   t.equal(decide(enforced({ identities: [300], priority: 5 }, deny), 300, TCP, 80).verdict, ALLOWED)
 })
 
+t.test('a deny of any priority closes a direction that is otherwise open', async (t) => {
+  const denies = enforced({ action: 'deny', identities: [300], priority: 10 })
+  const open = { ...denies, enforceIngress: false }
+  t.equal(decide(open, 300, TCP, 80).verdict, DropReason.POLICY_DENY)
+  t.equal(decide(open, 301, TCP, 80).verdict, ALLOWED)
+})
+
 t.test('a port range is covered exactly by its prefixes', async (t) => {
   for (const [first, last] of [
     [0, 65535],
