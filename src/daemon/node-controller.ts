@@ -22,6 +22,7 @@ import type { EndpointPolicy } from '../policy/policy-rule.js'
 import { NO_POLICY, PolicyWriter } from '../policy/policy-writer.js'
 import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-table.js'
 import { ipv4Words, parseAddress, parseIpv4, parseMac } from '../wire/address.js'
+import { type PeerSpec, RemoteNodes, type RemoteSpec, type TunnelOptions } from './remote-nodes.js'
 
 /** A /32 or /128 as words has this many bits. */
 const HOST_PREFIX_LENGTH = 128
@@ -89,6 +90,7 @@ export class NodeController {
   readonly #node: NodeSettings
   readonly #services: ServiceWriter
   readonly #serviceSettings: ServiceSettings
+  readonly #remotes: RemoteNodes
   readonly #portOfEndpoint = new Map<number, number>()
 
   constructor(maps: DatapathMaps, options: NodeOptions = {}) {
@@ -96,6 +98,7 @@ export class NodeController {
     this.#ipcache = maps.ipcache
     this.#ports = maps.ports
     this.#node = maps.node
+    this.#remotes = new RemoteNodes(maps)
     this.#serviceSettings = new ServiceSettings(maps.services.settings)
     this.#services = new ServiceWriter(maps.services, {
       ...options,
@@ -260,6 +263,31 @@ export class NodeController {
   /** Off: every IPv4 fragment is dropped (157). */
   setFragmentTracking(isOn: boolean): void {
     this.#node.isFragmentTracking = isOn
+  }
+
+  /** How pods of other nodes are reached; at first by plain routing. */
+  setTunnel(options: TunnelOptions): void {
+    this.#remotes.setTunnel(options)
+  }
+
+  /** Tells which node has a prefix, and whose it is; ECONFIG_INVALID or EMAP_FULL. */
+  setRemote(spec: RemoteSpec): void {
+    this.#remotes.set(spec)
+  }
+
+  /** False when there was no such prefix. */
+  deleteRemote(prefix: string): boolean {
+    return this.#remotes.delete(prefix)
+  }
+
+  /** Makes another node known, or changes it, whole; ECONFIG_INVALID or EMAP_FULL. */
+  addPeer(spec: PeerSpec): void {
+    this.#remotes.addPeer(spec)
+  }
+
+  /** False when no node of that name was added by this controller. */
+  removePeer(name: string): boolean {
+    return this.#remotes.removePeer(name)
   }
 
   portOf(id: number): number {

@@ -13,6 +13,8 @@ const UPLINK_PORT = 1
 const NODE_ADDRESS = 2
 /** 1: fragments are dropped. */
 const FRAGMENTS_OFF = 8
+/** UDP port of the overlay; 0 while pods of other nodes are reached by plain routing. */
+const TUNNEL_PORT = 4
 const WORDS = 16
 
 export const NODE_SETTINGS_SPEC: MapSpec = {
@@ -66,6 +68,18 @@ export class NodeSettings {
 
   set isFragmentTracking(isOn: boolean) {
     this.#set(FRAGMENTS_OFF, isOn ? 0 : 1)
+  }
+
+  /**
+   * UDP port at which the node takes VXLAN, and to which it sends it; 0: there is no overlay, pods
+   * of other nodes are reached by plain routing.
+   */
+  get tunnelPort(): number {
+    return this.#words[this.#start + TUNNEL_PORT] as number
+  }
+
+  set tunnelPort(port: number) {
+    this.#set(TUNNEL_PORT, port)
   }
 
   /** Every setter ends here: who remembers a decision has to learn that it may be another now. */

@@ -19,7 +19,7 @@ const WORDS_READ = FLAGS + 1
 
 /** Bits of the last word. */
 export const IpcacheFlag = {
-  /** The address is of another node of the cluster. */
+  /** The address is behind another node of the cluster. */
   REMOTE: 1,
   /** It is reached by plain routing, though others are behind a tunnel. */
   SKIP_TUNNEL: 2,
@@ -92,20 +92,20 @@ export class Ipcache {
   }
 
   /**
-   * Control plane: addresses of another node of the cluster. `tunnelEndpoint4` is that node's IPv4
-   * address, or 0. False when the map is full.
+   * Control plane: addresses elsewhere in the cluster. `tunnelEndpoint4` is the IPv4 address of the
+   * node that has them, or 0; `flags` are bits of IpcacheFlag. False when the map is full.
    */
   setRemote(
     address: Int32Array,
     prefixLength: number,
     identity: number,
     tunnelEndpoint4: number,
-    skipTunnel: boolean,
+    flags: number,
   ): boolean {
     this.#value[IDENTITY] = identity
     this.#value[ENDPOINT] = 0
     this.#value[TUNNEL_ENDPOINT] = tunnelEndpoint4
-    this.#value[FLAGS] = IpcacheFlag.REMOTE | (skipTunnel ? IpcacheFlag.SKIP_TUNNEL : 0)
+    this.#value[FLAGS] = flags
     return this.#prefixes.update(address, prefixLength, this.#value) >= 0
   }
 

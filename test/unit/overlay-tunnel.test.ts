@@ -2,7 +2,7 @@
 import t from 'tap'
 import { VxlanTunnel } from '../../src/overlay/vxlan-tunnel.js'
 import { DropReason } from '../../src/packet/drop-reason.js'
-import { type PacketBuilder, eth } from '../support/packet-builder.js'
+import { eth, type PacketBuilder } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
 import { bytesOf, packetOf } from '../support/packet-memory.js'
 import { vxlanHeader } from '../support/vxlan.js'
