@@ -10,8 +10,10 @@
       'src/poller_sockets.cc',
       'src/program.cc',
       'src/device.cc',
+      'src/netlink.cc',
     ],
     'binding_sources': [
+      'src/binding_netlink.cc',
       'src/binding_packets.cc',
       'src/binding_program.cc',
       'src/binding_system.cc',

@@ -17,6 +17,7 @@ export type SocketHandle = Handle<'socket'>
 export type PollerHandle = Handle<'poller'>
 export type ProgramHandle = Handle<'program'>
 export type MappingHandle = Handle<'mapping'>
+export type NetlinkHandle = Handle<'netlink'>
 
 export interface NativeSocketOptions {
   readonly interfaceIndex: number
@@ -111,6 +112,11 @@ export interface Binding {
     create: boolean,
   ): { readonly handle: MappingHandle; readonly buffer: ArrayBuffer }
   unmapSharedFile(mapping: MappingHandle, buffer: ArrayBuffer): void
+  openNetlink(protocol: number, groups: Uint32Array, receiveBufferBytes: number): NetlinkHandle
+  sendNetlink(netlink: NetlinkHandle, message: Uint8Array): void
+  receiveNetlink(netlink: NetlinkHandle, buffer: Uint8Array): number
+  watchNetlink(netlink: NetlinkHandle, onReadable: () => void): void
+  closeNetlink(netlink: NetlinkHandle): void
 }
 
 /** The add-on, from XDP_SOCKET_ADDON or the package's own build. */

@@ -22,6 +22,8 @@ export const XdpErrorCode = {
   MEMLOCK: 'EXDP_MEMLOCK',
   /** There is no such device in this network namespace. */
   NO_DEVICE: 'EXDP_NO_DEVICE',
+  /** The kernel had to leave out messages; what they said must be asked for anew. */
+  OVERRUN: 'EXDP_OVERRUN',
   /** Rights are missing. */
   PERMISSION: 'EXDP_PERMISSION',
   /** The kernel refused the BPF object. */
@@ -82,7 +84,15 @@ const isNativeFailure = (error: unknown): error is NativeFailure =>
   typeof (error as NativeFailure).errno === 'number'
 
 /** Where a native call was made; decides what an errno means. */
-export type Operation = 'umem' | 'socket' | 'attach' | 'map' | 'poller' | 'device' | 'shared memory'
+export type Operation =
+  | 'umem'
+  | 'socket'
+  | 'attach'
+  | 'map'
+  | 'poller'
+  | 'device'
+  | 'shared memory'
+  | 'netlink'
 
 type Meaning = readonly [code: XdpErrorCode, advice: string]
 
@@ -151,6 +161,12 @@ const MEANINGS: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
     EOPNOTSUPP: [XdpErrorCode.CLOSED, 'the socket is closed'],
   },
   poller: { EINVAL: [XdpErrorCode.ARGUMENT, 'the socket cannot be added'] },
+  netlink: {
+    ENOBUFS: [XdpErrorCode.OVERRUN, 'messages were lost: ask for everything anew'],
+    EMSGSIZE: [XdpErrorCode.OVERRUN, 'a message was too long, and is lost'],
+    EBADF: [XdpErrorCode.CLOSED, 'the socket is closed'],
+    EPROTONOSUPPORT: [XdpErrorCode.UNSUPPORTED, 'this kernel has no such netlink protocol'],
+  },
   device: {
     EOPNOTSUPP: [XdpErrorCode.UNSUPPORTED, 'the driver cannot change this offload'],
   },

@@ -117,6 +117,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
 namespace {
 
 Napi::Object start(Napi::Env env, Napi::Object exports) {
+  exportNetlink(env, exports);
   exportPackets(env, exports);
   exportProgram(env, exports);
   exportSystem(env, exports);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../src/device.h"
+#include "../src/netlink.h"
 #include "../src/poller.h"
 #include "../src/program.h"
 #include "check.h"
@@ -163,6 +164,31 @@ TEST("a packet outside its frame, a port that never was, and a damaged pool stop
   CHECK(breaking([](Lab* lab) { lab->column(2)[0] = -2; }) == xdp::kBadPort);
   CHECK(breaking([](Lab* lab) { lab->words[0] = 65; }) == xdp::kBadCount);
   CHECK(breaking([](Lab* lab) { lab->umem->poolWords()[0] = 513; }) == xdp::kBadPool);
+}
+
+TEST("a netlink socket hears of a change, tells of lost messages and goes on behind them") {
+  xdp::Failure failure;
+  xdp::NetlinkOptions options;
+  options.groups = {1};  // RTNLGRP_LINK
+  options.receiveBufferBytes = 2048;
+  const std::shared_ptr<xdp::Netlink> netlink = xdp::Netlink::open(options, &failure);
+  CHECK(netlink != nullptr);
+  if (netlink == nullptr) return;
+  std::vector<uint8_t> buffer(65536);
+  CHECK(netlink->receive(buffer.data(), buffer.size(), &failure) == 0);
+  CHECK(std::system("ip link set rpl0 mtu 1400") == 0);
+  CHECK(netlink->receive(buffer.data(), buffer.size(), &failure) > 0);
+  CHECK(std::system("for i in 1 2 3 4 5 6 7 8; do ip link set rpl0 mtu 140$i; done") == 0);
+  int received = 0;
+  int lost = 0;
+  for (ssize_t bytes; (bytes = netlink->receive(buffer.data(), buffer.size(), &failure)) != 0;) {
+    bytes > 0 ? received++ : lost++;
+    CHECK(bytes > 0 || failure.number == ENOBUFS);
+  }
+  CHECK(received > 0);
+  CHECK(lost == 1);
+  options.groups = {4096};
+  CHECK(xdp::Netlink::open(options, &failure) == nullptr && failure.number == EINVAL);
 }
 
 }  // namespace
