@@ -1,0 +1,104 @@
+/**
+ * What a node is to be, from all of its documents together: each object once, no two endpoints in
+ * one place, every service with its backends. Pure; what is wrong is told by document.
+ */
+import { type Document, ofKind } from './documents.js'
+import type { Problem } from './problem.js'
+import type { EndpointDocument, NodeDocument, PeerDocument } from './ringpath-documents.js'
+import { problemAt } from './schema.js'
+import { type PlannedService, servicesOf } from './services.js'
+
+export interface DesiredState {
+  readonly endpoints: readonly EndpointDocument[]
+  readonly services: readonly PlannedService[]
+  readonly policies: readonly Document[]
+  readonly peers: readonly PeerDocument[]
+  readonly documents: readonly Document[]
+}
+
+const POLICY_KINDS = ['NetworkPolicy', 'CiliumNetworkPolicy', 'CiliumClusterwideNetworkPolicy']
+
+export function desiredState(
+  documents: readonly Document[],
+  node: NodeDocument,
+): { state: DesiredState; problems: Problem[] } {
+  const problems = [...duplicates(documents), ...strayNodes(documents), ...sharedPlaces(documents)]
+  const planned = servicesOf(documents, {
+    nodeAddresses: nodeAddresses(node),
+    nodeName: node.metadata.name,
+    algorithm: node.spec.services.algorithm,
+  })
+  problems.push(...planned.problems, ...sharedFrontends(planned.services))
+  const state: DesiredState = {
+    endpoints: ofKind(documents, 'Endpoint').map(({ body }) => body),
+    services: planned.services,
+    policies: documents.filter(({ body }) => POLICY_KINDS.includes(body.kind)),
+    peers: ofKind(documents, 'Peer').map(({ body }) => body),
+    documents,
+  }
+  return { state, problems }
+}
+
+/** The node's own addresses, under which NodePorts are reached. */
+export function nodeAddresses({ spec }: NodeDocument): string[] {
+  const addresses = [...(spec.host?.addresses ?? []), ...spec.uplinks.map(({ address }) => address)]
+  return [...new Set(addresses)]
+}
+
+function duplicates(documents: readonly Document[]): Problem[] {
+  const first = new Map<string, Document>()
+  return documents.flatMap((document) => {
+    const before = first.get(document.key)
+    if (before === undefined) {
+      first.set(document.key, document)
+      return []
+    }
+    const name = ['metadata', 'name']
+    return [problemAt(document.raw, name, `an object that ${before.source} does not have already`)]
+  })
+}
+
+/** The node's own document is what the agent is started with. */
+function strayNodes(documents: readonly Document[]): Problem[] {
+  return ofKind(documents, 'Node').map(({ raw }) =>
+    problemAt(raw, ['kind'], 'any kind but Node, which is for `ringpath agent --config`'),
+  )
+}
+
+/** Fields of an endpoint that no two of a node may share. */
+const PLACES = ['id', 'device', 'address'] as const
+
+function sharedPlaces(documents: readonly Document[]): Problem[] {
+  const problems: Problem[] = []
+  for (const field of PLACES) {
+    const owners = new Map<string | number, Document>()
+    for (const document of ofKind(documents, 'Endpoint')) {
+      const value = document.body.spec[field]
+      if (value === undefined) continue
+      const owner = owners.get(value)
+      if (owner === undefined) owners.set(value, document)
+      else {
+        const expected = `another one than that of ${owner.key} (${owner.source})`
+        problems.push(problemAt(document.raw, ['spec', field], expected))
+      }
+    }
+  }
+  return problems
+}
+
+function sharedFrontends(services: readonly PlannedService[]): Problem[] {
+  const owners = new Map<string, PlannedService>()
+  const problems: Problem[] = []
+  for (const service of services) {
+    for (const { address, port, protocol } of service.spec.frontends) {
+      const key = `${address}:${port}/${protocol}`
+      const owner = owners.get(key)
+      if (owner === undefined) owners.set(key, service)
+      else {
+        const expected = `addresses that ${owner.document.key} does not have: both have ${key}`
+        problems.push(problemAt(service.document.raw, ['spec'], expected))
+      }
+    }
+  }
+  return problems
+}

@@ -1,0 +1,111 @@
+/**
+ * Documents of every supported kind, from text to checked values: the one way in, whether the text
+ * comes from a file, a request or a test. Pure: nothing is looked up, nothing applied.
+ */
+import type * as z from 'zod'
+import { type RawDocument, readManifests } from './manifest.js'
+import {
+  ciliumClusterwideNetworkPolicySchema,
+  ciliumNetworkPolicySchema,
+  networkPolicySchema,
+} from './policy-documents.js'
+import { DocumentError, type Problem } from './problem.js'
+import { endpointSchema, nodeSchema, peerSchema, RINGPATH_V1 } from './ringpath-documents.js'
+import { check, problemAt, qualifiedName } from './schema.js'
+import { endpointSliceSchema, serviceSchema } from './service-documents.js'
+
+const SCHEMAS = {
+  [`${RINGPATH_V1} Node`]: nodeSchema,
+  [`${RINGPATH_V1} Endpoint`]: endpointSchema,
+  [`${RINGPATH_V1} Peer`]: peerSchema,
+  'v1 Service': serviceSchema,
+  'discovery.k8s.io/v1 EndpointSlice': endpointSliceSchema,
+  'networking.k8s.io/v1 NetworkPolicy': networkPolicySchema,
+  'cilium.io/v2 CiliumNetworkPolicy': ciliumNetworkPolicySchema,
+  'cilium.io/v2 CiliumClusterwideNetworkPolicy': ciliumClusterwideNetworkPolicySchema,
+} as const
+
+type Schema =
+  | typeof nodeSchema
+  | typeof endpointSchema
+  | typeof peerSchema
+  | typeof serviceSchema
+  | typeof endpointSliceSchema
+  | typeof networkPolicySchema
+  | typeof ciliumNetworkPolicySchema
+  | typeof ciliumClusterwideNetworkPolicySchema
+
+export type Body = z.output<Schema>
+export type Kind = Body['kind']
+
+/** Every kind, as `get` and `delete` name them. */
+export const KINDS: readonly Kind[] = [
+  'Node',
+  'Endpoint',
+  'Peer',
+  'Service',
+  'EndpointSlice',
+  'NetworkPolicy',
+  'CiliumNetworkPolicy',
+  'CiliumClusterwideNetworkPolicy',
+]
+
+/** A checked document, and where it came from. */
+export interface Document {
+  readonly body: Body
+  /** Unique: "Service default/web". */
+  readonly key: string
+  readonly source: string
+  readonly raw: RawDocument
+}
+
+export interface Documents {
+  readonly documents: readonly Document[]
+  /** Of all documents of the text, each problem of each. */
+  readonly problems: readonly Problem[]
+}
+
+/** @param source file or "request", for the messages */
+export function readDocuments(text: string, source: string): Documents {
+  const raw = readManifests(text, source)
+  const documents: Document[] = []
+  const problems = [...raw.problems]
+  for (const document of raw.documents) {
+    const result = checkDocument(document)
+    if ('problems' in result) problems.push(...result.problems)
+    else documents.push(result.document)
+  }
+  return { documents, problems }
+}
+
+/** As `readDocuments`. @throws DocumentError with every problem */
+export function parseDocuments(text: string, source: string): readonly Document[] {
+  const { documents, problems } = readDocuments(text, source)
+  if (problems.length > 0) throw new DocumentError(problems)
+  return documents
+}
+
+function checkDocument(raw: RawDocument): { document: Document } | { problems: Problem[] } {
+  const type = `${raw.apiVersion} ${raw.kind}`
+  if (!Object.hasOwn(SCHEMAS, type)) {
+    const ofKind = Object.keys(SCHEMAS).filter((name) => name.endsWith(` ${raw.kind}`))
+    const field = ofKind.length > 0 ? 'apiVersion' : 'kind'
+    const names = ofKind.length > 0 ? ofKind : Object.keys(SCHEMAS)
+    return { problems: [problemAt(raw, [field], `one of: ${names.join('; ')}`)] }
+  }
+  const result = check<Schema>(SCHEMAS[type as keyof typeof SCHEMAS], raw)
+  if ('problems' in result) return result
+  const body = result.value
+  const key = `${body.kind} ${qualifiedName(body.metadata)}`
+  return { document: { body, key, source: raw.source, raw } }
+}
+
+/** The documents of one kind. */
+export function ofKind<K extends Kind>(
+  documents: readonly Document[],
+  kind: K,
+): (Document & { readonly body: Extract<Body, { kind: K }> })[] {
+  return documents.filter((d) => d.body.kind === kind) as (Document & {
+    readonly body: Extract<Body, { kind: K }>
+  })[]
+}
