@@ -2,7 +2,11 @@
  * What a node is to be, from all of its documents together: each object once, no two endpoints in
  * one place, every service with its backends. Pure; what is wrong is told by document.
  */
+import { RingpathError } from '../base/errors.js'
+import { checkRule } from '../policy-rules/rule-check.js'
+import type { RuleSpec } from '../policy-rules/rule-spec.js'
 import { type Document, ofKind } from './documents.js'
+import { rulesOf } from './policies.js'
 import type { Problem } from './problem.js'
 import type { EndpointDocument, NodeDocument, PeerDocument } from './ringpath-documents.js'
 import { problemAt } from './schema.js'
@@ -11,7 +15,7 @@ import { type PlannedService, servicesOf } from './services.js'
 export interface DesiredState {
   readonly endpoints: readonly EndpointDocument[]
   readonly services: readonly PlannedService[]
-  readonly policies: readonly Document[]
+  readonly rules: readonly RuleSpec[]
   readonly peers: readonly PeerDocument[]
   readonly documents: readonly Document[]
 }
@@ -29,14 +33,38 @@ export function desiredState(
     algorithm: node.spec.services.algorithm,
   })
   problems.push(...planned.problems, ...sharedFrontends(planned.services))
+  const rules = policyRules(documents)
+  problems.push(...rules.problems)
   const state: DesiredState = {
     endpoints: ofKind(documents, 'Endpoint').map(({ body }) => body),
     services: planned.services,
-    policies: documents.filter(({ body }) => POLICY_KINDS.includes(body.kind)),
+    rules: rules.specs,
     peers: ofKind(documents, 'Peer').map(({ body }) => body),
     documents,
   }
   return { state, problems }
+}
+
+/** Every rule of every policy; what only the rules' own check can see is told by its document. */
+function policyRules(documents: readonly Document[]): { specs: RuleSpec[]; problems: Problem[] } {
+  const specs: RuleSpec[] = []
+  const problems: Problem[] = []
+  for (const document of documents) {
+    if (!POLICY_KINDS.includes(document.body.kind)) continue
+    try {
+      const rules = rulesOf(document)
+      for (const rule of rules) checkRule(rule)
+      specs.push(...rules)
+    } catch (error) {
+      if (!(error instanceof RingpathError)) throw error
+      const { source, object } = document.raw
+      const line = document.raw.lineOf(['spec'])
+      const place = line === undefined ? { source } : { source, line }
+      const [found = '', expected = 'a valid rule'] = error.message.split(', expected ')
+      problems.push({ ...place, object, field: 'spec', found, expected })
+    }
+  }
+  return { specs, problems }
 }
 
 /** The node's own addresses, under which NodePorts are reached. */

@@ -1,8 +1,7 @@
 /**
  * Policies as documents: Kubernetes NetworkPolicy (networking.k8s.io/v1), CiliumNetworkPolicy and
  * CiliumClusterwideNetworkPolicy (cilium.io/v2): layers 3 and 4, which is what the datapath
- * enforces. Rules of layer 7, names, services, authentication and node policies are refused by
- * name.
+ * enforces. Rules of layer 7, of DNS names, services and authentication are refused by name.
  */
 import * as z from 'zod'
 import {
@@ -32,18 +31,24 @@ export const selectorSchema = strict({
 })
 export type LabelSelector = z.output<typeof selectorSchema>
 
-const portNumber = port
+const isPortName = (v: string): boolean => {
+  return /^(?=.*[a-z])[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$/i.test(v)
+}
+
+const portName = text('a port number, or a port name of at most 15 characters', isPortName)
+
+const portOrName = z.union([port, portName], { error: 'a port number or a port name' })
 
 const networkPolicyPort = strict({
   protocol: oneOf('TCP', 'UDP', 'SCTP').default('TCP'),
-  port: portNumber.optional(),
-  endPort: portNumber.optional(),
+  port: portOrName.optional(),
+  endPort: port.optional(),
 })
-  .refine((p) => p.endPort === undefined || p.port !== undefined, {
-    error: 'nothing without port',
+  .refine((p) => p.endPort === undefined || typeof p.port === 'number', {
+    error: 'nothing without a port that is a number',
     path: ['endPort'],
   })
-  .refine((p) => p.endPort === undefined || p.port === undefined || p.endPort >= p.port, {
+  .refine((p) => p.endPort === undefined || typeof p.port !== 'number' || p.endPort >= p.port, {
     error: 'at least port',
     path: ['endPort'],
   })
@@ -101,23 +106,25 @@ export const entity = oneOf(
   'init',
   'health',
   'unmanaged',
-  'none',
+  'world-ipv6',
+  'ingress',
 )
 
-const portText = z
-  .union(
-    [port, text('a port from 0 to 65535', (v) => /^\d{1,5}$/.test(v) && Number(v) <= 65_535)],
-    {
-      error: 'a port number, as Cilium has it in quotes; names of ports are not supported',
-    },
-  )
-  .transform((v) => Number(v))
+const isPortText = (v: string): boolean => /^\d{1,5}$/.test(v) && Number(v) <= 65_535
+
+/** In quotes, as Cilium has it; 0 is every port. */
+const ciliumPort = z
+  .union([
+    whole(0, 65_535),
+    text('a port from 0 to 65535, or a port name', (v) => isPortText(v) || isPortName(v)),
+  ])
+  .transform((v) => (/^\d+$/.test(`${v}`) ? Number(v) : v))
 
 const toPorts = strict({
   ports: z
     .array(
       strict({
-        port: portText.default(0),
+        port: ciliumPort.default(0),
         endPort: port.optional(),
         protocol: oneOf('TCP', 'UDP', 'SCTP', 'ANY').default('ANY'),
       }),
@@ -157,8 +164,7 @@ const egressRule = strict({
 
 const flag = z.boolean({ error: 'true or false' })
 
-export const ciliumRuleSchema = strict({
-  endpointSelector: selectorSchema,
+const ruleShape = {
   ingress: z.array(ingressRule).optional(),
   ingressDeny: z.array(ingressRule).optional(),
   egress: z.array(egressRule).optional(),
@@ -166,17 +172,23 @@ export const ciliumRuleSchema = strict({
   enableDefaultDeny: strict({ ingress: flag.optional(), egress: flag.optional() }).optional(),
   description: z.string().optional(),
   labels: z.unknown().optional(),
+}
+
+const podRule = strict({ endpointSelector: selectorSchema, ...ruleShape })
+/** Of pods, or of nodes: then it is the host's policy. */
+const clusterRule = strict({
+  endpointSelector: selectorSchema.optional(),
+  nodeSelector: selectorSchema.optional(),
+  ...ruleShape,
+}).refine((r) => (r.endpointSelector === undefined) !== (r.nodeSelector === undefined), {
+  error: 'either endpointSelector or nodeSelector',
+  path: ['endpointSelector'],
 })
-export type CiliumRule = z.output<typeof ciliumRuleSchema>
+export type CiliumRule = z.output<typeof clusterRule>
 export type CiliumIngressRule = z.output<typeof ingressRule>
 export type CiliumEgressRule = z.output<typeof egressRule>
 
-const body = {
-  apiVersion: z.literal('cilium.io/v2'),
-  spec: ciliumRuleSchema.optional(),
-  specs: z.array(ciliumRuleSchema).optional(),
-  status: z.unknown().optional(),
-}
+const body = { apiVersion: z.literal('cilium.io/v2'), status: z.unknown().optional() }
 
 const hasSpec = (d: { spec?: unknown; specs?: unknown }): boolean =>
   (d.spec === undefined) !== (d.specs === undefined)
@@ -186,12 +198,16 @@ export const ciliumNetworkPolicySchema = strict({
   ...body,
   kind: z.literal('CiliumNetworkPolicy'),
   metadata: namespacedMetadata,
+  spec: podRule.optional(),
+  specs: z.array(podRule).optional(),
 }).refine(hasSpec, oneSpec)
 
 export const ciliumClusterwideNetworkPolicySchema = strict({
   ...body,
   kind: z.literal('CiliumClusterwideNetworkPolicy'),
   metadata: clusterMetadata,
+  spec: clusterRule.optional(),
+  specs: z.array(clusterRule).optional(),
 }).refine(hasSpec, oneSpec)
 
 export type CiliumNetworkPolicyDocument =

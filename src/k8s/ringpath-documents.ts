@@ -118,6 +118,16 @@ export const endpointSchema = strict({
     mac,
     /** Read from the device when not given. */
     nodeMac: mac.optional(),
+    /** By which policies may name ports. */
+    ports: z
+      .array(
+        strict({
+          name: text('a port name', (v) => /^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$/i.test(v)),
+          port: whole(1, 65_535),
+          protocol: oneOf('TCP', 'UDP', 'SCTP').default('TCP'),
+        }),
+      )
+      .default([]),
   }),
 })
 

@@ -23,8 +23,10 @@ const problems = (text: string): string[] =>
   readDocuments(text, 'file.yaml').problems.map(problemText)
 
 /** The service with lines put under spec. */
-const serviceWith = (lines: string): string =>
-  `apiVersion: v1\nkind: Service\nmetadata: { name: web }\nspec:\n  ports: [{ port: 80 }]\n  ${lines}\n`
+const serviceWith = (lines: string): string => {
+  const head = 'apiVersion: v1\nkind: Service\nmetadata: { name: web }'
+  return `${head}\nspec:\n  ports: [{ port: 80 }]\n  ${lines}\n`
+}
 
 t.test('several documents of a text are read in order, empty ones left out', async (t) => {
   const documents = parseDocuments(`---${ENDPOINT}---\n---${SERVICE}`, 'file.yaml')
@@ -169,7 +171,7 @@ t.test('network policies: what has no meaning or is not supported is refused', a
   t.same(policy('{ podSelector: {}, ingress: [{ from: [{ podSelector: {} }] }] }'), [])
   const block = '{ ipBlock: { cidr: 10.0.0.0/8 }, podSelector: {} }'
   t.match(policy(`{ podSelector: {}, ingress: [{ from: [${block}] }] }`), [/either ipBlock/])
-  t.match(policy('{ podSelector: {}, ingress: [{ ports: [{ endPort: 5 }] }] }'), [/without port/])
+  t.match(policy('{ podSelector: {}, ingress: [{ ports: [{ endPort: 5 }] }] }'), [/without a port/])
   t.match(policy('{ podSelector: {}, ingress: [{ ports: [{ port: 9, endPort: 5 }] }] }'), [
     /at least port/,
   ])
