@@ -9,7 +9,7 @@
 
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { PORTS_MAX } from '../base/limits.js'
-import { Endpoint, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
+import { Endpoint, EndpointFlag, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../endpoint/node-settings.js'
 import { IDENTITY_MAX, Identity } from '../identity/identity.js'
 import { type Ipcache, NO_ENDPOINT } from '../identity/ipcache.js'
@@ -18,8 +18,9 @@ import type { ServiceSpec } from '../lb/service-spec.js'
 import { ServiceWriter } from '../lb/service-writer.js'
 import { NO_PORT } from '../packet/burst.js'
 import type { DatapathMaps } from '../pipeline/datapath-maps.js'
+import { NO_POLICY } from '../policy/policy-map.js'
 import type { EndpointPolicy } from '../policy/policy-rule.js'
-import { NO_POLICY, PolicyWriter } from '../policy/policy-writer.js'
+import { PolicyWriter } from '../policy/policy-writer.js'
 import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-table.js'
 import { ipv4Words, parseAddress, parseIpv4, parseMac } from '../wire/address.js'
 import { type PeerSpec, RemoteNodes, type RemoteSpec, type TunnelOptions } from './remote-nodes.js'
@@ -198,13 +199,11 @@ export class NodeController {
 
   removeEndpoint(id: number): void {
     const port = this.portOf(id)
-    const row = this.#endpoints.rowStart(port)
     const address = this.#addressOf(port)
-    const policy = this.#endpoints.words[row + Endpoint.POLICY] as number
     this.#ports.release(port)
     this.#ipcache.delete(address, HOST_PREFIX_LENGTH)
     this.#endpoints.clear(port)
-    this.#policies.delete(policy)
+    this.#policies.delete(this.#endpoints.swapPolicy(port, NO_POLICY))
     this.#portOfEndpoint.delete(id)
   }
 
@@ -214,6 +213,15 @@ export class NodeController {
     const revision = this.#policies.add(policy)
     const before = this.#endpoints.swapPolicy(port, revision)
     if (before !== NO_POLICY) this.#policies.delete(before)
+  }
+
+  /**
+   * Lets pass, counts and tells what policy would drop: of one endpoint, or, without a number, of
+   * all.
+   */
+  setPolicyAudit(isOn: boolean, id?: number): void {
+    if (id === undefined) this.#node.isPolicyAudit = isOn
+    else this.#endpoints.setFlag(this.portOf(id), EndpointFlag.POLICY_AUDIT, isOn)
   }
 
   /** Gives an address or prefix ("10.1.0.0/16" as words and length) an identity. */

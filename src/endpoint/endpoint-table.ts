@@ -32,6 +32,13 @@ export const Endpoint = {
    * ARP.
    */
   NODE_MAC: 10,
+  /** EndpointFlag bits. */
+  FLAGS: 12,
+} as const
+
+export const EndpointFlag = {
+  /** What the endpoint's policy would drop passes, and is told. */
+  POLICY_AUDIT: 1,
 } as const
 
 const ROW_WORDS = 16
@@ -99,6 +106,7 @@ export class EndpointTable {
     words[start + Endpoint.MAC + 1] = row.mac.low
     words[start + Endpoint.NODE_MAC] = row.nodeMac.high
     words[start + Endpoint.NODE_MAC + 1] = row.nodeMac.low
+    words[start + Endpoint.FLAGS] = 0
     Atomics.store(words, start + Endpoint.KIND, row.kind)
     markChanged(words)
   }
@@ -108,6 +116,14 @@ export class EndpointTable {
     const before = Atomics.exchange(this.words, this.rowStart(port) + Endpoint.POLICY, policy)
     markChanged(this.words)
     return before
+  }
+
+  /** Control plane: sets or clears an EndpointFlag. */
+  setFlag(port: number, flag: number, isSet: boolean): void {
+    const at = this.rowStart(port) + Endpoint.FLAGS
+    const flags = this.words[at] as number
+    Atomics.store(this.words, at, isSet ? flags | flag : flags & ~flag)
+    markChanged(this.words)
   }
 
   clear(port: number): void {

@@ -15,6 +15,10 @@ const NODE_ADDRESS = 2
 const FRAGMENTS_OFF = 8
 /** UDP port of the overlay; 0 while pods of other nodes are reached by plain routing. */
 const TUNNEL_PORT = 4
+/** 1: audit mode for every policy. */
+const POLICY_AUDIT = 12
+/** 1: the host endpoint has a policy that is asked. */
+const HOST_FIREWALL = 13
 const WORDS = 16
 
 export const NODE_SETTINGS_SPEC: MapSpec = {
@@ -80,6 +84,24 @@ export class NodeSettings {
 
   set tunnelPort(port: number) {
     this.#set(TUNNEL_PORT, port)
+  }
+
+  /** What any endpoint's policy would drop passes, and is told. */
+  get isPolicyAudit(): boolean {
+    return this.#words[this.#start + POLICY_AUDIT] !== 0
+  }
+
+  set isPolicyAudit(isOn: boolean) {
+    this.#set(POLICY_AUDIT, isOn ? 1 : 0)
+  }
+
+  /** The host endpoint's policy is held against what the node sends and gets. */
+  get isHostFirewall(): boolean {
+    return this.#words[this.#start + HOST_FIREWALL] !== 0
+  }
+
+  set isHostFirewall(isOn: boolean) {
+    this.#set(HOST_FIREWALL, isOn ? 1 : 0)
   }
 
   /** Every setter ends here: who remembers a decision has to learn that it may be another now. */

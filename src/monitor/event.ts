@@ -28,7 +28,8 @@ export const EventWord = {
   SECONDS: 1,
   NANOSECONDS: 2,
   /**
-   * Drop: the positive code. Policy verdict: 0, or the positive code. Trace: an ObservationPoint.
+   * Drop: the positive code. Policy verdict: 0, or the positive code, also of what passed by audit
+   * mode. Trace: an ObservationPoint.
    */
   CODE: 3,
   DIRECTION: 4,
@@ -51,6 +52,8 @@ export const EventWord = {
   /** Ten words as in src/wire/tuple.ts. */
   TUPLE: 16,
   TCP_FLAGS: 26,
+  /** Policy verdict: 1 when the packet passed all the same, by audit mode. */
+  IS_AUDITED: 27,
   SAMPLE: 32,
 } as const
 

@@ -23,6 +23,8 @@ export const NotedReason = {
   FRAGMENT: 9,
   /** The table had no room for the ports of a first fragment; its later ones drop with 175. */
   FRAGMENT_UPDATE_FAILED: 10,
+  /** Policy would have dropped it, and it passed by audit mode. */
+  POLICY_AUDITED: 100,
 } as const
 export type NotedReason = (typeof NotedReason)[keyof typeof NotedReason]
 

@@ -24,6 +24,7 @@ export interface ObservedPacket {
   readonly ctResult: number
   readonly policyMatch: number
   readonly ruleCookie: number
+  readonly isAudited: boolean
   readonly tcpFlags: number
   readonly nextStage: number
 }
@@ -82,6 +83,7 @@ export class Monitor {
     row[at + EventWord.RULE_COOKIE] = ctx.ruleCookie
     row[at + EventWord.STAGE] = ctx.nextStage
     row[at + EventWord.TCP_FLAGS] = ctx.tcpFlags
+    row[at + EventWord.IS_AUDITED] = ctx.isAudited ? 1 : 0
     for (let i = 0; i < TUPLE_WORDS; i++) {
       row[at + EventWord.TUPLE + i] = ctx.words[ctx.tupleStart + i] as number
     }

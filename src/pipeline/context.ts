@@ -59,6 +59,8 @@ export class PacketContext {
   /** Cookie of the rule that decided, 0 for none; carried by policy verdict events. */
   ruleCookie = 0
   policyMatch = 0
+  /** The policy would have dropped it, and it passes by audit mode. */
+  isAudited = false
 
   constructor(packet: PacketBuffer, table: FrameTable) {
     this.packet = packet
@@ -95,6 +97,7 @@ export class PacketContext {
     this.isLoopback = false
     this.ruleCookie = 0
     this.policyMatch = 0
+    this.isAudited = false
   }
 
   /** Index of the four source address words in `words`. */

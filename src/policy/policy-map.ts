@@ -33,6 +33,9 @@ export const PolicyMatch = {
 } as const
 export type PolicyMatch = (typeof PolicyMatch)[keyof typeof PolicyMatch]
 
+/** A policy without entries: every lookup is denied. */
+export const NO_POLICY = 0
+
 /** Verdict of a lookup that found an allowing entry. */
 export const ALLOWED = 0
 

@@ -17,11 +17,8 @@ import {
   PolicyValue,
   writePolicyKey,
 } from './policy-key.js'
-import { POLICIES_MAX, PolicyRow } from './policy-map.js'
+import { NO_POLICY, POLICIES_MAX, PolicyRow } from './policy-map.js'
 import type { EndpointPolicy } from './policy-rule.js'
-
-/** A policy without entries: every lookup is denied. */
-export const NO_POLICY = 0
 
 export class PolicyWriter {
   readonly #entries: HashMap

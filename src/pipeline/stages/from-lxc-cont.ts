@@ -6,7 +6,7 @@
 
 import type { Conntrack } from '../../conntrack/conntrack.js'
 import { isReturn } from '../../conntrack/ct-entry.js'
-import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'
+import type { EndpointTable } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
 import type { DropReason } from '../../packet/drop-reason.js'
@@ -39,8 +39,7 @@ export class Ipv4FromLxcCont implements Stage {
     ctx.destinationIdentity = isHairpin ? ctx.sourceIdentity : identity
     const destination = isHairpin ? ctx.ingressPort : this.#ipcache.endpoint
     const row = this.#endpoints.rowStart(ctx.ingressPort)
-    const policy = this.#endpoints.words[row + Endpoint.POLICY] as number
-    const verdict = this.#policyCheck.admit(ctx, policy, ctx.destinationIdentity)
+    const verdict = this.#policyCheck.admit(ctx, row, ctx.destinationIdentity)
     if (verdict !== ALLOWED) return verdict as DropReason
     if (destination !== NO_ENDPOINT && destination !== this.#node.hostPort) {
       return deliverLocally(ctx, this.#endpoints, destination)

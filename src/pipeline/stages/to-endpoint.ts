@@ -32,8 +32,7 @@ export class Ipv4ToEndpoint implements Stage {
     ctx.endpointId = rows[row + Endpoint.ID] as number
     ctx.destinationIdentity = rows[row + Endpoint.IDENTITY] as number
     if (rows[row + Endpoint.KIND] !== PortKind.POD) return DropReason.ENDPOINT_NOT_READY
-    const policy = rows[row + Endpoint.POLICY] as number
-    const verdict = this.#policyCheck.admit(ctx, policy, ctx.sourceIdentity)
+    const verdict = this.#policyCheck.admit(ctx, row, ctx.sourceIdentity)
     if (verdict !== ALLOWED) return verdict as DropReason
     if (isReturn(ctx.ctResult)) {
       const failed = this.#reverse.apply(ctx)
