@@ -1,0 +1,123 @@
+/** Scenarios on a TestNode: the real maps, controller, pipeline and burst loop, and virtual time. */
+import { EVENT_WORDS } from '../../../src/monitor/event.js'
+import { assertConserved } from '../../../src/port/conservation.js'
+import type { MemoryPort } from '../../../src/port/memory-port.js'
+import { HOST_MAC, NODE_ADDRESS, NODE_MAC, TestNode } from '../test-node.js'
+import { Names } from './names.js'
+import { configure } from './setup.js'
+import { writeConnection } from './state.js'
+import type { NodeSpec } from './types.js'
+import type { SentFrame, World } from './world.js'
+
+const CLOCK_START = 1000
+const HOST_ENDPOINT_ID = 0xffff
+
+export class MemoryWorld implements World {
+  readonly node: TestNode
+  readonly names = new Names()
+  readonly isLive = false
+  readonly #ports = new Map<string, MemoryPort>()
+  readonly #ids = new Map<string, number>()
+  readonly #event = new Int32Array(EVENT_WORDS)
+
+  private constructor(node: TestNode) {
+    this.node = node
+  }
+
+  static async create(spec: NodeSpec, seed = 1): Promise<MemoryWorld> {
+    const connections = spec.settings?.connections
+    const hasHost = spec.host !== false
+    const node = new TestNode({
+      seed,
+      hasHost,
+      ...(connections === undefined ? {} : { connections }),
+    })
+    const world = new MemoryWorld(node)
+    node.clock.advanceSeconds((spec.clock ?? CLOCK_START) - CLOCK_START)
+    if (hasHost) {
+      world.#ports.set('host', node.host)
+      const link = { mac: HOST_MAC, nodeMac: NODE_MAC, address: NODE_ADDRESS }
+      world.names.addPort({ name: 'host', ...link, identity: 1, endpointId: HOST_ENDPOINT_ID })
+    }
+    await world.configure(spec)
+    return world
+  }
+
+  get maps() {
+    return this.node.maps
+  }
+
+  get controller() {
+    return this.node.controller
+  }
+
+  get nowSeconds(): number {
+    return this.node.clock.seconds()
+  }
+
+  async configure(spec: NodeSpec): Promise<void> {
+    for (const pod of spec.pods ?? []) this.#addPod(typeof pod === 'string' ? pod : pod.name)
+    configure(this.controller, this.names, spec, (pod) => this.#idOf(pod))
+    for (const connection of spec.connections ?? []) {
+      writeConnection(this.maps, this.names, connection, this.nowSeconds)
+    }
+  }
+
+  async exchange(port: string, frame: Uint8Array): Promise<SentFrame[]> {
+    return this.send(port, frame)
+  }
+
+  /** The same without waiting, for those that send many. */
+  send(port: string, frame: Uint8Array): SentFrame[] {
+    const memory = this.#ports.get(this.names.port(port).name)
+    if (memory === undefined) throw new Error(`'${port}' is no port of this node`)
+    this.node.send(memory, frame)
+    const { exchange, loop } = this.node
+    assertConserved(exchange, loop.burst)
+    const sent: SentFrame[] = []
+    for (const [name, memoryPort] of this.#ports) {
+      for (const bytes of memoryPort.take()) sent.push({ port: name, bytes })
+    }
+    return sent
+  }
+
+  async advance(seconds: number): Promise<void> {
+    this.passTime(seconds)
+  }
+
+  passTime(seconds: number): void {
+    this.node.clock.advanceSeconds(seconds)
+    const { gc } = this.node
+    gc.request()
+    const before = gc.sweeps
+    while (gc.sweeps === before) gc.step(this.nowSeconds)
+  }
+
+  events(): Int32Array[] {
+    const found: Int32Array[] = []
+    while (this.maps.events.read(this.#event)) found.push(this.#event.slice())
+    return found
+  }
+
+  get portNames(): string[] {
+    return [...this.#ports.keys()]
+  }
+
+  close(): void {
+    this.node.close()
+  }
+
+  #addPod(name: string): void {
+    const pod = this.node.pod()
+    this.#ports.set(name, pod.port)
+    this.#ids.set(name, pod.id)
+    const { mac, address, identity, id: endpointId } = pod
+    this.names.addPort({ name, mac, nodeMac: NODE_MAC, address, identity, endpointId })
+  }
+
+  #idOf(pod: string): number {
+    const id = this.#ids.get(pod)
+    if (id === undefined) throw new Error(`'${pod}' is no pod of this node`)
+    return id
+  }
+}
