@@ -56,6 +56,12 @@ export class PacketContext {
   revNatIndex = 0
   /** Its backend is the pod that sent it. */
   isLoopback = false
+  /** It is for a pod of another node that is reached through the tunnel. */
+  isToTunnel = false
+  /** IPv4 address of that node; 0 when nobody knows it. */
+  tunnelEndpoint4 = 0
+  /** It came out of the tunnel: another node's sender told its identity. */
+  isFromTunnel = false
   /** Cookie of the rule that decided, 0 for none; carried by policy verdict events. */
   ruleCookie = 0
   policyMatch = 0
@@ -69,11 +75,32 @@ export class PacketContext {
 
   /** Points the context at frame `index` of the burst. */
   load(index: number, ingressPort: number): void {
-    const row = index * FRAME_WORDS
-    const words = this.words
-    this.tupleStart = row
+    this.tupleStart = index * FRAME_WORDS
     this.ingressPort = ingressPort
     this.egressPort = -1
+    this.reload()
+    this.sourceIdentity = 0
+    this.destinationIdentity = 0
+    this.destinationEndpoint = -1
+    this.direction = 0
+    this.endpointId = 0
+    this.ctResult = 0
+    this.ctSlot = -1
+    this.isMonitored = false
+    this.revNatIndex = 0
+    this.isLoopback = false
+    this.isToTunnel = false
+    this.tunnelEndpoint4 = 0
+    this.isFromTunnel = false
+    this.ruleCookie = 0
+    this.policyMatch = 0
+    this.isAudited = false
+  }
+
+  /** Takes over what the frame's row says of its headers, after they were read again. */
+  reload(): void {
+    const row = this.tupleStart
+    const words = this.words
     this.etherType = words[row + Frame.ETHER_TYPE] as number
     this.l3Offset = words[row + Frame.L3_OFFSET] as number
     this.l4Offset = words[row + Frame.L4_OFFSET] as number
@@ -85,19 +112,6 @@ export class PacketContext {
     this.l3Verdict = words[row + Frame.L3_VERDICT] as number
     this.l4Verdict = words[row + Frame.L4_VERDICT] as number
     this.hash = words[row + Frame.HASH] as number
-    this.sourceIdentity = 0
-    this.destinationIdentity = 0
-    this.destinationEndpoint = -1
-    this.direction = 0
-    this.endpointId = 0
-    this.ctResult = 0
-    this.ctSlot = -1
-    this.isMonitored = false
-    this.revNatIndex = 0
-    this.isLoopback = false
-    this.ruleCookie = 0
-    this.policyMatch = 0
-    this.isAudited = false
   }
 
   /** Index of the four source address words in `words`. */

@@ -13,6 +13,7 @@ import { EtherType, Protocol } from '../wire/protocols.js'
 import * as tcp from '../wire/tcp.js'
 import * as tuple from '../wire/tuple.js'
 import * as udp from '../wire/udp.js'
+import type { PacketContext } from './context.js'
 import { FRAME_WORDS, FragmentKind, Frame, type FrameTable } from './frame-table.js'
 import { hasPorts } from './translate.js'
 
@@ -31,6 +32,12 @@ export function parseBurst(
     packet.attach(burst.starts[i] as number, burst.lengths[i] as number)
     parseFrame(packet, table.words, i * FRAME_WORDS, seed)
   }
+}
+
+/** The same for a packet that lost its outer headers, or became another, on its way. */
+export function reparse(ctx: PacketContext, seed: number): void {
+  parseFrame(ctx.packet, ctx.words, ctx.tupleStart, seed)
+  ctx.reload()
 }
 
 function parseFrame(p: PacketBuffer, words: Int32Array, row: number, seed: number): void {

@@ -23,6 +23,7 @@ import { Ipv4FromHost } from './stages/from-host.js'
 import { Ipv4FromLxc } from './stages/from-lxc.js'
 import { Ipv4FromLxcCont } from './stages/from-lxc-cont.js'
 import { Ipv4FromNetdev } from './stages/from-netdev.js'
+import { Ipv4FromOverlay } from './stages/from-overlay.js'
 import { Ipv4NoService } from './stages/no-service.js'
 import { NodePortNatEgress } from './stages/nodeport-nat-egress.js'
 import { NodePortNatFwd } from './stages/nodeport-nat-fwd.js'
@@ -30,6 +31,7 @@ import { NodePortNatIngress } from './stages/nodeport-nat-ingress.js'
 import { NodePortRevNat } from './stages/nodeport-revnat.js'
 import { NodePortSnatFwd } from './stages/nodeport-snat-fwd.js'
 import { Ipv4ToEndpoint } from './stages/to-endpoint.js'
+import { ToOverlay } from './stages/to-overlay.js'
 import { TAIL_CALLS_MAX, TailCall } from './tail-call.js'
 
 export class Pipeline {
@@ -54,6 +56,8 @@ export class Pipeline {
   readonly #nodePortNatIngress: NodePortNatIngress
   readonly #nodePortRevNat: NodePortRevNat
   readonly #nodePortSnatFwd: NodePortSnatFwd
+  readonly #toOverlay: ToOverlay
+  readonly #ipv4FromOverlay: Ipv4FromOverlay
 
   /** Sum of the words that pass two touched; kept so that no compiler may drop the loads. */
   touched = 0
@@ -79,6 +83,8 @@ export class Pipeline {
     this.#nodePortNatIngress = new NodePortNatIngress()
     this.#nodePortRevNat = new NodePortRevNat(state)
     this.#nodePortSnatFwd = new NodePortSnatFwd(state)
+    this.#toOverlay = new ToOverlay(state)
+    this.#ipv4FromOverlay = new Ipv4FromOverlay(state)
   }
 
   /** Decides on every frame of the burst and writes the decision into it. */
@@ -122,7 +128,17 @@ export class Pipeline {
     const monitor = this.#state.monitor
     monitor.forwarded(ctx)
     if (!ctx.isMonitored) return
-    monitor.trace(ctx, observationPointOf(this.#state.endpoints.kind(ctx.egressPort)))
+    // Told only here, for nobody knows earlier whether an event of the flow is due.
+    if (ctx.isFromTunnel) monitor.trace(ctx, ObservationPoint.FROM_OVERLAY)
+    monitor.trace(ctx, this.#observationPoint())
+  }
+
+  #observationPoint(): ObservationPoint {
+    const ctx = this.#ctx
+    if (ctx.isToTunnel) return ObservationPoint.TO_OVERLAY
+    const kind = this.#state.endpoints.kind(ctx.egressPort)
+    if (kind === PortKind.HOST) return ObservationPoint.TO_STACK
+    return kind === PortKind.UPLINK ? ObservationPoint.TO_NETWORK : ObservationPoint.TO_ENDPOINT
   }
 
   /** The chain of tail calls; a bound on their number ends a loop of stages. */
@@ -180,13 +196,12 @@ export class Pipeline {
         return this.#nodePortRevNat.process(ctx)
       case TailCall.NODEPORT_SNAT_FWD:
         return this.#nodePortSnatFwd.process(ctx)
+      case TailCall.TO_OVERLAY:
+        return this.#toOverlay.process(ctx)
+      case TailCall.IPV4_FROM_OVERLAY:
+        return this.#ipv4FromOverlay.process(ctx)
       default:
         return DropReason.MISSED_TAIL_CALL
     }
   }
-}
-
-function observationPointOf(kind: number): ObservationPoint {
-  if (kind === PortKind.HOST) return ObservationPoint.TO_STACK
-  return kind === PortKind.UPLINK ? ObservationPoint.TO_NETWORK : ObservationPoint.TO_ENDPOINT
 }

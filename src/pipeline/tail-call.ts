@@ -33,6 +33,10 @@ export const TailCall = {
   IPV4_NO_SERVICE: 45,
   /** tail_handle_ipv4_from_netdev of bpf_host: slot 7 of that program. */
   IPV4_FROM_NETDEV: 71,
+  /** cil_to_overlay of bpf_overlay, a program of its own: into the tunnel. */
+  TO_OVERLAY: 128,
+  /** tail_handle_ipv4 of bpf_overlay: slot 7 of that program. */
+  IPV4_FROM_OVERLAY: 135,
 } as const
 export type TailCall = (typeof TailCall)[keyof typeof TailCall]
 

@@ -46,6 +46,11 @@ export interface TestNodeOptions {
   readonly hasHost?: boolean
   /** With an uplink: 192.0.2.2/24 and a default route by 192.0.2.1, whose MAC is known. */
   readonly hasUplink?: boolean
+  /**
+   * Tells nodes of one test apart, 1 unless given: it is in the pods' addresses, the host's, and the
+   * uplink's, whose last byte is one more.
+   */
+  readonly number?: number
   /** Of the pipeline's random choices. */
   readonly seed?: number
 }
@@ -80,9 +85,19 @@ export class TestNode {
   uplinkPort = -1
   /** Routes and neighbours, written by hand in place of the mirror of the kernel's. */
   readonly routes: RouteWriter
+  /** Of the host pair, and of the uplink. */
+  readonly address: string
+  readonly uplinkAddress: string
+  readonly uplinkMac: string
+  readonly #number: number
   #pods = 0
 
   constructor(options: TestNodeOptions = {}) {
+    const number = options.number ?? 1
+    this.#number = number
+    this.address = numbered(NODE_ADDRESS, number)
+    this.uplinkAddress = numbered(UPLINK_ADDRESS, number)
+    this.uplinkMac = numbered(UPLINK_MAC, number * 16 - 15, ':')
     this.maps = DatapathMaps.inMemory({ ...SMALL, connections: options.connections ?? 4096 })
     this.controller = new NodeController(this.maps, { maglevTableSize: 251 })
     this.exchange = new SoftwareExchange([], { clock: this.clock, frameCount: 512 })
@@ -90,7 +105,7 @@ export class TestNode {
     if (options.hasHost !== false) {
       const port = this.controller.addHost({
         device: 'host',
-        addresses: [NODE_ADDRESS],
+        addresses: [this.address],
         mac: HOST_MAC,
         nodeMac: NODE_MAC,
       })
@@ -105,12 +120,16 @@ export class TestNode {
     this.loop = new BurstLoop(this.exchange, pipeline, new IdleStrategy(IDLE_DEFAULTS), [this.gc])
   }
 
-  /** Adds a pod: the first is 10.0.1.1 with MAC 02:00:00:00:00:01 and identity 301, and so on. */
+  /**
+   * Adds a pod: the first of node 1 is 10.0.1.1 with MAC 02:00:00:00:00:01 and identity 301, and so
+   * on; of node 2 10.0.2.1 with 02:00:00:00:02:01 and 601.
+   */
   pod(policy?: EndpointPolicy): TestPod {
     const id = ++this.#pods
-    const address = `10.0.1.${id}`
-    const mac = `02:00:00:00:00:${id.toString(16).padStart(2, '0')}`
-    const identity = 300 + id
+    const address = `10.0.${this.#number}.${id}`
+    const group = this.#number === 1 ? '00' : hexByte(this.#number)
+    const mac = `02:00:00:00:${group}:${hexByte(id)}`
+    const identity = 300 * this.#number + id
     const port = new MemoryPort(`pod${id}`)
     const spec = { id, identity, device: `pod${id}`, address, mac, nodeMac: NODE_MAC }
     this.#place(port, this.controller.addEndpoint(spec, policy))
@@ -155,7 +174,7 @@ export class TestNode {
   }
 
   #addUplink(): void {
-    const [address, mac] = [UPLINK_ADDRESS, UPLINK_MAC]
+    const [address, mac] = [this.uplinkAddress, this.uplinkMac]
     this.uplinkPort = this.controller.addUplink({ device: 'uplink', address, mac })
     this.#place(this.uplink, this.uplinkPort)
     this.route('192.0.2.0/24')
@@ -164,13 +183,13 @@ export class TestNode {
   }
 
   /** A route by the uplink. @param gateway none: on the link */
-  route(cidr: string, gateway?: string): void {
+  route(cidr: string, gateway?: string, mtuBytes = 1500): void {
     const [address = '', length = ''] = cidr.split('/')
     const hop = {
       port: this.uplinkPort,
       gateway: gateway === undefined ? 0 : parseIpv4(gateway),
-      source: parseIpv4(UPLINK_ADDRESS),
-      mtuBytes: 1500,
+      source: parseIpv4(this.uplinkAddress),
+      mtuBytes,
     }
     const spec = { kind: RouteKind.FORWARD, hops: [hop] }
     this.routes.setRoute(parseIpv4(address), Number(length), spec)
@@ -185,4 +204,15 @@ export class TestNode {
     const placed = this.exchange.addPort(port)
     if (placed !== index) throw new Error(`memory port ${port.name} is ${placed}, not ${index}`)
   }
+}
+
+const hexByte = (value: number): string => value.toString(16).padStart(2, '0')
+
+/** The text with its last part raised: node 1 has what the constants say. */
+function numbered(text: string, number: number, separator = '.'): string {
+  const parts = text.split(separator)
+  const last = parts.pop() ?? ''
+  if (separator === ':')
+    return [...parts, hexByte(Number.parseInt(last, 16) + number - 1)].join(':')
+  return [...parts, Number(last) + number - 1].join('.')
 }

@@ -1,27 +1,32 @@
 /**
  * tail_handle_ipv4_from_host (bpf_host.c): a packet of the node's network stack. It may go to a pod
- * of this node; to nobody else, for the stack has its own ways out and would only get it back.
+ * of this node, or through the tunnel to one of another; to nobody else, for the stack has its own
+ * ways out and would only get it back.
  */
 
 import type { EndpointTable } from '../../endpoint/endpoint-table.js'
+import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
-import type { PacketContext } from '../context.js'
+import { type PacketContext, tailCall } from '../context.js'
 import { FragmentTracking } from '../fragment-tracking.js'
 import { deliverLocally } from '../local-delivery.js'
 import type { DatapathState, Stage } from '../stage.js'
+import { TailCall } from '../tail-call.js'
 
 export class Ipv4FromHost implements Stage {
   readonly #endpoints: EndpointTable
   readonly #ipcache: Ipcache
   readonly #fragments: FragmentTracking
+  readonly #node: NodeSettings
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
     this.#ipcache = state.ipcache
     this.#fragments = new FragmentTracking(state)
+    this.#node = state.node
   }
 
   process(ctx: PacketContext): Verdict {
@@ -35,6 +40,11 @@ export class Ipv4FromHost implements Stage {
     ctx.sourceIdentity = this.#ipcache.find(ctx.words, ctx.sourceStart)
     this.#ipcache.find(ctx.words, ctx.destinationStart)
     const destination = this.#ipcache.endpoint
+    if (this.#node.tunnelPort !== 0 && this.#ipcache.needsTunnel) {
+      ctx.isToTunnel = true
+      ctx.tunnelEndpoint4 = this.#ipcache.tunnelEndpoint4
+      return tailCall(ctx, TailCall.TO_OVERLAY)
+    }
     if (destination === NO_ENDPOINT || destination === ctx.ingressPort) return DropReason.UNROUTABLE
     return deliverLocally(ctx, this.#endpoints, destination)
   }

@@ -9,9 +9,10 @@ import { isReturn } from '../../conntrack/ct-entry.js'
 import type { EndpointTable } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
-import type { DropReason } from '../../packet/drop-reason.js'
+import { DropReason } from '../../packet/drop-reason.js'
 import { Direction, type Verdict } from '../../packet/verdict.js'
 import { ALLOWED } from '../../policy/policy-map.js'
+import { Protocol } from '../../wire/protocols.js'
 import { type PacketContext, tailCall } from '../context.js'
 import { deliverLocally } from '../local-delivery.js'
 import { PolicyCheck } from '../policy-check.js'
@@ -36,6 +37,7 @@ export class Ipv4FromLxcCont implements Stage {
   process(ctx: PacketContext): Verdict {
     const isHairpin = this.#isHairpin(ctx)
     const identity = this.#ipcache.find(ctx.words, ctx.destinationStart)
+    if (this.#isEncapsulated(ctx)) return DropReason.ENCAP_PROHIBITED
     ctx.destinationIdentity = isHairpin ? ctx.sourceIdentity : identity
     const destination = isHairpin ? ctx.ingressPort : this.#ipcache.endpoint
     const row = this.#endpoints.rowStart(ctx.ingressPort)
@@ -45,7 +47,18 @@ export class Ipv4FromLxcCont implements Stage {
       return deliverLocally(ctx, this.#endpoints, destination)
     }
     ctx.destinationEndpoint = destination
+    if (this.#node.tunnelPort !== 0 && this.#ipcache.needsTunnel) {
+      ctx.isToTunnel = true
+      ctx.tunnelEndpoint4 = this.#ipcache.tunnelEndpoint4
+    }
     return tailCall(ctx, TailCall.NODEPORT_NAT_FWD)
+  }
+
+  /** What comes by the tunnel has an identity that a node vouches for; a pod could claim any. */
+  #isEncapsulated(ctx: PacketContext): boolean {
+    const port = this.#node.tunnelPort
+    if (port === 0 || ctx.protocol !== Protocol.UDP || ctx.destinationPort !== port) return false
+    return !isReturn(ctx.ctResult)
   }
 
   /**

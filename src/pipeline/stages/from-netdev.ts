@@ -10,18 +10,22 @@ import { type PacketContext, tailCall } from '../context.js'
 import { FragmentTracking } from '../fragment-tracking.js'
 import type { DatapathState, Stage } from '../stage.js'
 import { TailCall } from '../tail-call.js'
+import { TunnelIngress } from '../tunnel-ingress.js'
 
 export class Ipv4FromNetdev implements Stage {
   readonly #ipcache: Ipcache
   readonly #fragments: FragmentTracking
+  readonly #tunnel: TunnelIngress
 
   constructor(state: DatapathState) {
     this.#ipcache = state.ipcache
     this.#fragments = new FragmentTracking(state)
+    this.#tunnel = new TunnelIngress(state)
   }
 
   process(ctx: PacketContext): Verdict {
     if (ctx.l3Verdict !== 0) return DropReason.INVALID
+    if (this.#tunnel.isTunnelled(ctx)) return this.#tunnel.open(ctx)
     if (ctx.isFragment) {
       const failed = this.#fragments.resolve(ctx)
       if (failed !== 0) return failed as DropReason

@@ -24,6 +24,7 @@ export class NodePortNatFwd implements Stage {
     if (destination !== NO_ENDPOINT && destination === this.#node.hostPort) {
       return this.#forwarding.toStack(ctx)
     }
+    if (ctx.isToTunnel) return tailCall(ctx, TailCall.TO_OVERLAY)
     return tailCall(ctx, TailCall.NODEPORT_SNAT_FWD)
   }
 }

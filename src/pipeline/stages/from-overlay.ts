@@ -1,0 +1,45 @@
+/**
+ * tail_handle_ipv4 (bpf_overlay.c): a packet that another node sent through the tunnel, its outer
+ * headers gone. Who sent it says the tunnel: the other node has checked. From here it goes on like
+ * one from the network: to a service, an address of our NAT, a pod, or the node itself.
+ */
+import { Identity } from '../../identity/identity.js'
+import type { Ipcache } from '../../identity/ipcache.js'
+import { DropReason } from '../../packet/drop-reason.js'
+import type { Verdict } from '../../packet/verdict.js'
+import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
+import { EtherType } from '../../wire/protocols.js'
+import { type PacketContext, tailCall } from '../context.js'
+import { FragmentTracking } from '../fragment-tracking.js'
+import type { DatapathState, Stage } from '../stage.js'
+import { TailCall } from '../tail-call.js'
+
+export class Ipv4FromOverlay implements Stage {
+  readonly #ipcache: Ipcache
+  readonly #fragments: FragmentTracking
+
+  constructor(state: DatapathState) {
+    this.#ipcache = state.ipcache
+    this.#fragments = new FragmentTracking(state)
+  }
+
+  process(ctx: PacketContext): Verdict {
+    if (ctx.l3Verdict === DropReason.UNSUPPORTED_L2) return DropReason.UNSUPPORTED_L2
+    if (ctx.etherType !== EtherType.IPV4) return DropReason.UNSUPPORTED_L3
+    if (ctx.l3Verdict !== 0) return DropReason.INVALID
+    // Whoever encapsulates for his node calls it a remote node, which it is to us.
+    if (ctx.sourceIdentity === Identity.HOST) return DropReason.INVALID_IDENTITY
+    if (ctx.isFragment) {
+      const failed = this.#fragments.resolve(ctx)
+      if (failed !== 0) return failed as DropReason
+    } else if (ctx.l4Verdict === 0) {
+      // The other node's kernel leaves the inner checksum to "the hardware" as well.
+      completePartialChecksum4(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.words, ctx.tupleStart)
+    }
+    const known = this.#ipcache.find(ctx.words, ctx.sourceStart)
+    if (ctx.sourceIdentity === Identity.REMOTE_NODE && known !== Identity.WORLD) {
+      ctx.sourceIdentity = known
+    }
+    return tailCall(ctx, TailCall.NODEPORT_NAT_INGRESS)
+  }
+}

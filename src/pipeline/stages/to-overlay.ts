@@ -1,0 +1,83 @@
+/**
+ * cil_to_overlay (bpf_overlay.c) and the tunnel device that Cilium leaves the rest to: a packet for
+ * a pod of another node leaves in VXLAN, with its sender's identity, addressed to that node.
+ *
+ * What does not fit is not fragmented, neither outside (RFC 7348 section 4.3) nor inside: the sender
+ * of a packet that may not be fragmented is told what fits, others lose it (136).
+ */
+import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'
+import type { NodeSettings } from '../../endpoint/node-settings.js'
+import { VxlanTunnel } from '../../overlay/vxlan-tunnel.js'
+import { NO_PORT } from '../../packet/burst.js'
+import { DropReason } from '../../packet/drop-reason.js'
+import { Verdict } from '../../packet/verdict.js'
+import { type Fib, FibResult } from '../../routing/fib.js'
+import * as ipv4 from '../../wire/ipv4.js'
+import { TUNNEL_OVERHEAD_BYTES } from '../../wire/vxlan.js'
+import type { PacketContext } from '../context.js'
+import type { DatapathState, Stage } from '../stage.js'
+
+export class ToOverlay implements Stage {
+  readonly #endpoints: EndpointTable
+  readonly #node: NodeSettings
+  readonly #fib: Fib
+  readonly #tunnel = new VxlanTunnel()
+
+  constructor(state: DatapathState) {
+    this.#endpoints = state.endpoints
+    this.#node = state.node
+    this.#fib = state.fib
+  }
+
+  process(ctx: PacketContext): Verdict {
+    if (ctx.tunnelEndpoint4 === 0) return DropReason.NO_TUNNEL_ENDPOINT
+    const result = this.#fib.lookup(ctx.tunnelEndpoint4, ctx.hash)
+    if (result === FibResult.UNREACHABLE) return DropReason.NO_FIB
+    if (result !== FibResult.NOT_OURS && !this.#fits(ctx)) return DropReason.FRAGMENTATION_NEEDED
+    if (result === FibResult.FOUND) return this.#toNetwork(ctx)
+    return this.#toStack(ctx)
+  }
+
+  #fits(ctx: PacketContext): boolean {
+    const bytes = ipv4.totalLength(ctx.packet, ctx.l3Offset)
+    return bytes + TUNNEL_OVERHEAD_BYTES <= this.#fib.mtuBytes
+  }
+
+  #toNetwork(ctx: PacketContext): Verdict {
+    const { envelope } = this.#tunnel
+    const { port, macHigh, macLow } = this.#fib
+    const rows = this.#endpoints.words
+    const own = this.#endpoints.rowStart(port) + Endpoint.NODE_MAC
+    envelope.destinationMacHigh = macHigh
+    envelope.destinationMacLow = macLow
+    envelope.sourceMacHigh = rows[own] as number
+    envelope.sourceMacLow = rows[own + 1] as number
+    return this.#encapsulate(ctx, port)
+  }
+
+  /** As in `Forwarding`: the node's stack routes the outer packet, and resolves the neighbour. */
+  #toStack(ctx: PacketContext): Verdict {
+    const port = this.#node.hostPort
+    if (port === NO_PORT) return DropReason.UNROUTABLE
+    const { envelope } = this.#tunnel
+    const rows = this.#endpoints.words
+    const row = this.#endpoints.rowStart(port)
+    envelope.destinationMacHigh = rows[row + Endpoint.MAC] as number
+    envelope.destinationMacLow = rows[row + Endpoint.MAC + 1] as number
+    envelope.sourceMacHigh = rows[row + Endpoint.NODE_MAC] as number
+    envelope.sourceMacLow = rows[row + Endpoint.NODE_MAC + 1] as number
+    return this.#encapsulate(ctx, port)
+  }
+
+  #encapsulate(ctx: PacketContext, port: number): Verdict {
+    const { envelope } = this.#tunnel
+    envelope.source4 = this.#fib.sourceAddress4 || this.#node.nodeAddress
+    envelope.destination4 = ctx.tunnelEndpoint4
+    envelope.destinationPort = this.#node.tunnelPort
+    if (!this.#tunnel.encapsulate(ctx.packet, ctx.sourceIdentity, ctx.hash)) {
+      return DropReason.WRITE_ERROR
+    }
+    ctx.egressPort = port
+    return Verdict.REDIRECT
+  }
+}
