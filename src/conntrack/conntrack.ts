@@ -7,10 +7,10 @@
  * first pod (OUT), one on its way into the second (IN), each with the policy decision of its side.
  * What it does not do: follow sequence numbers.
  */
-import { assert } from '../base/assert.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
-import { TUPLE_WORDS, TupleWord } from '../wire/tuple.js'
+import { TUPLE_WORDS, TupleWord, writeTurned } from '../wire/tuple.js'
+import { CtEntries, ENTRY_SHIFT } from './ct-entries.js'
 import {
   CLOSING_BOTH,
   CT_TIMEOUTS,
@@ -43,25 +43,19 @@ const SOURCE = 1 + CtKey.SOURCE
 const DESTINATION = 1 + CtKey.DESTINATION
 const PORTS = 1 + CtKey.PORTS
 const PROTOCOL = 1 + CtKey.PROTOCOL
-const VALUE = 1 + CT4_KEY_WORDS
-/** An entry is one cache line: 16 words. */
-const ENTRY_SHIFT = 4
 
-export class Conntrack {
+export class Conntrack extends CtEntries {
   readonly #table: LruHashMap
   readonly #timeouts: CtTimeouts
   readonly #key = new Int32Array(CT4_KEY_WORDS)
   readonly #turned = new Int32Array(TUPLE_WORDS)
   readonly #value: Int32Array
   readonly seed: number
-  readonly words: Int32Array
   // Of the table, kept here because a lookup reads them all.
   readonly #slotMask: number
   readonly #segmentMask: number
   readonly #entriesStart: number
 
-  /** Of the last lookup: the entry found, or NOT_FOUND. */
-  slot: Slot = NOT_FOUND
   /** Entries that the present packet has met; whoever begins with a packet clears it. */
   readonly visited = new VisitedEntries()
   /**
@@ -71,19 +65,14 @@ export class Conntrack {
   isMonitored = false
 
   constructor(table: LruHashMap, timeouts: CtTimeouts = CT_TIMEOUTS) {
+    super(table)
     this.#table = table
     this.#timeouts = timeouts
     this.#value = new Int32Array(table.spec.valueWords)
     this.seed = table.seed
-    this.words = table.words
     this.#slotMask = table.slotMask
     this.#segmentMask = table.segmentMask
     this.#entriesStart = table.entriesStart
-    assert(table.entryWords === 1 << ENTRY_SHIFT, 'a connection entry is one cache line')
-  }
-
-  valueStart(slot: Slot): number {
-    return (this.#entriesStart + (slot << ENTRY_SHIFT) + VALUE) | 0
   }
 
   /**
@@ -126,16 +115,31 @@ export class Conntrack {
    */
   lookupRelated(quoted: Int32Array, start: number, direction: CtDirection): CtResult {
     const turned = this.#turned
-    for (let i = 0; i < 4; i++) {
-      turned[i] = quoted[start + 4 + i] as number
-      turned[4 + i] = quoted[start + i] as number
-    }
-    const ports = quoted[start + TupleWord.PORTS] as number
-    turned[TupleWord.PORTS] = (ports << 16) | (ports >>> 16)
-    turned[TupleWord.PROTOCOL] = quoted[start + TupleWord.PROTOCOL] as number
+    writeTurned(turned, quoted, start)
     this.isMonitored = true
     this.#find(turned, 0, flowHash(turned, 0, this.seed), direction)
     return this.slot === NOT_FOUND ? CtResult.NEW : CtResult.RELATED
+  }
+
+  /**
+   * Does a backend answer a client that came through a service of this node? If so its entry, which
+   * `create` made with CtState.NODE_PORT, is found and brought up to date.
+   */
+  lookupNodePortReply(
+    words: Int32Array,
+    start: number,
+    hash: number,
+    tcpFlags: number,
+    lengthBytes: number,
+    nowSeconds: number,
+  ): boolean {
+    const direction = CtDirection.INGRESS
+    const found = this.#find(words, start, hash, direction)
+    if (found !== CtResult.REPLY || !this.isNodePort) return false
+    this.visited.add(this.words, this.#entriesStart + (this.slot << ENTRY_SHIFT), this.slot)
+    const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
+    this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
+    return true
   }
 
   /**
@@ -189,51 +193,9 @@ export class Conntrack {
   /** Adds packets that passed without a lookup to a visited entry, unless it is another's by now. */
   account(slot: Slot, state: number, packets: number, bytes: number): void {
     const at = this.#entriesStart + (slot << ENTRY_SHIFT)
-    if (this.words[at] === state) countTraffic(this.words, at + VALUE, packets, bytes)
-  }
-
-  /** Of the entry found last: the service it goes through, 0 for none. */
-  get revNatIndex(): number {
-    const entry = this.valueStart(this.slot)
-    return (this.words[entry + Ct.REV_NAT] as number) >>> 16
-  }
-
-  /** Of the entry found last: it is a pod's connection to itself through a service. */
-  get isLoopback(): boolean {
-    const entry = this.valueStart(this.slot)
-    return ((this.words[entry + Ct.STATE] as number) & CtState.LOOPBACK) !== 0
-  }
-
-  /** Of the SERVICE entry found last. */
-  get backendId(): number {
-    return this.words[this.valueStart(this.slot) + Ct.BACKEND] as number
-  }
-
-  /** Gives the SERVICE entry found last another backend. */
-  setBackend(backendId: number, revNatIndex: number): void {
-    const entry = this.valueStart(this.slot)
-    this.words[entry + Ct.BACKEND] = backendId
-    this.words[entry + Ct.REV_NAT] = revNatIndex << 16
-  }
-
-  /**
-   * Did this policy allow the connection of the last lookup, with this identity at the other end?
-   */
-  isAllowedBy(policy: number, identity: number, revNatIndex: number): boolean {
-    const entry = this.valueStart(this.slot)
-    const table = this.words
-    return (
-      table[entry + Ct.POLICY] === policy &&
-      table[entry + Ct.POLICY_IDENTITY] === identity &&
-      (table[entry + Ct.REV_NAT] as number) >>> 16 === revNatIndex
-    )
-  }
-
-  /** Notes that it did, so that the next packet need not ask the policy again. */
-  allowBy(policy: number, identity: number): void {
-    const entry = this.valueStart(this.slot)
-    this.words[entry + Ct.POLICY] = policy
-    this.words[entry + Ct.POLICY_IDENTITY] = identity
+    if (this.words[at] === state) {
+      countTraffic(this.words, this.valueStart(slot), packets, bytes)
+    }
   }
 
   /**

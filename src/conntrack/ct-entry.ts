@@ -80,6 +80,8 @@ export const CtState = {
   /** A pod's connection to itself through a service. */
   LOOPBACK: 8,
   SEEN_NON_SYN: 16,
+  /** A client's connection through a service of this node, as the side of the node sees it. */
+  NODE_PORT: 32,
 } as const
 export const CLOSING_BOTH = CtState.RX_CLOSING | CtState.TX_CLOSING
 export const TX_FLAGS_SHIFT = 16

@@ -75,6 +75,8 @@ export interface ServiceOptions {
   readonly loopback?: string | 'pod'
   /** What the client of a service without backends gets: "port unreachable" (at first), or nothing. */
   readonly noBackendResponse?: 'reject' | 'drop'
+  /** Whether clients from outside may use ClusterIPs; at first they may not (drop 174). */
+  readonly externalClusterIp?: boolean
 }
 
 const NO_MAC = { high: 0, low: 0 } as const
@@ -253,13 +255,14 @@ export class NodeController {
 
   /** What is not given stays as it is. */
   setServiceOptions(options: ServiceOptions): void {
-    const { loopback, noBackendResponse } = options
+    const { loopback, noBackendResponse, externalClusterIp } = options
     const address = loopback === undefined || loopback === 'pod' ? 0 : parseIpv4(loopback)
     if (loopback !== undefined) {
       this.#serviceSettings.loopbackAddress = address
       this.#serviceSettings.loopbackMode =
         loopback === 'pod' ? LoopbackMode.POD : LoopbackMode.ADDRESS
     }
+    if (externalClusterIp !== undefined) this.#serviceSettings.externalClusterIp = externalClusterIp
     if (noBackendResponse !== undefined) {
       const isDrop = noBackendResponse === 'drop'
       this.#serviceSettings.noBackendResponse = isDrop

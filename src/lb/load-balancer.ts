@@ -10,10 +10,11 @@ import { TupleWord } from '../wire/tuple.js'
 import { AddressFilter } from './address-filter.js'
 import { Affinity } from './affinity.js'
 import { BackendTable } from './backend-table.js'
-import { NO_BACKEND } from './service-layout.js'
+import { NO_BACKEND, Scope, ServiceFlag } from './service-layout.js'
 import type { ServiceMaps } from './service-maps.js'
 import { ServiceSettings } from './service-settings.js'
 import { ServiceMatch, ServiceTable } from './service-table.js'
+import { SourceRanges } from './source-ranges.js'
 
 export const Balance = {
   /** The packet goes to no service. */
@@ -25,6 +26,10 @@ export const Balance = {
   UNKNOWN_PORT: 3,
   /** The flow's entry could not be made. */
   TABLE_FULL: 4,
+  /** The service does not admit the client. */
+  NOT_IN_SOURCE_RANGE: 5,
+  /** The client is outside, and the service only for the cluster. */
+  IS_CLUSTER_IP: 6,
 } as const
 export type Balance = (typeof Balance)[keyof typeof Balance]
 
@@ -36,6 +41,7 @@ export class LoadBalancer {
   readonly #filter: AddressFilter
   readonly #services: ServiceTable
   readonly #affinity: Affinity
+  readonly #sourceRanges: SourceRanges
   readonly #settings: ServiceSettings
 
   /** Of the last `balance` that was TO_BACKEND. */
@@ -47,6 +53,7 @@ export class LoadBalancer {
     this.#filter = new AddressFilter(maps.addressFilter)
     this.#services = new ServiceTable(maps, prng)
     this.#affinity = new Affinity(maps.affinity, maps.affinityMatch)
+    this.#sourceRanges = new SourceRanges(maps.sourceRanges, maps.sourceRangeLengths)
     this.#settings = new ServiceSettings(maps.settings)
     this.backend = new BackendTable(maps.backends)
   }
@@ -60,6 +67,8 @@ export class LoadBalancer {
    * @param start index in `words` of the packet's tuple, with the service as its destination
    * @param hash flowHash of the tuple
    * @param tcpFlags flag byte of a TCP packet, 0 of any other
+   * @param scope EXTERNAL: the client is outside of the cluster, and held to what the service says of
+   * such clients
    */
   balance(
     words: Int32Array,
@@ -68,15 +77,20 @@ export class LoadBalancer {
     tcpFlags: number,
     lengthBytes: number,
     nowSeconds: number,
+    scope: Scope,
   ): Balance {
     const destination = start + TupleWord.DESTINATION
     const ports = words[start + TupleWord.PORTS] as number
     const protocol = words[start + TupleWord.PROTOCOL] as number
     const services = this.#services
-    const match = services.lookup(words, destination, ports & 0xffff, protocol)
+    const match = services.lookup(words, destination, ports & 0xffff, protocol, scope)
     if (match === ServiceMatch.NONE) return Balance.NONE
     if (match === ServiceMatch.UNKNOWN_PORT) return Balance.UNKNOWN_PORT
     this.revNatIndex = services.revNatIndex
+    if (scope === Scope.EXTERNAL) {
+      if (!this.#admits(words, start)) return Balance.NOT_IN_SOURCE_RANGE
+      if (!this.#isReachable()) return Balance.IS_CLUSTER_IP
+    }
 
     const service = CtDirection.SERVICE
     const found = this.#conntrack.lookup(
@@ -124,6 +138,22 @@ export class LoadBalancer {
   findRelated(quoted: Int32Array): boolean {
     const found = this.#conntrack.lookupRelated(quoted, 0, CtDirection.SERVICE)
     return found === CtResult.RELATED && this.backend.load(this.#conntrack.backendId)
+  }
+
+  /** Of the service found last: it is a port of this node for pods of this node alone. */
+  get isHostPort(): boolean {
+    return (this.#services.flags & ServiceFlag.HOST_PORT) !== 0
+  }
+
+  #admits(words: Int32Array, start: number): boolean {
+    const { flags, revNatIndex } = this.#services
+    if ((flags & ServiceFlag.SOURCE_RANGE) === 0) return true
+    const isInRange = this.#sourceRanges.admits(revNatIndex, words, start + TupleWord.SOURCE)
+    return isInRange !== ((flags & ServiceFlag.SOURCE_RANGE_DENY) !== 0)
+  }
+
+  #isReachable(): boolean {
+    return (this.#services.flags & ServiceFlag.ROUTABLE) !== 0 || this.#settings.externalClusterIp
   }
 
   /**

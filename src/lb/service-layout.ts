@@ -59,6 +59,8 @@ export const ServiceFlag = {
   SOURCE_RANGE: 128,
   INTERNAL_LOCAL: 16 << 8,
   TWO_SCOPES: 32 << 8,
+  /** The source ranges name clients that are not admitted. */
+  SOURCE_RANGE_DENY: 64 << 8,
 } as const
 
 /** Words of a backend's row. */
@@ -118,6 +120,8 @@ export const ServiceSetting = {
   NO_BACKEND_RESPONSE: 2,
   /** Of Maglev tables and of the hash over a flow: equal on all nodes. */
   MAGLEV_SEED: 3,
+  /** Not 0: a ClusterIP may be reached from outside. */
+  EXTERNAL_CLUSTER_IP: 4,
 } as const
 const SERVICE_SETTING_WORDS = 8
 

@@ -64,4 +64,13 @@ export class ServiceSettings {
     this.#words[this.#start + word] = value
     markChanged(this.#words)
   }
+
+  /** May clients from outside use ClusterIPs (Cilium: --bpf-lb-external-clusterip)? At first not. */
+  get externalClusterIp(): boolean {
+    return this.#words[this.#start + ServiceSetting.EXTERNAL_CLUSTER_IP] !== 0
+  }
+
+  set externalClusterIp(isAllowed: boolean) {
+    this.#words[this.#start + ServiceSetting.EXTERNAL_CLUSTER_IP] = isAllowed ? 1 : 0
+  }
 }

@@ -53,6 +53,8 @@ export interface ServiceSpec {
   readonly internalTrafficPolicy?: TrafficPolicy
   /** Clients from outside that are admitted, "10.0.0.0/8"; all unless given. */
   readonly sourceRanges?: readonly string[]
+  /** 'deny': the ranges name those that are not admitted. 'allow' unless given. */
+  readonly sourceRangesPolicy?: 'allow' | 'deny'
 }
 
 export interface Frontend {
@@ -86,6 +88,7 @@ export interface ServicePlan {
   readonly isExternalLocal: boolean
   readonly isInternalLocal: boolean
   readonly sourceRanges: readonly Cidr[]
+  readonly isSourceRangeDeny: boolean
 }
 
 const AFFINITY_SECONDS_MAX = 2 ** 24 - 1
@@ -114,6 +117,7 @@ const STATES: Readonly<Record<BackendStateName, BackendState>> = {
 }
 
 const ALGORITHMS = { random: false, maglev: true } as const
+const RANGE_POLICIES = { allow: false, deny: true } as const
 const POLICIES: Readonly<Record<TrafficPolicy, boolean>> = { Cluster: false, Local: true }
 
 /** @param isLocalAddress whether the four address words are those of an endpoint of this node */
@@ -137,6 +141,11 @@ export function planService(
     isInternalLocal: policy('internalTrafficPolicy'),
     sourceRanges: (spec.sourceRanges ?? []).map((text, i) =>
       range(`${at}: sourceRanges[${i}]`, text),
+    ),
+    isSourceRangeDeny: choice(
+      RANGE_POLICIES,
+      `${at}: sourceRangesPolicy`,
+      spec.sourceRangesPolicy ?? 'allow',
     ),
   }
 }

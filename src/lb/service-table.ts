@@ -63,17 +63,26 @@ export class ServiceTable {
   }
 
   /**
-   * The service of a destination address at `start`, port and protocol, as seen by pods of the
-   * cluster: of two views the internal one. Four probes at most, one in the usual case.
+   * The service of a destination address at `start`, port and protocol.
+   * Four probes at most, one in the usual case.
+   *
+   * @param scope whose view it is, where there are two
    */
-  lookup(words: Int32Array, start: number, port: number, protocol: number): ServiceMatch {
+  lookup(
+    words: Int32Array,
+    start: number,
+    port: number,
+    protocol: number,
+    scope: Scope,
+  ): ServiceMatch {
     const key = this.#key
     for (let i = 0; i < 4; i++) key[ServiceKey.ADDRESS + i] = words[start + i] as number
     if (
       this.#load(port, protocol, Scope.EXTERNAL) ||
       this.#load(port, ANY_PROTOCOL, Scope.EXTERNAL)
     ) {
-      if ((this.flags & ServiceFlag.TWO_SCOPES) === 0) return ServiceMatch.FOUND
+      const hasOneView = (this.flags & ServiceFlag.TWO_SCOPES) === 0
+      if (hasOneView || scope === Scope.EXTERNAL) return ServiceMatch.FOUND
       const found = this.#key[ServiceKey.PORT] as number
       this.#key[ServiceKey.PORT] = found | Scope.INTERNAL
       if (this.#read()) return ServiceMatch.FOUND

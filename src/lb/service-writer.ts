@@ -324,7 +324,10 @@ function masterValue(plan: ServicePlan, staged: Staged, set: BackendSet): Int32A
   if (plan.affinitySeconds > 0) flags |= ServiceFlag.AFFINITY
   if (plan.isExternalLocal) flags |= ServiceFlag.EXTERNAL_LOCAL
   if (plan.isInternalLocal) flags |= ServiceFlag.INTERNAL_LOCAL
-  if (plan.sourceRanges.length > 0) flags |= ServiceFlag.SOURCE_RANGE
+  if (plan.sourceRanges.length > 0) {
+    flags |= ServiceFlag.SOURCE_RANGE
+    if (plan.isSourceRangeDeny) flags |= ServiceFlag.SOURCE_RANGE_DENY
+  }
   if (staged.internal !== undefined) flags |= ServiceFlag.TWO_SCOPES
   value[Service.COUNT] = set.count
   value[Service.TOTAL] = set.ids.length

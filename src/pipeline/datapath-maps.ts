@@ -36,6 +36,7 @@ import { POLICY_PREFIXES_SPEC, PolicyMap, policyMapSpec } from '../policy/policy
 import { PORT_STATISTICS_CELLS } from '../port/port-statistics.js'
 import { PORTS_SPEC, PortTable } from '../port/port-table.js'
 import { Fib } from '../routing/fib.js'
+import { NEIGHBOUR_MEMORY_SPEC, NeighbourMemory } from '../routing/neighbour-memory.js'
 import type { RoutingSizes } from '../routing/route-layout.js'
 import { RoutingMaps, routingSizesOf } from '../routing/routing-maps.js'
 import type { DatapathState } from './stage.js'
@@ -87,6 +88,7 @@ export class DatapathMaps {
   readonly events: EventRing
   readonly services: ServiceMaps
   readonly routing: RoutingMaps
+  readonly neighbourMemory: LruHashMap
   /** Of every map that is configuration: another sum says that a decision may be another now. */
   readonly revisions: Revisions
 
@@ -113,6 +115,7 @@ export class DatapathMaps {
     this.events = make(EventRing, eventsSpec(sizes.events))
     this.services = new ServiceMaps(make, sizes.services)
     this.routing = new RoutingMaps(make, sizes.routing)
+    this.neighbourMemory = make(LruHashMap, NEIGHBOUR_MEMORY_SPEC)
     this.revisions = new Revisions(configuration)
   }
 
@@ -158,6 +161,7 @@ export class DatapathMaps {
       reverseNat: new ReverseNatTable(this.services.reverseNat),
       serviceSettings: new ServiceSettings(this.services.settings),
       fib: new Fib(this.routing),
+      neighbourMemory: new NeighbourMemory(this.neighbourMemory),
       revisions: this.revisions,
     }
   }

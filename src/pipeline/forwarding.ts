@@ -2,12 +2,13 @@
  * Ways out of the pods' part of the node: to the network by an uplink (fib_redirect_v4,
  * bpf/lib/fib.h), or to the node's own network stack, which routes whatever is not ours to route.
  */
-import { Endpoint, type EndpointTable } from '../endpoint/endpoint-table.js'
+import { Endpoint, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../endpoint/node-settings.js'
 import { NO_PORT } from '../packet/burst.js'
 import { DropReason } from '../packet/drop-reason.js'
 import { Verdict } from '../packet/verdict.js'
 import { type Fib, FibResult } from '../routing/fib.js'
+import type { NeighbourMemory } from '../routing/neighbour-memory.js'
 import * as ethernet from '../wire/ethernet.js'
 import * as ipv4 from '../wire/ipv4.js'
 import { TupleWord } from '../wire/tuple.js'
@@ -15,28 +16,33 @@ import type { PacketContext } from './context.js'
 import { rewriteMacs } from './local-delivery.js'
 import type { DatapathState } from './stage.js'
 
+const SOURCE4 = TupleWord.SOURCE + 3
 const DESTINATION4 = TupleWord.DESTINATION + 3
 
 export class Forwarding {
   readonly #endpoints: EndpointTable
   readonly #node: NodeSettings
   readonly #fib: Fib
+  readonly #memory: NeighbourMemory
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
     this.#node = state.node
     this.#fib = state.fib
+    this.#memory = state.neighbourMemory
   }
 
   /**
    * By the uplink that the routing table names. Where it names none of ours, or nobody knows the
-   * next hop's MAC yet, the node's stack routes the packet as it is now, and resolves the neighbour.
+   * next hop's MAC, the node's stack routes the packet as it is now, and resolves the neighbour.
    */
   toNetwork(ctx: PacketContext): Verdict {
     const fib = this.#fib
     switch (fib.lookup(ctx.words[ctx.tupleStart + DESTINATION4] as number, ctx.hash)) {
       case FibResult.FOUND:
         return this.#leave(ctx, fib.port, fib.macHigh, fib.macLow)
+      case FibResult.NO_NEIGHBOUR:
+        return this.#leaveByMemory(ctx, fib.port)
       case FibResult.UNREACHABLE:
         return DropReason.NO_FIB
       default:
@@ -54,6 +60,23 @@ export class Forwarding {
     rewriteMacs(ctx, this.#endpoints, host)
     ctx.egressPort = host
     return Verdict.REDIRECT
+  }
+
+  /** Notes whom the client's packet came from, for replies while the next hop is not known. */
+  rememberSender(ctx: PacketContext): void {
+    const { ingressPort, packet, nowSeconds } = ctx
+    if (this.#endpoints.kind(ingressPort) !== PortKind.UPLINK) return
+    const client = ctx.words[ctx.tupleStart + SOURCE4] as number
+    const macHigh = ethernet.sourceHigh(packet, 0)
+    const macLow = ethernet.sourceLow(packet, 0)
+    this.#memory.remember(client, ingressPort, macHigh, macLow, nowSeconds)
+  }
+
+  #leaveByMemory(ctx: PacketContext, port: number): Verdict {
+    const memory = this.#memory
+    const destination = ctx.words[ctx.tupleStart + DESTINATION4] as number
+    if (!memory.recall(destination, port)) return this.toStack(ctx)
+    return this.#leave(ctx, port, memory.macHigh, memory.macLow)
   }
 
   #leave(ctx: PacketContext, port: number, macHigh: number, macLow: number): Verdict {

@@ -2,21 +2,18 @@
  * The service step of tail_handle_ipv4 (bpf_lxc.c: __per_packet_lb_svc_xlate_4): a packet for a
  * service becomes one for a backend, before connection tracking sees it. Its reply is turned back
  * by the stage that delivers it (`reverse-translation.ts`).
- *
- * An ICMP error that the pod sends about a reply it got from a service goes the same way as the
- * flow: to its backend, quoting the packet as the backend sent it.
  */
 import type { Conntrack } from '../conntrack/conntrack.js'
 import { Balance, type LoadBalancer } from '../lb/load-balancer.js'
+import { Scope } from '../lb/service-layout.js'
 import { LoopbackMode, type ServiceSettings } from '../lb/service-settings.js'
 import { DropReason } from '../packet/drop-reason.js'
 import type { Verdict } from '../packet/verdict.js'
 import * as icmpv4 from '../wire/icmpv4.js'
-import * as ipv4 from '../wire/ipv4.js'
-import { setQuotedSource } from '../wire/quoted.js'
 import * as tuple from '../wire/tuple.js'
 import { type PacketContext, tailCall } from './context.js'
 import { NO_ICMP_TYPE } from './parse.js'
+import { ServiceErrorTranslation } from './service-error.js'
 import type { DatapathState, Stage } from './stage.js'
 import { TailCall } from './tail-call.js'
 import {
@@ -35,12 +32,13 @@ export class ServiceTranslation implements Stage {
   readonly #loadBalancer: LoadBalancer
   readonly #settings: ServiceSettings
   readonly #conntrack: Conntrack
-  readonly #quoted = new Int32Array(tuple.TUPLE_WORDS)
+  readonly #errors: ServiceErrorTranslation
 
   constructor(state: DatapathState) {
     this.#loadBalancer = state.loadBalancer
     this.#settings = state.serviceSettings
     this.#conntrack = state.conntrack
+    this.#errors = new ServiceErrorTranslation(state)
   }
 
   process(ctx: PacketContext): Verdict {
@@ -52,7 +50,7 @@ export class ServiceTranslation implements Stage {
   #toService(ctx: PacketContext): Verdict {
     if (ctx.l4Verdict === 0) {
       if (hasPorts(ctx.protocol)) return this.#balance(ctx)
-      if (ctx.icmpType !== NO_ICMP_TYPE && icmpv4.isError(ctx.icmpType)) this.#translateError(ctx)
+      if (ctx.icmpType !== NO_ICMP_TYPE && icmpv4.isError(ctx.icmpType)) this.#errors.translate(ctx)
     }
     return tailCall(ctx, TailCall.IPV4_CT_EGRESS)
   }
@@ -61,7 +59,9 @@ export class ServiceTranslation implements Stage {
     const { words, tupleStart, hash, tcpFlags, nowSeconds } = ctx
     const bytes = ctx.packet.length
     const balancer = this.#loadBalancer
-    switch (balancer.balance(words, tupleStart, hash, tcpFlags, bytes, nowSeconds)) {
+    switch (
+      balancer.balance(words, tupleStart, hash, tcpFlags, bytes, nowSeconds, Scope.INTERNAL)
+    ) {
       case Balance.NONE:
         return tailCall(ctx, TailCall.IPV4_CT_EGRESS)
       case Balance.TO_BACKEND:
@@ -89,26 +89,4 @@ export class ServiceTranslation implements Stage {
     renewHash(ctx, this.#conntrack.seed)
     return tailCall(ctx, TailCall.IPV4_CT_EGRESS)
   }
-
-  #translateError(ctx: PacketContext): void {
-    const p = ctx.packet
-    if (!icmpv4.isQuoteValid(p, ctx.l4Offset)) return
-    const status = tuple.readQuoted(p, ctx.l4Offset, true, this.#quoted, 0)
-    if (status !== tuple.TupleStatus.OK) return
-    const words = ctx.words
-    const destination = words[ctx.tupleStart + DESTINATION4]
-    // An error of the client's own about what it got from the service; a pod answers nobody else's
-    // packets.
-    if (this.#quoted[SOURCE4] !== destination || !hasPorts(quotedProtocol(this.#quoted))) return
-    if (!this.#loadBalancer.findRelated(this.#quoted)) return
-    const backend = this.#loadBalancer.backend
-    const end = ctx.l3Offset + ipv4.totalLength(p, ctx.l3Offset)
-    setQuotedSource(p, ctx.l4Offset, end, backend.address4, backend.port)
-    ipv4.setDestination(p, ctx.l3Offset, backend.address4)
-    words[ctx.tupleStart + DESTINATION4] = backend.address4
-    renewHash(ctx, this.#conntrack.seed)
-  }
 }
-
-const quotedProtocol = (quoted: Int32Array): number =>
-  (quoted[tuple.TupleWord.PROTOCOL] as number) & 0xff

@@ -12,6 +12,7 @@ import type { Monitor } from '../monitor/monitor.js'
 import type { Verdict } from '../packet/verdict.js'
 import type { PolicyMap } from '../policy/policy-map.js'
 import type { Fib } from '../routing/fib.js'
+import type { NeighbourMemory } from '../routing/neighbour-memory.js'
 import type { PacketContext } from './context.js'
 
 /**
@@ -36,6 +37,7 @@ export interface DatapathState {
   readonly reverseNat: ReverseNatTable
   readonly serviceSettings: ServiceSettings
   readonly fib: Fib
+  readonly neighbourMemory: NeighbourMemory
   /** Of all that the control plane writes. */
   readonly revisions: Revisions
 }

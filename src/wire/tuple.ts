@@ -41,6 +41,17 @@ const PORTS_BYTES = 4
 /** Ports, or as much of ICMP as holds the identifier: RFC 792's 64 bits. */
 const ECHO_BYTES = 8
 
+/** Writes to `turned` the tuple of the other direction of the one at `start`. */
+export function writeTurned(turned: Int32Array, words: Int32Array, start: number): void {
+  for (let i = 0; i < 4; i++) {
+    turned[i] = words[start + TupleWord.DESTINATION + i] as number
+    turned[TupleWord.DESTINATION + i] = words[start + i] as number
+  }
+  const ports = words[start + TupleWord.PORTS] as number
+  turned[TupleWord.PORTS] = (ports << 16) | (ports >>> 16)
+  turned[TupleWord.PROTOCOL] = words[start + TupleWord.PROTOCOL] as number
+}
+
 /**
  * Writes the packet's tuple to `words[index]` and the nine after it. The caller has found the IPv4
  * or IPv6 header at `l3Offset` valid, and the upper layer of that `protocol` at `l4Offset`.

@@ -3,7 +3,7 @@ import { Prng } from '../../src/base/prng.js'
 import { AddressFilter } from '../../src/lb/address-filter.js'
 import { BackendTable } from '../../src/lb/backend-table.js'
 import { ReverseNatTable } from '../../src/lb/reverse-nat-table.js'
-import type { ServiceSizes } from '../../src/lb/service-layout.js'
+import { Scope, type ServiceSizes } from '../../src/lb/service-layout.js'
 import { ServiceMaps } from '../../src/lb/service-maps.js'
 import type { FrontendSpec, ServiceSpec } from '../../src/lb/service-spec.js'
 import { ServiceMatch, ServiceTable } from '../../src/lb/service-table.js'
@@ -45,7 +45,7 @@ export class ServiceView {
     const address = ipv4Words(parseIpv4(frontend.address))
     const protocol = NUMBERS[frontend.protocol]
     if (!this.filter.mayHold(address[3] as number)) return 'none'
-    const match = this.services.lookup(address, 0, frontend.port, protocol)
+    const match = this.services.lookup(address, 0, frontend.port, protocol, Scope.INTERNAL)
     if (match === ServiceMatch.NONE) return 'none'
     if (match === ServiceMatch.UNKNOWN_PORT) return 'unknown port'
     const found = new Set<string>()

@@ -63,7 +63,7 @@ export class CtLookup implements Stage {
  * Errors that a connection may get; redirects and source quench, which hosts ignore, have to pass
  * the policy.
  */
-function isAboutConnection(icmpType: number): boolean {
+export function isAboutConnection(icmpType: number): boolean {
   return (
     icmpType === icmpv4.Type.DESTINATION_UNREACHABLE ||
     icmpType === icmpv4.Type.TIME_EXCEEDED ||

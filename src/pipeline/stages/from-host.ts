@@ -1,18 +1,21 @@
 /**
- * tail_handle_ipv4_from_host (bpf_host.c): a packet of the node's network stack. It may go to a pod
- * of this node, or through the tunnel to one of another; to nobody else, for the stack has its own
- * ways out and would only get it back.
+ * tail_handle_ipv4_from_host (bpf_host.c): a packet of the node's network stack. It may go to a
+ * service, to a pod of this node, or through the tunnel to one of another; to nobody else, for the
+ * stack has its own ways out and would only get it back.
  */
 
 import type { EndpointTable } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
+import { Identity } from '../../identity/identity.js'
 import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
+import { Scope } from '../../lb/service-layout.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
 import { type PacketContext, tailCall } from '../context.js'
 import { FragmentTracking } from '../fragment-tracking.js'
 import { deliverLocally } from '../local-delivery.js'
+import { NOT_FOR_SERVICE, NodePortLb } from '../nodeport-lb.js'
 import type { DatapathState, Stage } from '../stage.js'
 import { TailCall } from '../tail-call.js'
 
@@ -21,12 +24,14 @@ export class Ipv4FromHost implements Stage {
   readonly #ipcache: Ipcache
   readonly #fragments: FragmentTracking
   readonly #node: NodeSettings
+  readonly #services: NodePortLb
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
     this.#ipcache = state.ipcache
     this.#fragments = new FragmentTracking(state)
     this.#node = state.node
+    this.#services = new NodePortLb(state)
   }
 
   process(ctx: PacketContext): Verdict {
@@ -38,6 +43,9 @@ export class Ipv4FromHost implements Stage {
       completePartialChecksum4(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.words, ctx.tupleStart)
     }
     ctx.sourceIdentity = this.#ipcache.find(ctx.words, ctx.sourceStart)
+    const scope = ctx.sourceIdentity === Identity.HOST ? Scope.INTERNAL : Scope.EXTERNAL
+    const verdict = this.#services.process(ctx, scope)
+    if (verdict !== NOT_FOR_SERVICE) return verdict
     this.#ipcache.find(ctx.words, ctx.destinationStart)
     const destination = this.#ipcache.endpoint
     if (this.#node.tunnelPort !== 0 && this.#ipcache.needsTunnel) {

@@ -3,11 +3,13 @@
  * be for an address of our NAT, or for a pod.
  */
 import type { Ipcache } from '../../identity/ipcache.js'
+import { Scope } from '../../lb/service-layout.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
 import { type PacketContext, tailCall } from '../context.js'
 import { FragmentTracking } from '../fragment-tracking.js'
+import { NOT_FOR_SERVICE, NodePortLb } from '../nodeport-lb.js'
 import type { DatapathState, Stage } from '../stage.js'
 import { TailCall } from '../tail-call.js'
 import { TunnelIngress } from '../tunnel-ingress.js'
@@ -16,11 +18,13 @@ export class Ipv4FromNetdev implements Stage {
   readonly #ipcache: Ipcache
   readonly #fragments: FragmentTracking
   readonly #tunnel: TunnelIngress
+  readonly #services: NodePortLb
 
   constructor(state: DatapathState) {
     this.#ipcache = state.ipcache
     this.#fragments = new FragmentTracking(state)
     this.#tunnel = new TunnelIngress(state)
+    this.#services = new NodePortLb(state)
   }
 
   process(ctx: PacketContext): Verdict {
@@ -34,6 +38,8 @@ export class Ipv4FromNetdev implements Stage {
       completePartialChecksum4(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.words, ctx.tupleStart)
     }
     ctx.sourceIdentity = this.#ipcache.find(ctx.words, ctx.sourceStart)
+    const verdict = this.#services.process(ctx, Scope.EXTERNAL)
+    if (verdict !== NOT_FOR_SERVICE) return verdict
     return tailCall(ctx, TailCall.NODEPORT_NAT_INGRESS)
   }
 }

@@ -2,24 +2,33 @@
  * tail_nodeport_nat_fwd_ipv4 (bpf/lib/nodeport.h): a pod's packet on its way out. If it answers a
  * client that came through a service of this node, it comes from the service again.
  */
+import { isReturn } from '../../conntrack/ct-entry.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { NO_ENDPOINT } from '../../identity/ipcache.js'
+import type { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { type PacketContext, tailCall } from '../context.js'
 import { Forwarding } from '../forwarding.js'
+import { NodePortReply } from '../nodeport-reply.js'
 import type { DatapathState, Stage } from '../stage.js'
 import { TailCall } from '../tail-call.js'
 
 export class NodePortNatFwd implements Stage {
   readonly #node: NodeSettings
   readonly #forwarding: Forwarding
+  readonly #reply: NodePortReply
 
   constructor(state: DatapathState) {
     this.#node = state.node
     this.#forwarding = new Forwarding(state)
+    this.#reply = new NodePortReply(state)
   }
 
   process(ctx: PacketContext): Verdict {
+    if (isReturn(ctx.ctResult)) {
+      const replied = this.#reply.apply(ctx)
+      if (replied < 0) return replied as DropReason
+    }
     const destination = ctx.destinationEndpoint
     if (destination !== NO_ENDPOINT && destination === this.#node.hostPort) {
       return this.#forwarding.toStack(ctx)

@@ -1,0 +1,81 @@
+/**
+ * The connection table's entries as a lookup finds them: where one lies, and what it says besides
+ * the state of its connection.
+ */
+import { assert } from '../base/assert.js'
+import type { LruHashMap } from '../maps/lru-hash-map.js'
+import { NOT_FOUND, type Slot } from '../maps/map.js'
+import { CT4_KEY_WORDS, Ct, CtState } from './ct-entry.js'
+
+/** Behind the state word and the key. */
+const VALUE = 1 + CT4_KEY_WORDS
+/** An entry is one cache line: 16 words. */
+export const ENTRY_SHIFT = 4
+
+export class CtEntries {
+  readonly words: Int32Array
+  readonly #start: number
+
+  /** Of the last lookup: the entry found, or NOT_FOUND. */
+  slot: Slot = NOT_FOUND
+
+  constructor(table: LruHashMap) {
+    this.words = table.words
+    this.#start = table.entriesStart
+    assert(table.entryWords === 1 << ENTRY_SHIFT, 'a connection entry is one cache line')
+  }
+
+  valueStart(slot: Slot): number {
+    return (this.#start + (slot << ENTRY_SHIFT) + VALUE) | 0
+  }
+
+  /** Of the entry found last: the service it goes through, 0 for none. */
+  get revNatIndex(): number {
+    const entry = this.valueStart(this.slot)
+    return (this.words[entry + Ct.REV_NAT] as number) >>> 16
+  }
+
+  /** Of the entry found last: it is a pod's connection to itself through a service. */
+  get isLoopback(): boolean {
+    const entry = this.valueStart(this.slot)
+    return ((this.words[entry + Ct.STATE] as number) & CtState.LOOPBACK) !== 0
+  }
+
+  /** Of the entry found last: it is of a client that came through a service of this node. */
+  get isNodePort(): boolean {
+    const entry = this.valueStart(this.slot)
+    return ((this.words[entry + Ct.STATE] as number) & CtState.NODE_PORT) !== 0
+  }
+
+  /** Of the SERVICE entry found last. */
+  get backendId(): number {
+    return this.words[this.valueStart(this.slot) + Ct.BACKEND] as number
+  }
+
+  /** Gives the SERVICE entry found last another backend. */
+  setBackend(backendId: number, revNatIndex: number): void {
+    const entry = this.valueStart(this.slot)
+    this.words[entry + Ct.BACKEND] = backendId
+    this.words[entry + Ct.REV_NAT] = revNatIndex << 16
+  }
+
+  /**
+   * Did this policy allow the connection of the last lookup, with this identity at the other end?
+   */
+  isAllowedBy(policy: number, identity: number, revNatIndex: number): boolean {
+    const entry = this.valueStart(this.slot)
+    const table = this.words
+    return (
+      table[entry + Ct.POLICY] === policy &&
+      table[entry + Ct.POLICY_IDENTITY] === identity &&
+      (table[entry + Ct.REV_NAT] as number) >>> 16 === revNatIndex
+    )
+  }
+
+  /** Notes that it did, so that the next packet need not ask the policy again. */
+  allowBy(policy: number, identity: number): void {
+    const entry = this.valueStart(this.slot)
+    this.words[entry + Ct.POLICY] = policy
+    this.words[entry + Ct.POLICY_IDENTITY] = identity
+  }
+}
