@@ -135,7 +135,7 @@ t.test('source ranges admit, or with the deny policy refuse, clients by address'
   node.close()
 })
 
-t.test('a HostPort leads to pods of this node only: 134', async (t) => {
+t.test('a HostPort has no backend elsewhere: 134', async (t) => {
   const node = new TestNode({ hasUplink: true })
   const elsewhere = { address: '10.0.2.1', port: 8080 }
   node.controller.setService(service([elsewhere], { frontends: [outer('HostPort')] }))
