@@ -47,6 +47,8 @@ export class LruHashMap extends HashTable {
   readonly evictedKey: Int32Array
   hasEvicted = false
   readonly #stampWord: number
+  /** Slot of the last new entry, spared among equals: a connection's two entries are made one after the other, close together. */
+  #newest = NOT_FOUND
 
   private constructor(words: Int32Array, spec: MapSpec, options: MapOptions) {
     super(words, spec, options)
@@ -134,6 +136,7 @@ export class LruHashMap extends HashTable {
       }
     }
     this.place(slot, hash, key, value, 0)
+    this.#newest = slot
     return slot
   }
 
@@ -158,7 +161,8 @@ export class LruHashMap extends HashTable {
       const state = words[at] as number
       if (state === EMPTY || state === DELETED) continue
       const stamp = words[at + stampOffset] as number
-      if (oldest === NOT_FOUND || ((stamp - oldestStamp) | 0) < 0) {
+      const age = (stamp - oldestStamp) | 0
+      if (oldest === NOT_FOUND || age < 0 || (age === 0 && oldest === this.#newest)) {
         oldest = slot
         oldestStamp = stamp
       }

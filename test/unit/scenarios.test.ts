@@ -11,7 +11,8 @@ for (const loaded of scenarios) {
   t.test(`${file}: ${scenario.name}`, async (t) => {
     const world = await MemoryWorld.create(node)
     const differences = await runScenario(loaded, world)
-    t.same(differences, [], scenario.reference, { differences })
+    if (differences.length === 0) t.pass(scenario.reference)
+    else t.fail(scenario.reference, { differences })
     world.close()
   })
 }

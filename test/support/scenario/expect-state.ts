@@ -37,6 +37,11 @@ export function compareState(spec: StateSpec, world: World): string[] {
     const rows = connections.map(rowText)
     differences.push(`${connections.length} connections, expected ${connectionCount}:`, ...rows)
   }
+  const { fragmentCount } = spec
+  const fragments = world.maps.fragmentsMap.size
+  if (fragmentCount !== undefined && fragmentCount !== fragments) {
+    differences.push(`${fragments} datagrams in fragments, expected ${fragmentCount}`)
+  }
   return [...differences, ...compareAffinities(spec, world), ...compareCounters(spec, world)]
 }
 

@@ -150,10 +150,10 @@ function withChecksum(layer: object): object {
 
 /** The layers of a frame, as far as they can be told; encoding them again gives it back, if it is well formed. */
 export function readFrame(bytes: Uint8Array): LiteralFrame {
-  return layersOf(parseFrame(bytes), bytes.length)
+  return layersOf(parseFrame(bytes), bytes)
 }
 
-function layersOf(packet: ParsedPacket, frameBytes: number): LiteralFrame {
+function layersOf(packet: ParsedPacket, bytes: Uint8Array): LiteralFrame {
   const frame: LiteralFrame = {}
   if (packet.eth !== undefined) {
     const { from, to, type } = packet.eth
@@ -169,12 +169,14 @@ function layersOf(packet: ParsedPacket, frameBytes: number): LiteralFrame {
     const { options, totalLength, ...fields } = packet.ipv4
     frame.ipv4 = { ...fields, ...(options.length > 0 ? { options: hexOf(options) } : {}) }
     const linkBytes = packet.eth === undefined ? 0 : 14 + 4 * packet.vlans.length
-    if (packet.eth !== undefined && linkBytes + totalLength < frameBytes) frame.pad = frameBytes
+    if (packet.eth !== undefined && linkBytes + totalLength < bytes.length) {
+      frame.pad = bytes.length
+    }
   }
-  return { ...frame, ...transportOf(packet) }
+  return { ...frame, ...transportOf(packet, bytes) }
 }
 
-function transportOf(packet: ParsedPacket): LiteralFrame {
+function transportOf(packet: ParsedPacket, bytes: Uint8Array): LiteralFrame {
   const { payload } = packet
   if (packet.tcp !== undefined) {
     const { options, checksum, ...fields } = packet.tcp
@@ -191,7 +193,12 @@ function transportOf(packet: ParsedPacket): LiteralFrame {
   }
   if (packet.icmp !== undefined) {
     const { checksum, ...fields } = packet.icmp
-    if (packet.quoted === undefined) return { icmp: fields, ...payloadOf(payload) }
+    if (packet.quoted === undefined) {
+      // Neither echo nor error: the second word is there all the same.
+      const at = payload.byteOffset - bytes.byteOffset - 4
+      const rest = fields.id === undefined ? { rest: number32(bytes, at) } : {}
+      return { icmp: { ...fields, ...rest }, ...payloadOf(payload) }
+    }
     return { icmp: { ...fields, quoted: { payload: toHex(payload) } } }
   }
   if (packet.ipv4?.protocol === SCTP && packet.ipv4.fragmentOffset === 0 && payload.length >= 12) {

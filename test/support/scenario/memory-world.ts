@@ -2,14 +2,31 @@
 import { EVENT_WORDS } from '../../../src/monitor/event.js'
 import { assertConserved } from '../../../src/port/conservation.js'
 import type { MemoryPort } from '../../../src/port/memory-port.js'
-import { HOST_MAC, NODE_ADDRESS, NODE_MAC, TestNode } from '../test-node.js'
+import { RouteKind } from '../../../src/routing/route-layout.js'
+import { parseIpv4, parseMac } from '../../../src/wire/address.js'
+import {
+  GATEWAY_ADDRESS,
+  GATEWAY_MAC,
+  HOST_MAC,
+  NODE_ADDRESS,
+  NODE_MAC,
+  OUTSIDE_ADDRESS,
+  TestNode,
+  UPLINK_ADDRESS,
+  UPLINK_MAC,
+} from '../test-node.js'
 import { Names } from './names.js'
 import { configure } from './setup.js'
-import { writeConnection } from './state.js'
-import type { NodeSpec } from './types.js'
+import { writeConnection, writeFragment } from './state.js'
+import type { NodeSpec, RouteRecord } from './types.js'
 import type { SentFrame, World } from './world.js'
 
 const CLOCK_START = 1000
+const ROUTE_KINDS = {
+  forward: RouteKind.FORWARD,
+  stack: RouteKind.STACK,
+  unreachable: RouteKind.UNREACHABLE,
+} as const
 const HOST_ENDPOINT_ID = 0xffff
 
 export class MemoryWorld implements World {
@@ -30,6 +47,7 @@ export class MemoryWorld implements World {
     const node = new TestNode({
       seed,
       hasHost,
+      hasUplink: spec.uplink === true,
       ...(connections === undefined ? {} : { connections }),
     })
     const world = new MemoryWorld(node)
@@ -38,6 +56,13 @@ export class MemoryWorld implements World {
       world.#ports.set('host', node.host)
       const link = { mac: HOST_MAC, nodeMac: NODE_MAC, address: NODE_ADDRESS }
       world.names.addPort({ name: 'host', ...link, identity: 1, endpointId: HOST_ENDPOINT_ID })
+    }
+    if (spec.uplink === true) {
+      world.#ports.set('uplink', node.uplink)
+      const link = { mac: GATEWAY_MAC, nodeMac: UPLINK_MAC, address: UPLINK_ADDRESS }
+      world.names.addPort({ name: 'uplink', ...link, identity: 1, endpointId: HOST_ENDPOINT_ID })
+      world.names.define('gateway', GATEWAY_ADDRESS)
+      world.names.define('outside', OUTSIDE_ADDRESS)
     }
     await world.configure(spec)
     return world
@@ -58,6 +83,16 @@ export class MemoryWorld implements World {
   async configure(spec: NodeSpec): Promise<void> {
     for (const pod of spec.pods ?? []) this.#addPod(typeof pod === 'string' ? pod : pod.name)
     configure(this.controller, this.names, spec, (pod) => this.#idOf(pod))
+    for (const route of spec.routes ?? []) this.#setRoute(route)
+    for (const [address, mac] of Object.entries(spec.neighbours ?? {})) {
+      const address4 = parseIpv4(this.names.address(address))
+      const { routes, uplinkPort } = this.node
+      if (mac === null) routes.deleteNeighbour(uplinkPort, address4)
+      else routes.setNeighbour(uplinkPort, address4, parseMac(this.names.mac(mac)))
+    }
+    for (const fragment of spec.fragments ?? []) {
+      writeFragment(this.maps, this.names, fragment, this.nowSeconds)
+    }
     for (const connection of spec.connections ?? []) {
       writeConnection(this.maps, this.names, connection, this.nowSeconds)
     }
@@ -105,6 +140,24 @@ export class MemoryWorld implements World {
 
   close(): void {
     this.node.close()
+  }
+
+  #setRoute({ prefix, kind = 'forward', gateway, mtuBytes = 1500 }: RouteRecord): void {
+    const { routes, uplinkPort } = this.node
+    const [text = '', length = '32'] = prefix.split('/')
+    const address4 = parseIpv4(text)
+    if (kind === 'none') {
+      routes.deleteRoute(address4, Number(length))
+      return
+    }
+    const hop = {
+      port: uplinkPort,
+      gateway: gateway === undefined ? 0 : parseIpv4(this.names.address(gateway)),
+      source: parseIpv4(UPLINK_ADDRESS),
+      mtuBytes,
+    }
+    const hops = kind === 'forward' ? [hop] : []
+    routes.setRoute(address4, Number(length), { kind: ROUTE_KINDS[kind], hops })
   }
 
   #addPod(name: string): void {

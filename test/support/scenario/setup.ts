@@ -54,12 +54,15 @@ export function configure(
 ): void {
   for (const name of spec.remove?.services ?? []) controller.deleteService(name)
   for (const name of spec.remove?.pods ?? []) controller.removeEndpoint(idOf(name))
+  for (const name of spec.remove?.peers ?? []) controller.removePeer(name)
+  for (const prefix of spec.remove?.remotes ?? []) controller.deleteRemote(prefix)
   for (const [name, text] of Object.entries(spec.names ?? {})) names.define(name, text)
-  const { loopback, noBackendResponse } = spec.settings ?? {}
-  controller.setServiceOptions({
-    ...(loopback === undefined ? {} : { loopback }),
-    ...(noBackendResponse === undefined ? {} : { noBackendResponse }),
-  })
+  applySettings(controller, spec.settings ?? {})
+  if (spec.tunnel !== undefined) controller.setTunnel(spec.tunnel)
+  for (const peer of spec.peers ?? []) controller.addPeer(peer)
+  for (const remote of spec.remotes ?? []) {
+    controller.setRemote({ ...remote, identity: names.identity(remote.identity) })
+  }
   for (const [prefix, identity] of Object.entries(spec.identities ?? {})) {
     const { words, prefixBits } = parseCidr(prefix)
     controller.setIdentity(words, prefixBits, names.identity(identity))
@@ -72,4 +75,17 @@ export function configure(
     controller.setPolicy(idOf(pod), toPolicy(policy, names))
   }
   for (const service of spec.services ?? []) controller.setService(toService(service, names))
+}
+
+function applySettings(
+  controller: NodeController,
+  settings: NonNullable<NodeSpec['settings']>,
+): void {
+  const { loopback, noBackendResponse, fragmentTracking, policyAudit } = settings
+  controller.setServiceOptions({
+    ...(loopback === undefined ? {} : { loopback }),
+    ...(noBackendResponse === undefined ? {} : { noBackendResponse }),
+  })
+  if (fragmentTracking !== undefined) controller.setFragmentTracking(fragmentTracking)
+  if (policyAudit !== undefined) controller.setPolicyAudit(policyAudit)
 }

@@ -12,6 +12,7 @@ import {
   CtState,
 } from '../../../src/conntrack/ct-entry.js'
 import { flowHash } from '../../../src/conntrack/flow-hash.js'
+import { FragmentTable } from '../../../src/conntrack/fragment-table.js'
 import { BackendTable } from '../../../src/lb/backend-table.js'
 import { ReverseNatTable } from '../../../src/lb/reverse-nat-table.js'
 import { AFFINITY_KEY_WORDS, AFFINITY_VALUE_WORDS } from '../../../src/lb/service-layout.js'
@@ -20,7 +21,7 @@ import { formatIpv4, ipv4Words, parseIpv4 } from '../../../src/wire/address.js'
 import { TUPLE_WORDS, TupleWord } from '../../../src/wire/tuple.js'
 import { PROTOCOL_NUMBERS } from './frame.js'
 import type { Names } from './names.js'
-import type { ConnectionSpec } from './types.js'
+import type { ConnectionSpec, FragmentRecord } from './types.js'
 
 const FLAGS: Readonly<Record<string, number>> = {
   rxClosing: CtState.RX_CLOSING,
@@ -99,12 +100,7 @@ export function writeConnection(
   nowSeconds: number,
 ): void {
   const conntrack = new Conntrack(maps.conntrackTable)
-  const tuple = new Int32Array(TUPLE_WORDS)
-  tuple.set(ipv4Words(parseIpv4(names.address(spec.from))), TupleWord.SOURCE)
-  tuple.set(ipv4Words(parseIpv4(names.address(spec.to))), TupleWord.DESTINATION)
-  const ports = [names.number(spec.fromPort ?? 0), names.number(spec.toPort ?? 0)] as const
-  tuple[TupleWord.PORTS] = (ports[0] << 16) | ports[1]
-  tuple[TupleWord.PROTOCOL] = PROTOCOL_NUMBERS[spec.protocol]
+  const tuple = tupleOf(spec, names)
   const identity = names.identity(spec.sourceIdentity ?? 0)
   const hash = flowHash(tuple, 0, conntrack.seed)
   const { direction } = SIDES[spec.side]
@@ -117,6 +113,29 @@ export function writeConnection(
   for (const flag of spec.flags ?? []) {
     words[entry + Ct.STATE] = (words[entry + Ct.STATE] as number) | (FLAGS[flag] ?? 0)
   }
+}
+
+/** As if the first fragment of the datagram had passed. */
+export function writeFragment(
+  maps: DatapathMaps,
+  names: Names,
+  spec: FragmentRecord,
+  nowSeconds: number,
+): void {
+  const tuple = tupleOf(spec, names)
+  new FragmentTable(maps.fragmentsMap).store(tuple, 0, spec.id, nowSeconds)
+}
+
+type Flow = Pick<ConnectionSpec, 'protocol' | 'from' | 'fromPort' | 'to' | 'toPort'>
+
+function tupleOf(spec: Flow, names: Names): Int32Array {
+  const tuple = new Int32Array(TUPLE_WORDS)
+  tuple.set(ipv4Words(parseIpv4(names.address(spec.from))), TupleWord.SOURCE)
+  tuple.set(ipv4Words(parseIpv4(names.address(spec.to))), TupleWord.DESTINATION)
+  const ports = [names.number(spec.fromPort ?? 0), names.number(spec.toPort ?? 0)] as const
+  tuple[TupleWord.PORTS] = (ports[0] << 16) | ports[1]
+  tuple[TupleWord.PROTOCOL] = PROTOCOL_NUMBERS[spec.protocol]
+  return tuple
 }
 
 export interface AffinityRow {

@@ -174,6 +174,41 @@ export interface ServiceRecord {
   readonly sourceRanges?: readonly string[]
 }
 
+export interface RouteRecord {
+  readonly prefix: string
+  /** 'forward' by the uplink unless given; 'none' takes the route away. */
+  readonly kind?: 'forward' | 'stack' | 'unreachable' | 'none'
+  readonly gateway?: string
+  readonly mtuBytes?: number
+}
+
+export interface PeerRecord {
+  readonly name: string
+  readonly address: string
+  readonly podCidrs: readonly string[]
+  readonly hostAddresses?: readonly string[]
+  readonly skipTunnel?: boolean
+}
+
+export interface RemoteRecord {
+  readonly prefix: string
+  readonly identity: IdentityRef
+  readonly tunnelEndpoint?: string
+  readonly skipTunnel?: boolean
+}
+
+/** A datagram whose first fragment has been seen. */
+export interface FragmentRecord {
+  readonly from: string
+  readonly to: string
+  readonly id: number
+  readonly protocol: ProtocolName
+  readonly fromPort?: NumberOrName
+  readonly toPort?: NumberOrName
+}
+
+export type Removable = 'services' | 'pods' | 'peers' | 'remotes'
+
 export interface NodeSpec {
   readonly about?: string
   readonly clock?: number
@@ -183,14 +218,25 @@ export interface NodeSpec {
     readonly noBackendResponse?: 'reject' | 'drop'
     /** Entries of the connection table. */
     readonly connections?: number
+    readonly fragmentTracking?: boolean
+    readonly policyAudit?: boolean
   }
   readonly host?: boolean
+  /** An uplink with address 192.0.2.2/24 and a default route by `gateway`, 192.0.2.1. */
+  readonly uplink?: boolean
+  readonly routes?: readonly RouteRecord[]
+  /** MAC by address, on the uplink; null: forgotten. */
+  readonly neighbours?: Readonly<Record<string, string | null>>
+  readonly tunnel?: { readonly mode: 'native' | 'tunnel'; readonly port?: number }
+  readonly peers?: readonly PeerRecord[]
+  readonly remotes?: readonly RemoteRecord[]
+  readonly fragments?: readonly FragmentRecord[]
   readonly pods?: readonly (string | { readonly name: string; readonly policy?: PolicySpec })[]
   readonly policies?: Readonly<Record<string, PolicySpec>>
   readonly identities?: Readonly<Record<string, IdentityRef>>
   readonly services?: readonly ServiceRecord[]
   readonly connections?: readonly ConnectionSpec[]
-  readonly remove?: { readonly services?: readonly string[]; readonly pods?: readonly string[] }
+  readonly remove?: Readonly<Partial<Record<Removable, readonly string[]>>>
 }
 
 export interface Step {
