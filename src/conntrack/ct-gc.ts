@@ -36,6 +36,7 @@ export class ConntrackGc {
   #sizeAtStart = 0
   #deletedInSweep = 0
   #dueSeconds = -1
+  #isRequested = false
 
   intervalSeconds = INTERVAL_FIRST_SECONDS
   /** Entries deleted since the start. */
@@ -49,6 +50,7 @@ export class ConntrackGc {
   /** Starts the next sweep at once, as when a table fills up. */
   request(): void {
     this.#dueSeconds = 0
+    this.#isRequested = true
   }
 
   /** One bounded step; call it between bursts. */
@@ -80,7 +82,10 @@ export class ConntrackGc {
     this.sweeps++
     this.deleted += this.#deletedInSweep
     const ratio = this.#sizeAtStart === 0 ? 0 : this.#deletedInSweep / this.#sizeAtStart
-    this.intervalSeconds = nextInterval(this.intervalSeconds, ratio)
+    const next = nextInterval(this.intervalSeconds, ratio)
+    // A sweep out of turn that finds little says nothing about how often to sweep.
+    if (!this.#isRequested || next < this.intervalSeconds) this.intervalSeconds = next
+    this.#isRequested = false
     this.#dueSeconds = nowSeconds + this.intervalSeconds
   }
 }

@@ -1,0 +1,104 @@
+/**
+ * How many ports of a NAT address are in use toward one destination address and port: what runs out
+ * first, for a port can be used again toward another destination. Kept by the worker that
+ * translates; the control plane reads it (`readDestinations`).
+ */
+import type { HashMap } from '../maps/hash-map.js'
+import { type MapSpec, NOT_FOUND, UpdateFlag } from '../maps/map.js'
+import { formatIpv4 } from '../wire/address.js'
+import { SnatKey } from './snat-entry.js'
+
+/** NAT address, destination address, destination port << 16 | protocol. */
+const KEY_WORDS = 3
+
+/** @param mappings that the NAT table can hold, each of which may have a destination of its own */
+export const natDestinationsSpec = (mappings: number): MapSpec => ({
+  name: 'nat_destinations',
+  type: 'hash',
+  keyWords: KEY_WORDS,
+  valueWords: 1,
+  maxEntries: mappings,
+})
+
+export class DestinationUse {
+  readonly #map: HashMap
+  readonly #key = new Int32Array(KEY_WORDS)
+  readonly #value = new Int32Array(1)
+
+  constructor(map: HashMap) {
+    this.#map = map
+  }
+
+  /** Ports in use toward the source of the reverse entry with this key. */
+  count(reverseKey: Int32Array): number {
+    this.#readKey(reverseKey)
+    const slot = this.#map.lookup(this.#key)
+    return slot === NOT_FOUND ? 0 : (this.#map.words[this.#map.valueStart(slot)] as number)
+  }
+
+  /** A destination without room in the map is not counted. */
+  take(reverseKey: Int32Array): void {
+    this.#add(reverseKey, 1)
+  }
+
+  release(reverseKey: Int32Array): void {
+    this.#add(reverseKey, -1)
+  }
+
+  reset(): void {
+    for (const slot of this.#map.slots()) this.#map.deleteSlot(slot)
+  }
+
+  #add(reverseKey: Int32Array, by: number): void {
+    this.#readKey(reverseKey)
+    const map = this.#map
+    const slot = map.lookup(this.#key)
+    if (slot === NOT_FOUND) {
+      this.#value[0] = by
+      if (by > 0) map.update(this.#key, this.#value, UpdateFlag.ANY)
+      return
+    }
+    const value = map.valueStart(slot)
+    const count = (map.words[value] as number) + by
+    if (count > 0) map.words[value] = count
+    else map.deleteSlot(slot)
+  }
+
+  #readKey(reverseKey: Int32Array): void {
+    const key = this.#key
+    key[0] = reverseKey[SnatKey.DESTINATION] as number
+    key[1] = reverseKey[SnatKey.SOURCE] as number
+    const port = (reverseKey[SnatKey.PORTS] as number) >>> 16
+    key[2] = (port << 16) | ((reverseKey[SnatKey.PROTOCOL] as number) & 0xff)
+  }
+}
+
+/** One destination and what it takes of the NAT's ports. */
+export interface DestinationLine {
+  readonly natAddress: string
+  readonly address: string
+  /** 0 for ICMP. */
+  readonly port: number
+  /** IANA's number. */
+  readonly protocol: number
+  readonly ports: number
+}
+
+/** The destinations with most ports in use, at most `limit`, the fullest first. */
+export function readDestinations(map: HashMap, limit = 20): DestinationLine[] {
+  const key = new Int32Array(KEY_WORDS)
+  const value = new Int32Array(1)
+  const lines: DestinationLine[] = []
+  for (const slot of map.slots()) {
+    if (!map.read(slot, key, value)) continue
+    const [natAddress = 0, address = 0, last = 0] = key
+    lines.push({
+      natAddress: formatIpv4(natAddress),
+      address: formatIpv4(address),
+      port: last >>> 16,
+      protocol: last & 0xffff,
+      ports: value[0] ?? 0,
+    })
+  }
+  return lines.sort((a, b) => b.ports - a.ports).slice(0, limit)
+}

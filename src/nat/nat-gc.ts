@@ -1,0 +1,119 @@
+/**
+ * Collection of NAT entries whose connection is gone (Cilium: PurgeOrphanNATEntries of
+ * pkg/maps/ctmap), in bounded steps on the worker's own time. A sweep follows each sweep of the
+ * connection table, so that a mapping lives as long as its connection; when ports become scarce,
+ * both are made at once.
+ */
+import { CT4_KEY_WORDS, CtFlag, CtKey } from '../conntrack/ct-entry.js'
+import type { ConntrackGc } from '../conntrack/ct-gc.js'
+import { flowHash } from '../conntrack/flow-hash.js'
+import type { LruHashMap } from '../maps/lru-hash-map.js'
+import { NOT_FOUND } from '../maps/map.js'
+import { Protocol } from '../wire/protocols.js'
+import { IPV4_MAPPED, TUPLE_WORDS, TupleWord } from '../wire/tuple.js'
+import {
+  SNAT_KEY_WORDS,
+  SNAT_VALUE_WORDS,
+  Snat,
+  SnatDirection,
+  SnatKey,
+  writePartnerKey,
+} from './snat-entry.js'
+import type { SourceNat } from './source-nat.js'
+
+/** Slots looked at per step; each live one costs a lookup in the connection table. */
+const STEP_SLOTS = 256
+/** Sweeps made at once because ports are scarce are so far apart at least. */
+const FORCED_INTERVAL_SECONDS = 1
+
+export class NatGc {
+  readonly #nat: SourceNat
+  readonly #connections: LruHashMap
+  readonly #conntrackGc: ConntrackGc
+  readonly #key = new Int32Array(SNAT_KEY_WORDS)
+  readonly #value = new Int32Array(SNAT_VALUE_WORDS)
+  readonly #partner = new Int32Array(SNAT_KEY_WORDS)
+  readonly #connection = new Int32Array(CT4_KEY_WORDS)
+  readonly #tuple = new Int32Array(TUPLE_WORDS)
+  #sweepsSeen = 0
+  #isSweeping = false
+  #nextSlot = 0
+  #forcedSeconds = -1
+
+  /** Entries deleted since the start. */
+  deleted = 0
+  sweeps = 0
+
+  /** @param conntrackGc of the same worker, whose steps come before ours */
+  constructor(nat: SourceNat, connections: LruHashMap, conntrackGc: ConntrackGc) {
+    this.#nat = nat
+    this.#connections = connections
+    this.#conntrackGc = conntrackGc
+    this.#tuple[TupleWord.SOURCE + 2] = IPV4_MAPPED
+    this.#tuple[TupleWord.DESTINATION + 2] = IPV4_MAPPED
+  }
+
+  /** One bounded step; call it between bursts. */
+  step(nowSeconds: number): void {
+    if (this.#nat.isFillingUp) this.#force(nowSeconds)
+    if (this.#isSweeping) this.#sweep()
+    else if (this.#conntrackGc.sweeps !== this.#sweepsSeen) {
+      this.#sweepsSeen = this.#conntrackGc.sweeps
+      this.#nextSlot = 0
+      this.#isSweeping = true
+    }
+  }
+
+  #force(nowSeconds: number): void {
+    if (nowSeconds - this.#forcedSeconds < FORCED_INTERVAL_SECONDS) return
+    this.#nat.isFillingUp = false
+    this.#forcedSeconds = nowSeconds
+    this.#conntrackGc.request()
+  }
+
+  #sweep(): void {
+    const { table } = this.#nat
+    const end = Math.min(this.#nextSlot + STEP_SLOTS, table.slotCount)
+    for (let slot = this.#nextSlot; slot < end; slot++) {
+      if (!table.read(slot, this.#key, this.#value) || this.#isConnected()) continue
+      this.#nat.remove(slot, this.#key)
+      this.deleted++
+    }
+    this.#nextSlot = end
+    if (end < table.slotCount) return
+    this.#isSweeping = false
+    this.sweeps++
+  }
+
+  /** Has the flow of the entry an entry in the connection table, on either side of the node? */
+  #isConnected(): boolean {
+    const key = this.#key
+    let forward = key
+    if (((key[SnatKey.PROTOCOL] as number) & SnatDirection.IN) !== 0) {
+      forward = this.#partner
+      const address4 = this.#value[Snat.ADDRESS] as number
+      writePartnerKey(forward, key, address4, this.#value[Snat.PORT] as number)
+    }
+    const protocol = (forward[SnatKey.PROTOCOL] as number) & 0xff
+    const ports = forward[SnatKey.PORTS] as number
+    const { PORTS, PROTOCOL, SOURCE, DESTINATION } = TupleWord
+    const tuple = this.#tuple
+    tuple[SOURCE + 3] = forward[SnatKey.SOURCE] as number
+    tuple[DESTINATION + 3] = forward[SnatKey.DESTINATION] as number
+    // The connection of a ping has its identifier as destination port.
+    tuple[PORTS] = protocol === Protocol.ICMPV4 ? ports >>> 16 : ports
+    tuple[PROTOCOL] = protocol
+    return this.#has(CtFlag.OUT) || this.#has(CtFlag.IN)
+  }
+
+  #has(side: number): boolean {
+    const tuple = this.#tuple
+    const key = this.#connection
+    key[CtKey.SOURCE] = tuple[TupleWord.SOURCE + 3] as number
+    key[CtKey.DESTINATION] = tuple[TupleWord.DESTINATION + 3] as number
+    key[CtKey.PORTS] = tuple[TupleWord.PORTS] as number
+    key[CtKey.PROTOCOL] = (tuple[TupleWord.PROTOCOL] as number) | side
+    const hash = flowHash(tuple, 0, this.#connections.seed)
+    return this.#connections.lookupHashed(key, hash) !== NOT_FOUND
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The order in which ports are tried for a new mapping: the sender's own first, then a walk that
+ * begins at random and never tries a port twice.
+ *
+ * The range is taken as pairs of neighbours. The walk goes over the pairs with a stride that is a
+ * prime larger than any number of pairs, so that it meets every pair before one again, whatever the
+ * range (Cilium's repeated clamping converges to the range's end instead, A22). The first half of
+ * the tries takes of each pair the port of the sender's parity, which costs nothing and which RTP
+ * over NAT likes (RFC 4787 section 4.2.2); the second half the other.
+ */
+import type { Prng } from '../base/prng.js'
+
+/** As Cilium's SNAT_COLLISION_RETRIES. */
+export const PORT_TRIES_MAX = 32
+const PARITY_TRIES = PORT_TRIES_MAX / 2
+
+/** Its remainder by 16,384 pairs, those of the default range, is near their golden section. */
+const STRIDE = 75_679
+
+export class PortProbe {
+  readonly #random: Prng
+  #low = 0
+  #high = 0
+  #pairs = 0
+  #pair = 0
+  #parity = 0
+  #kept = -1
+  /** Steps of the walk made, and as many as find every port of a small range. */
+  #step = 0
+  #steps = 0
+
+  /** Ports handed out since `begin`. */
+  tries = 0
+
+  constructor(random: Prng) {
+    this.#random = random
+  }
+
+  /** @param wanted tried first when it is in the range, both ends of which belong to it */
+  begin(wanted: number, low: number, high: number): void {
+    this.#low = low
+    this.#high = high
+    this.#pairs = (high - low + 2) >> 1
+    this.#pair = -1
+    this.#parity = (wanted ^ low) & 1
+    this.#kept = wanted >= low && wanted <= high ? wanted : -1
+    this.#step = 0
+    // After a walk over all pairs there is nothing left of that parity.
+    this.#steps = 2 * Math.min(this.#pairs, PARITY_TRIES)
+    this.tries = 0
+  }
+
+  /** The next port to try, or -1 when all were tried, or PORT_TRIES_MAX of them. */
+  next(): number {
+    if (this.tries === PORT_TRIES_MAX) return -1
+    if (this.tries === 0 && this.#kept >= 0) {
+      this.tries = 1
+      return this.#kept
+    }
+    while (this.#step < this.#steps) {
+      const port = this.#walk()
+      // Of an odd range the last pair has one port; the kept one has been tried.
+      if (port > this.#high || port === this.#kept) continue
+      this.tries++
+      return port
+    }
+    return -1
+  }
+
+  #walk(): number {
+    if (this.#pair < 0) this.#pair = this.#random.below(this.#pairs)
+    else this.#pair = (this.#pair + STRIDE) % this.#pairs
+    const isOtherParity = this.#step * 2 >= this.#steps
+    this.#step++
+    return this.#low + 2 * this.#pair + (isOtherParity ? this.#parity ^ 1 : this.#parity)
+  }
+}

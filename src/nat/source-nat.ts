@@ -1,0 +1,348 @@
+/**
+ * Source NAT (Cilium: snat_v4_nat_handle_mapping, snat_v4_new_mapping and snat_v4_rev_nat of
+ * bpf/lib/nat.h): many senders share the node's address, each flow with a port that no other flow
+ * toward the same destination has. The table alone is here; packets are rewritten by the stages.
+ *
+ * A port is a flow's own by its reverse entry, which is made only where there is none. Either half
+ * may be evicted from a full table, and is made again from the other by the next packet that finds
+ * that one. A half whose other belongs to somebody else, or to nobody any more, is thrown away.
+ *
+ * One writer: it counts ports in use and marks them for the steering of replies.
+ */
+import type { Prng } from '../base/prng.js'
+import { CT_TIMEOUTS, SYN, TCP } from '../conntrack/ct-entry.js'
+import type { LruHashMap } from '../maps/lru-hash-map.js'
+import { EXISTS, NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
+import type { DestinationUse } from './destination-use.js'
+import type { HostPorts } from './host-ports.js'
+import { NatRow, natRow, PORTS_PER_ROW } from './nat-protocol.js'
+import { PORT_TRIES_MAX, PortProbe } from './port-probe.js'
+import type { PortUse } from './port-use.js'
+import {
+  SNAT_KEY_WORDS,
+  SNAT_VALUE_WORDS,
+  Snat,
+  SnatDirection,
+  SnatFlag,
+  SnatKey,
+  writeForwardKey,
+  writePartnerKey,
+  writeReverseKey,
+} from './snat-entry.js'
+
+/** More tries than that for one port say that the table fills up. */
+const TRIES_FILLING_UP = 16
+/** Cells of the histogram: mappings by tries that failed before; the last counts exhaustions. */
+export const NAT_TRIES_CELLS = PORT_TRIES_MAX + 1
+
+/** The ports that mappings may have, both ends included; NodeSettings is one. */
+export interface NatPortRange {
+  readonly natPortLow: number
+  readonly natPortHigh: number
+}
+
+export interface SourceNatMaps {
+  /** `snat4`. */
+  readonly table: LruHashMap
+  readonly portUse: PortUse
+  readonly hostPorts: HostPorts
+  readonly destinations: DestinationUse
+  readonly range: NatPortRange
+  /** NAT_TRIES_CELLS counters of this worker. */
+  readonly triesHistogram: Float64Array
+}
+
+export class SourceNat {
+  readonly table: LruHashMap
+  /** Where the steering programs of uplinks are told of ports in use. */
+  readonly portUse: PortUse
+  readonly #hostPorts: HostPorts
+  readonly #destinations: DestinationUse
+  readonly #range: NatPortRange
+  readonly #histogram: Float64Array
+  readonly #probe: PortProbe
+  readonly #key = new Int32Array(SNAT_KEY_WORDS)
+  readonly #partner = new Int32Array(SNAT_KEY_WORDS)
+  readonly #value = new Int32Array(SNAT_VALUE_WORDS)
+
+  /** Of the last translation: what the packet's end becomes. */
+  address4 = 0
+  port = 0
+  /** Of the last translation, forward or back: a SnatFlag.NEEDS_CT mapping. */
+  needsCt = false
+  /** Of the last allocation that failed: ports tried, ports there are, ports in use toward there. */
+  exhaustedTries = 0
+  exhaustedRange = 0
+  exhaustedInUse = 0
+  /** Ports became scarce: the collector is to look at once. It takes the sign down. */
+  isFillingUp = false
+
+  constructor(maps: SourceNatMaps, random: Prng) {
+    this.table = maps.table
+    this.portUse = maps.portUse
+    this.#hostPorts = maps.hostPorts
+    this.#destinations = maps.destinations
+    this.#range = maps.range
+    this.#histogram = maps.triesHistogram
+    this.#probe = new PortProbe(random)
+    this.#countAnew()
+  }
+
+  /**
+   * Sets `address4` and `port` to what the source of the packet becomes, making a mapping if there
+   * is none. False when no port is free: see the `exhausted…` numbers.
+   *
+   * @param start index of the packet's tuple; of ICMP, an echo request's
+   * @param address4 that the flow is to come from; a mapping to another one is given up
+   * @param flags SnatFlag bits of a new mapping
+   */
+  forward(
+    words: Int32Array,
+    start: number,
+    address4: number,
+    flags: number,
+    tcpFlags: number,
+    nowSeconds: number,
+  ): boolean {
+    writeForwardKey(this.#key, words, start)
+    const expires = expiry(this.#key, tcpFlags, nowSeconds)
+    const slot = this.table.lookup(this.#key)
+    if (slot !== NOT_FOUND && this.#goesOn(slot, address4, flags, expires)) return true
+    return this.#allocate(address4, flags, expires, nowSeconds)
+  }
+
+  /**
+   * Sets `address4` and `port` to whom the packet is for, if it answers a mapping; false if not.
+   *
+   * @param start index of the packet's tuple; of ICMP, an echo reply's
+   */
+  reverse(words: Int32Array, start: number, tcpFlags: number, nowSeconds: number): boolean {
+    writeReverseKey(this.#key, words, start)
+    const slot = this.table.lookup(this.#key)
+    if (slot === NOT_FOUND) return false
+    const value = this.table.valueStart(slot)
+    this.#read(value)
+    writePartnerKey(this.#partner, this.#key, this.address4, this.port)
+    const forward = this.table.lookup(this.#partner)
+    if (forward !== NOT_FOUND && !this.#leadsTo(forward, this.#key)) {
+      // The flow has another mapping by now.
+      this.remove(slot, this.#key)
+      return false
+    }
+    const expires = expiry(this.#key, tcpFlags, nowSeconds)
+    this.table.words[value + Snat.EXPIRES] = expires
+    if (forward === NOT_FOUND) {
+      const natPort = (this.#key[SnatKey.PORTS] as number) & 0xffff
+      const natAddress = this.#key[SnatKey.DESTINATION] as number
+      this.#restore(this.#partner, natAddress, natPort, value)
+    } else this.table.words[this.table.valueStart(forward) + Snat.EXPIRES] = expires
+    return true
+  }
+
+  /**
+   * For an ICMP error that a sender of ours makes about a packet it got: `address4` and `port` of the
+   * mapping of the flow that the quoted packet answers. Makes none.
+   */
+  findQuotedReply(quoted: Int32Array): boolean {
+    writeReverseKey(this.#key, quoted, 0)
+    return this.#findTurned()
+  }
+
+  /**
+   * For an ICMP error from outside: `address4` and `port` of the sender whose translated packet is
+   * quoted.
+   */
+  findQuotedRequest(quoted: Int32Array): boolean {
+    writeForwardKey(this.#key, quoted, 0)
+    return this.#findTurned()
+  }
+
+  /** Removes the half in the slot, whose key this is; the other one is left to its own devices. */
+  remove(slot: Slot, key: Int32Array): void {
+    if (this.table.deleteSlot(slot)) this.#uncount(key)
+  }
+
+  /** An existing mapping goes on, if it still is what is wanted; else it is removed. */
+  #goesOn(slot: Slot, address4: number, flags: number, expires: number): boolean {
+    const table = this.table
+    const value = table.valueStart(slot)
+    this.#read(value)
+    writePartnerKey(this.#partner, this.#key, this.address4, this.port)
+    const reverse = table.lookup(this.#partner)
+    const isOwn = reverse === NOT_FOUND || this.#leadsTo(reverse, this.#key)
+    if (!isOwn || this.address4 !== address4 || this.needsCt !== (flags !== 0)) {
+      if (isOwn && reverse !== NOT_FOUND) this.remove(reverse, this.#partner)
+      this.remove(slot, this.#key)
+      return false
+    }
+    table.words[value + Snat.EXPIRES] = expires
+    if (reverse === NOT_FOUND) {
+      const port = (this.#key[SnatKey.PORTS] as number) >>> 16
+      this.#restore(this.#partner, this.#key[SnatKey.SOURCE] as number, port, value)
+    } else table.words[table.valueStart(reverse) + Snat.EXPIRES] = expires
+    return true
+  }
+
+  #allocate(address4: number, flags: number, expires: number, nowSeconds: number): boolean {
+    const source = this.#key[SnatKey.SOURCE] as number
+    const sourcePort = (this.#key[SnatKey.PORTS] as number) >>> 16
+    this.#write(source, sourcePort, expires, nowSeconds, flags)
+    const port = this.#takePort(address4, sourcePort, source === address4)
+    if (port < 0) return false
+    this.#value[Snat.ADDRESS] = address4
+    this.#value[Snat.PORT] = port
+    const forward = this.#insert(this.#key, UpdateFlag.ANY)
+    // In a table of a few entries the one may have evicted the other.
+    if (forward < 0 || this.table.lookup(this.#partner) === NOT_FOUND) {
+      this.#removeBoth()
+      return this.#fail()
+    }
+    this.address4 = address4
+    this.port = port
+    this.needsCt = flags !== 0
+    return true
+  }
+
+  /** Makes the reverse entry, whose value has been written; its port, or -1. */
+  #takePort(address4: number, sourcePort: number, isOfHost: boolean): number {
+    const row = natRow((this.#key[SnatKey.PROTOCOL] as number) & 0xff)
+    const isIcmp = row === NatRow.ICMP
+    const probe = this.#probe
+    const low = isIcmp ? 0 : this.#range.natPortLow
+    const high = isIcmp ? PORTS_PER_ROW - 1 : this.#range.natPortHigh
+    probe.begin(sourcePort, low, high)
+    this.exhaustedRange = high - low + 1
+    writePartnerKey(this.#partner, this.#key, address4, low)
+    for (let port = probe.next(); port >= 0; port = probe.next()) {
+      // A socket of the node may keep its own port.
+      const isKept = isOfHost && port === sourcePort
+      if (!isKept && this.#hostPorts.has(row, port)) continue
+      writePartnerKey(this.#partner, this.#key, address4, port)
+      const reverse = this.#insert(this.#partner, UpdateFlag.NO_EXIST)
+      // The flow's own, whose forward half was evicted, is taken up again.
+      const isTaken = reverse >= 0 || (reverse === EXISTS && this.#ownsPort())
+      if (!isTaken) continue
+      this.#countTries(probe.tries - 1)
+      return port
+    }
+    this.#fail()
+    return -1
+  }
+
+  #ownsPort(): boolean {
+    const slot = this.table.lookup(this.#partner)
+    return slot !== NOT_FOUND && this.#leadsTo(slot, this.#key)
+  }
+
+  #fail(): false {
+    this.exhaustedTries = this.#probe.tries
+    this.exhaustedInUse = this.#destinations.count(this.#partner)
+    this.#countTries(PORT_TRIES_MAX)
+    return false
+  }
+
+  #countTries(failed: number): void {
+    if (failed > TRIES_FILLING_UP) this.isFillingUp = true
+    this.#histogram[failed] = (this.#histogram[failed] as number) + 1
+  }
+
+  /** Does the entry name the source (forward: NAT) end of the other half's key? */
+  #leadsTo(slot: Slot, key: Int32Array): boolean {
+    const { words } = this.table
+    const value = this.table.valueStart(slot)
+    const isForwardKey = ((key[SnatKey.PROTOCOL] as number) & SnatDirection.IN) === 0
+    const ports = key[SnatKey.PORTS] as number
+    const address = key[isForwardKey ? SnatKey.SOURCE : SnatKey.DESTINATION]
+    const port = isForwardKey ? ports >>> 16 : ports & 0xffff
+    return words[value + Snat.ADDRESS] === address && words[value + Snat.PORT] === port
+  }
+
+  /** The mapping of the flow whose other direction's packet `#key` was made of. */
+  #findTurned(): boolean {
+    const key = this.#partner
+    const ports = this.#key[SnatKey.PORTS] as number
+    key[SnatKey.SOURCE] = this.#key[SnatKey.DESTINATION] as number
+    key[SnatKey.DESTINATION] = this.#key[SnatKey.SOURCE] as number
+    key[SnatKey.PORTS] = (ports << 16) | (ports >>> 16)
+    key[SnatKey.PROTOCOL] = (this.#key[SnatKey.PROTOCOL] as number) ^ SnatDirection.IN
+    const slot = this.table.lookup(key)
+    if (slot === NOT_FOUND) return false
+    this.#read(this.table.valueStart(slot))
+    return true
+  }
+
+  #read(value: number): void {
+    const { words } = this.table
+    this.address4 = words[value + Snat.ADDRESS] as number
+    this.port = words[value + Snat.PORT] as number
+    this.needsCt = ((words[value + Snat.FLAGS] as number) & SnatFlag.NEEDS_CT) !== 0
+  }
+
+  #write(
+    address4: number,
+    port: number,
+    expires: number,
+    created: number,
+    flags: number,
+  ): void {
+    const value = this.#value
+    value[Snat.ADDRESS] = address4
+    value[Snat.PORT] = port
+    value[Snat.EXPIRES] = expires
+    value[Snat.CREATED] = created
+    value[Snat.FLAGS] = flags
+  }
+
+  /** Makes the missing half again, as old as the one whose value begins at `from`. */
+  #restore(key: Int32Array, address4: number, port: number, from: number): void {
+    const { words } = this.table
+    const expires = words[from + Snat.EXPIRES] as number
+    const created = words[from + Snat.CREATED] as number
+    this.#write(address4, port, expires, created, words[from + Snat.FLAGS] as number)
+    this.#insert(key, UpdateFlag.NO_EXIST)
+  }
+
+  /** Writes `#value` under the key and keeps the counts. */
+  #insert(key: Int32Array, flag: UpdateFlag): Slot {
+    const slot = this.table.update(key, this.#value, flag)
+    if (this.table.hasEvicted) this.#uncount(this.table.evictedKey)
+    if (slot >= 0) this.#count(key)
+    return slot
+  }
+
+  #removeBoth(): void {
+    if (this.table.delete(this.#partner)) this.#uncount(this.#partner)
+    this.table.delete(this.#key)
+  }
+
+  #count(key: Int32Array): void {
+    const protocol = key[SnatKey.PROTOCOL] as number
+    if ((protocol & SnatDirection.IN) === 0) return
+    this.portUse.take(natRow(protocol & 0xff), (key[SnatKey.PORTS] as number) & 0xffff)
+    this.#destinations.take(key)
+  }
+
+  #uncount(key: Int32Array): void {
+    const protocol = key[SnatKey.PROTOCOL] as number
+    if ((protocol & SnatDirection.IN) === 0) return
+    this.portUse.release(natRow(protocol & 0xff), (key[SnatKey.PORTS] as number) & 0xffff)
+    this.#destinations.release(key)
+  }
+
+  /** At start: a worker before may have been killed between an entry and its count. */
+  #countAnew(): void {
+    this.portUse.reset()
+    this.#destinations.reset()
+    for (const slot of this.table.slots()) {
+      if (this.table.read(slot, this.#key, this.#value)) this.#count(this.#key)
+    }
+  }
+}
+
+/** As the connection table's lifetimes (A10), as far as one packet tells. */
+function expiry(key: Int32Array, tcpFlags: number, nowSeconds: number): number {
+  const isTcp = ((key[SnatKey.PROTOCOL] as number) & 0xff) === TCP
+  if (!isTcp) return nowSeconds + CT_TIMEOUTS.anySeconds
+  const isSyn = (tcpFlags & SYN) !== 0
+  return nowSeconds + (isSyn ? CT_TIMEOUTS.synSeconds : CT_TIMEOUTS.tcpSeconds)
+}
