@@ -1,9 +1,10 @@
 /**
  * How many ports of a NAT address are in use toward one destination address and port: what runs out
  * first, for a port can be used again toward another destination. Kept by the worker that
- * translates; the control plane reads it (`readDestinations`).
+ * translates; the control plane reads it (`readDestinations`). When there are more destinations than
+ * room for them, those with the fewest ports are forgotten, and begin at zero when they come again.
  */
-import type { HashMap } from '../maps/hash-map.js'
+import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { type MapSpec, NOT_FOUND, UpdateFlag } from '../maps/map.js'
 import { formatIpv4 } from '../wire/address.js'
 import { SnatKey } from './snat-entry.js'
@@ -11,21 +12,22 @@ import { SnatKey } from './snat-entry.js'
 /** NAT address, destination address, destination port << 16 | protocol. */
 const KEY_WORDS = 3
 
-/** @param mappings that the NAT table can hold, each of which may have a destination of its own */
-export const natDestinationsSpec = (mappings: number): MapSpec => ({
+export const natDestinationsSpec = (maxEntries: number): MapSpec => ({
   name: 'nat_destinations',
-  type: 'hash',
+  type: 'lru-hash',
   keyWords: KEY_WORDS,
   valueWords: 1,
-  maxEntries: mappings,
+  maxEntries,
+  // The count itself: see above who is forgotten.
+  stampWord: 0,
 })
 
 export class DestinationUse {
-  readonly #map: HashMap
+  readonly #map: LruHashMap
   readonly #key = new Int32Array(KEY_WORDS)
   readonly #value = new Int32Array(1)
 
-  constructor(map: HashMap) {
+  constructor(map: LruHashMap) {
     this.#map = map
   }
 
@@ -36,7 +38,6 @@ export class DestinationUse {
     return slot === NOT_FOUND ? 0 : (this.#map.words[this.#map.valueStart(slot)] as number)
   }
 
-  /** A destination without room in the map is not counted. */
   take(reverseKey: Int32Array): void {
     this.#add(reverseKey, 1)
   }
@@ -85,7 +86,7 @@ export interface DestinationLine {
 }
 
 /** The destinations with most ports in use, at most `limit`, the fullest first. */
-export function readDestinations(map: HashMap, limit = 20): DestinationLine[] {
+export function readDestinations(map: LruHashMap, limit = 20): DestinationLine[] {
   const key = new Int32Array(KEY_WORDS)
   const value = new Int32Array(1)
   const lines: DestinationLine[] = []
