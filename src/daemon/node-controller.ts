@@ -23,6 +23,7 @@ import type { EndpointPolicy } from '../policy/policy-rule.js'
 import { PolicyWriter } from '../policy/policy-writer.js'
 import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-table.js'
 import { ipv4Words, parseAddress, parseIpv4, parseMac } from '../wire/address.js'
+import { type MasqueradeOptions, MasqueradeWriter } from './masquerade-writer.js'
 import { type PeerSpec, RemoteNodes, type RemoteSpec, type TunnelOptions } from './remote-nodes.js'
 
 /** A /32 or /128 as words has this many bits. */
@@ -41,6 +42,8 @@ export interface EndpointSpec {
   readonly mac: string
   /** Of `device`. */
   readonly nodeMac: string
+  /** False: what it sends to the outside keeps its own address. True unless given. */
+  readonly masquerade?: boolean
 }
 
 /** The veth pair that leads to the node's own network stack. */
@@ -94,6 +97,7 @@ export class NodeController {
   readonly #services: ServiceWriter
   readonly #serviceSettings: ServiceSettings
   readonly #remotes: RemoteNodes
+  readonly #masquerade: MasqueradeWriter
   readonly #portOfEndpoint = new Map<number, number>()
 
   constructor(maps: DatapathMaps, options: NodeOptions = {}) {
@@ -102,6 +106,7 @@ export class NodeController {
     this.#ports = maps.ports
     this.#node = maps.node
     this.#remotes = new RemoteNodes(maps)
+    this.#masquerade = new MasqueradeWriter(maps.nat)
     this.#serviceSettings = new ServiceSettings(maps.services.settings)
     this.#services = new ServiceWriter(maps.services, {
       ...options,
@@ -192,8 +197,9 @@ export class NodeController {
     const revision = this.#policies.add(policy)
     this.#addAddress(address, port, spec.identity)
     const { id, identity } = spec
+    const flags = spec.masquerade === false ? EndpointFlag.SKIP_MASQUERADE_V4 : 0
     const row = { kind: PortKind.POD, id, identity, policy: revision, address, mac, nodeMac }
-    this.#endpoints.set(port, row)
+    this.#endpoints.set(port, { ...row, flags })
     this.#portOfEndpoint.set(spec.id, port)
     this.#ports.request(port, device, PortMode.POD)
     return port
@@ -269,6 +275,11 @@ export class NodeController {
         ? NoBackendResponse.DROP
         : NoBackendResponse.REJECT
     }
+  }
+
+  /** Says what the node's NAT does; nothing at first. ECONFIG_INVALID or EMAP_FULL, nothing changed. */
+  setMasquerade(options: MasqueradeOptions): void {
+    this.#masquerade.set(options)
   }
 
   /** Off: every IPv4 fragment is dropped (157). */

@@ -39,6 +39,8 @@ export const Endpoint = {
 export const EndpointFlag = {
   /** What the endpoint's policy would drop passes, and is told. */
   POLICY_AUDIT: 1,
+  /** What the pod sends to the outside keeps the pod's address. */
+  SKIP_MASQUERADE_V4: 4,
 } as const
 
 const ROW_WORDS = 16
@@ -61,6 +63,8 @@ export interface EndpointRow {
   readonly address: Int32Array
   readonly mac: Mac
   readonly nodeMac: Mac
+  /** EndpointFlag bits; none unless given. */
+  readonly flags?: number
 }
 
 export class EndpointTable {
@@ -106,7 +110,7 @@ export class EndpointTable {
     words[start + Endpoint.MAC + 1] = row.mac.low
     words[start + Endpoint.NODE_MAC] = row.nodeMac.high
     words[start + Endpoint.NODE_MAC + 1] = row.nodeMac.low
-    words[start + Endpoint.FLAGS] = 0
+    words[start + Endpoint.FLAGS] = row.flags ?? 0
     Atomics.store(words, start + Endpoint.KIND, row.kind)
     markChanged(words)
   }

@@ -7,6 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../base/assert.js'
 import { BURST_CAPACITY } from '../base/limits.js'
 import { ConntrackGc } from '../conntrack/ct-gc.js'
+import { NatGc } from '../nat/nat-gc.js'
 import { PacketBuffer } from '../packet/packet-buffer.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { Pipeline } from '../pipeline/pipeline.js'
@@ -34,10 +35,13 @@ function run(input: WorkerInput): void {
   const maps = DatapathMaps.openFiles(input.stateDirectory)
   const exchange = openExchange(input)
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
-  const pipeline = new Pipeline(maps.stateFor(input.worker), packet, BURST_CAPACITY)
+  const state = maps.stateFor(input.worker)
+  const pipeline = new Pipeline(state, packet, BURST_CAPACITY)
   const ports = new PortManager(maps.ports, exchange, (line) => send({ type: 'log', line }))
   const publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
-  const housekeeping = [ports, new ConntrackGc(maps.conntrackTable), publisher]
+  const conntrackGc = new ConntrackGc(maps.conntrackTable)
+  const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
+  const housekeeping = [ports, conntrackGc, natGc, publisher]
   const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
 
   // The ports first, so that "ready" means frames flow.

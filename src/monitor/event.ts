@@ -54,8 +54,15 @@ export const EventWord = {
   TCP_FLAGS: 26,
   /** Policy verdict: 1 when the packet passed all the same, by audit mode. */
   IS_AUDITED: 27,
+  /**
+   * Four words of a drop's own, 0 where it has none. Of 167 (no NAT mapping): ports tried, ports
+   * there are, ports in use toward this destination, entries of the NAT table.
+   */
+  DETAIL: 28,
   SAMPLE: 32,
 } as const
+
+export const EVENT_DETAIL_WORDS = 4
 
 /** As much of a frame as Cilium keeps of a drop. */
 export const SAMPLE_BYTES_MAX = 128

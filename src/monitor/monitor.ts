@@ -5,7 +5,13 @@
 import type { EventRing } from '../maps/event-ring.js'
 import type { PacketBuffer } from '../packet/packet-buffer.js'
 import type { Direction } from '../packet/verdict.js'
-import { EventType, EventWord, type ObservationPoint, SAMPLE_BYTES_MAX } from './event.js'
+import {
+  EVENT_DETAIL_WORDS,
+  EventType,
+  EventWord,
+  type ObservationPoint,
+  SAMPLE_BYTES_MAX,
+} from './event.js'
 import { type Metrics, type NotedReason, REASON_FORWARDED } from './metrics.js'
 
 /** What is told of a packet; the pipeline's context is one. */
@@ -27,6 +33,8 @@ export interface ObservedPacket {
   readonly isAudited: boolean
   readonly tcpFlags: number
   readonly nextStage: number
+  readonly detail: Int32Array
+  readonly detailCount: number
 }
 
 const TUPLE_WORDS = 10
@@ -86,6 +94,9 @@ export class Monitor {
     row[at + EventWord.IS_AUDITED] = ctx.isAudited ? 1 : 0
     for (let i = 0; i < TUPLE_WORDS; i++) {
       row[at + EventWord.TUPLE + i] = ctx.words[ctx.tupleStart + i] as number
+    }
+    for (let i = 0; i < EVENT_DETAIL_WORDS; i++) {
+      row[at + EventWord.DETAIL + i] = i < ctx.detailCount ? (ctx.detail[i] as number) : 0
     }
     this.#sample(ctx.packet, row, at)
     this.#ring.commit()

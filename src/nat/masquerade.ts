@@ -77,13 +77,20 @@ export class Masquerade {
     this.isOfHost = source4 === uplinkAddress4
     if (this.isOfHost) return true
     if (isReply) return false
-    const egressAddress4 = egressPolicy.egressAddress4(source4, words[start + DESTINATION4] as number)
+    const egressAddress4 = egressPolicy.egressAddress4(
+      source4,
+      words[start + DESTINATION4] as number,
+    )
     if (egressAddress4 !== 0) {
       this.address4 = egressAddress4
       return true
     }
     if (endpoint === NO_ENDPOINT || uplinkAddress4 === 0) return false
-    return !this.#isExcluded(words, start) && !this.#keepsAddress(endpoint) && this.#mayHide(words, start)
+    return (
+      !this.#isExcluded(words, start) &&
+      !this.#keepsAddress(endpoint) &&
+      this.#mayHide(words, start)
+    )
   }
 
   #isExcluded(words: Int32Array, start: number): boolean {

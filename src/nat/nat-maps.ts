@@ -1,6 +1,7 @@
 /** The maps of a node's NAT, as both planes open them. */
-import type { Prng } from '../base/prng.js'
+
 import { WORKERS_MAX } from '../base/limits.js'
+import type { Prng } from '../base/prng.js'
 import { ArrayMap } from '../maps/array-map.js'
 import { CounterMap } from '../maps/counter-map.js'
 import { LpmMap } from '../maps/lpm-map.js'

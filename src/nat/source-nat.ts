@@ -278,13 +278,7 @@ export class SourceNat {
     this.needsCt = ((words[value + Snat.FLAGS] as number) & SnatFlag.NEEDS_CT) !== 0
   }
 
-  #write(
-    address4: number,
-    port: number,
-    expires: number,
-    created: number,
-    flags: number,
-  ): void {
+  #write(address4: number, port: number, expires: number, created: number, flags: number): void {
     const value = this.#value
     value[Snat.ADDRESS] = address4
     value[Snat.PORT] = port

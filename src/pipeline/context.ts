@@ -3,6 +3,7 @@
  * scratch between tail calls. One instance per worker, filled anew for each frame; a stage keeps no
  * reference to it.
  */
+import { EVENT_DETAIL_WORDS } from '../monitor/event.js'
 import type { PacketBuffer } from '../packet/packet-buffer.js'
 import { Verdict } from '../packet/verdict.js'
 import { FRAME_WORDS, FragmentKind, Frame, type FrameTable } from './frame-table.js'
@@ -67,6 +68,9 @@ export class PacketContext {
   policyMatch = 0
   /** The policy would have dropped it, and it passes by audit mode. */
   isAudited = false
+  /** Numbers of a drop's own, as many as `detailCount`; what they are goes by its reason. */
+  readonly detail = new Int32Array(EVENT_DETAIL_WORDS)
+  detailCount = 0
 
   constructor(packet: PacketBuffer, table: FrameTable) {
     this.packet = packet
@@ -95,6 +99,7 @@ export class PacketContext {
     this.ruleCookie = 0
     this.policyMatch = 0
     this.isAudited = false
+    this.detailCount = 0
   }
 
   /** Takes over what the frame's row says of its headers, after they were read again. */

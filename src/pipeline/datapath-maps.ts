@@ -32,6 +32,8 @@ import { Revisions } from '../maps/revision.js'
 import { EVENT_WORDS } from '../monitor/event.js'
 import { METRIC_COUNTERS, Metrics } from '../monitor/metrics.js'
 import { Monitor } from '../monitor/monitor.js'
+import { Masquerade, NO_EGRESS_POLICY } from '../nat/masquerade.js'
+import { NatMaps, type NatSizes, natSizesOf } from '../nat/nat-maps.js'
 import { POLICY_PREFIXES_SPEC, PolicyMap, policyMapSpec } from '../policy/policy-map.js'
 import { PORT_STATISTICS_CELLS } from '../port/port-statistics.js'
 import { PORTS_SPEC, PortTable } from '../port/port-table.js'
@@ -52,6 +54,8 @@ export interface MapSizes {
   readonly fragments?: number
   /** SERVICE_SIZES unless given. */
   readonly services?: ServiceSizes
+  /** NAT_SIZES unless given. */
+  readonly nat?: NatSizes
   /** ROUTING_SIZES unless given. */
   readonly routing?: RoutingSizes
 }
@@ -69,6 +73,9 @@ const CONFIGURATION_TYPES: ReadonlySet<MapType> = new Set([
   MapType.LPM,
   MapType.ARRAY,
 ])
+
+/** So that ports and backends are chosen by different numbers of one seed. */
+const NAT_SEED = 0x5a17
 
 /** Memory for a map: `bytes` of zeros, or what a map of that name left there. */
 export type Allocate = (name: string, bytes: number) => ArrayBufferLike
@@ -89,6 +96,7 @@ export class DatapathMaps {
   readonly services: ServiceMaps
   readonly routing: RoutingMaps
   readonly neighbourMemory: LruHashMap
+  readonly nat: NatMaps
   /** Of every map that is configuration: another sum says that a decision may be another now. */
   readonly revisions: Revisions
 
@@ -116,6 +124,7 @@ export class DatapathMaps {
     this.services = new ServiceMaps(make, sizes.services)
     this.routing = new RoutingMaps(make, sizes.routing)
     this.neighbourMemory = make(LruHashMap, NEIGHBOUR_MEMORY_SPEC)
+    this.nat = new NatMaps(make, sizes.nat)
     this.revisions = new Revisions(configuration)
   }
 
@@ -162,6 +171,15 @@ export class DatapathMaps {
       serviceSettings: new ServiceSettings(this.services.settings),
       fib: new Fib(this.routing),
       neighbourMemory: new NeighbourMemory(this.neighbourMemory),
+      nat: this.nat.sourceNat(worker, new Prng(seed ^ NAT_SEED)),
+      masquerade: new Masquerade({
+        settings: this.nat.settings,
+        exclusions: this.nat.exclusions,
+        node: this.node,
+        endpoints: this.endpoints,
+        ipcache: this.ipcache,
+        egressPolicy: NO_EGRESS_POLICY,
+      }),
       revisions: this.revisions,
     }
   }
@@ -183,6 +201,7 @@ function sizesOf(directory: string): MapSizes {
     events: entries('events'),
     services: serviceSizesOf(entries),
     routing: routingSizesOf(entries),
+    nat: natSizesOf(entries),
   }
 }
 

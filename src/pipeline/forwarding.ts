@@ -37,8 +37,26 @@ export class Forwarding {
    * next hop's MAC, the node's stack routes the packet as it is now, and resolves the neighbour.
    */
   toNetwork(ctx: PacketContext): Verdict {
+    return this.leave(ctx, this.route(ctx))
+  }
+
+  /** The first half of `toNetwork`, for who has to know the way before he rewrites the packet. */
+  route(ctx: PacketContext): FibResult {
+    return this.#fib.lookup(ctx.words[ctx.tupleStart + DESTINATION4] as number, ctx.hash)
+  }
+
+  /** By the last `route`: the node's IPv4 address on the uplink found, or 0 without an uplink. */
+  get uplinkAddress4(): number {
+    const { port } = this.#fib
+    if (port === NO_PORT) return 0
+    const row = this.#endpoints.rowStart(port)
+    return this.#endpoints.words[row + Endpoint.ADDRESS + 3] as number
+  }
+
+  /** The second half: `way` is what `route` answered, and nobody has asked the table since. */
+  leave(ctx: PacketContext, way: FibResult): Verdict {
     const fib = this.#fib
-    switch (fib.lookup(ctx.words[ctx.tupleStart + DESTINATION4] as number, ctx.hash)) {
+    switch (way) {
       case FibResult.FOUND:
         return this.#leave(ctx, fib.port, fib.macHigh, fib.macLow)
       case FibResult.NO_NEIGHBOUR:

@@ -80,7 +80,7 @@ export class Pipeline {
     this.#ipv4FromNetdev = new Ipv4FromNetdev(state)
     this.#nodePortNatEgress = new NodePortNatEgress(state)
     this.#nodePortNatFwd = new NodePortNatFwd(state)
-    this.#nodePortNatIngress = new NodePortNatIngress()
+    this.#nodePortNatIngress = new NodePortNatIngress(state)
     this.#nodePortRevNat = new NodePortRevNat(state)
     this.#nodePortSnatFwd = new NodePortSnatFwd(state)
     this.#toOverlay = new ToOverlay(state)

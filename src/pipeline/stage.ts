@@ -9,6 +9,8 @@ import type { ReverseNatTable } from '../lb/reverse-nat-table.js'
 import type { ServiceSettings } from '../lb/service-settings.js'
 import type { Revisions } from '../maps/revision.js'
 import type { Monitor } from '../monitor/monitor.js'
+import type { Masquerade } from '../nat/masquerade.js'
+import type { SourceNat } from '../nat/source-nat.js'
 import type { Verdict } from '../packet/verdict.js'
 import type { PolicyMap } from '../policy/policy-map.js'
 import type { Fib } from '../routing/fib.js'
@@ -38,6 +40,8 @@ export interface DatapathState {
   readonly serviceSettings: ServiceSettings
   readonly fib: Fib
   readonly neighbourMemory: NeighbourMemory
+  readonly nat: SourceNat
+  readonly masquerade: Masquerade
   /** Of all that the control plane writes. */
   readonly revisions: Revisions
 }

@@ -1,6 +1,6 @@
 /**
- * Changes one end (address and port) of the IPv4 packet that an ICMP error quotes, when the error
- * crosses a translation, and keeps every checksum right that is there to be kept: the quoted IP
+ * Changes one end (address and port, or the identifier of a ping) of the IPv4 packet that an ICMP
+ * error quotes, when the error crosses a translation, and keeps every checksum right that is there to be kept: the quoted IP
  * header's, the quoted transport header's as far as the quote reaches, and the error's own. Not
  * here: IPv6, the error's own addresses.
  */
@@ -19,7 +19,8 @@ const DESTINATION_PORT = 2
 const TCP_CHECKSUM_END = 18
 
 /**
- * The caller has seen `icmpv4.isQuoteValid`, and that the quoted packet is of TCP, UDP or SCTP.
+ * The caller has seen `icmpv4.isQuoteValid`, and that the quoted packet is of TCP, UDP or SCTP, or an
+ * ICMP echo, whose identifier is what changes then.
  *
  * @param icmpOffset where the ICMP message begins
  * @param end offset behind the message, as IP tells
@@ -84,6 +85,10 @@ function setPort(
     tcp.applyChecksumDelta(p, l4, addressDelta)
     if (isSource) tcp.setSourcePort(p, l4, port)
     else tcp.setDestinationPort(p, l4, port)
+    return
+  }
+  if (protocol === Protocol.ICMPV4) {
+    icmpv4.setIdentifier(p, l4, port)
     return
   }
   // Its checksum is not in the quote, or is SCTP's, which no part of a packet can tell.

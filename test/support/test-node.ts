@@ -6,11 +6,13 @@
 import { VirtualClock } from '../../src/base/clock.js'
 import { BURST_CAPACITY } from '../../src/base/limits.js'
 import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
-import { NodeController } from '../../src/daemon/node-controller.js'
+import { type EndpointSpec, NodeController } from '../../src/daemon/node-controller.js'
 import { BurstLoop } from '../../src/engine/burst-loop.js'
 import { IDLE_DEFAULTS, IdleStrategy } from '../../src/engine/idle-strategy.js'
 import { EVENT_WORDS, EventType, EventWord } from '../../src/monitor/event.js'
 import { readMetrics } from '../../src/monitor/metrics.js'
+import { NatGc } from '../../src/nat/nat-gc.js'
+import type { SourceNat } from '../../src/nat/source-nat.js'
 import { PacketBuffer } from '../../src/packet/packet-buffer.js'
 import { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
 import { Pipeline } from '../../src/pipeline/pipeline.js'
@@ -70,6 +72,7 @@ const SMALL = {
   events: 1024,
   services: SERVICES,
   routing: { routes: 256, neighbours: 256 },
+  nat: { snat: 4096, destinations: 256 },
 }
 
 export class TestNode {
@@ -78,6 +81,8 @@ export class TestNode {
   readonly controller: NodeController
   readonly exchange: SoftwareExchange
   readonly gc: ConntrackGc
+  readonly natGc: NatGc
+  readonly nat: SourceNat
   readonly loop: BurstLoop
   readonly host: MemoryPort
   readonly uplink: MemoryPort
@@ -115,23 +120,33 @@ export class TestNode {
     this.routes = new RouteWriter(this.maps.routing)
     if (options.hasUplink === true) this.#addUplink()
     const packet = new PacketBuffer(this.exchange.umem, this.exchange.stride)
-    const pipeline = new Pipeline(this.maps.stateFor(0, options.seed ?? 1), packet, BURST_CAPACITY)
+    const state = this.maps.stateFor(0, options.seed ?? 1)
+    const pipeline = new Pipeline(state, packet, BURST_CAPACITY)
+    this.nat = state.nat
     this.gc = new ConntrackGc(this.maps.conntrackTable)
-    this.loop = new BurstLoop(this.exchange, pipeline, new IdleStrategy(IDLE_DEFAULTS), [this.gc])
+    this.natGc = new NatGc(state.nat, this.maps.conntrackTable, this.gc)
+    const housekeeping = [this.gc, this.natGc]
+    this.loop = new BurstLoop(
+      this.exchange,
+      pipeline,
+      new IdleStrategy(IDLE_DEFAULTS),
+      housekeeping,
+    )
   }
 
   /**
    * Adds a pod: the first of node 1 is 10.0.1.1 with MAC 02:00:00:00:00:01 and identity 301, and so
    * on; of node 2 10.0.2.1 with 02:00:00:00:02:01 and 601.
    */
-  pod(policy?: EndpointPolicy): TestPod {
+  pod(policy?: EndpointPolicy, options: Partial<EndpointSpec> = {}): TestPod {
     const id = ++this.#pods
     const address = `10.0.${this.#number}.${id}`
     const group = this.#number === 1 ? '00' : hexByte(this.#number)
     const mac = `02:00:00:00:${group}:${hexByte(id)}`
     const identity = 300 * this.#number + id
     const port = new MemoryPort(`pod${id}`)
-    const spec = { id, identity, device: `pod${id}`, address, mac, nodeMac: NODE_MAC }
+    const device = `pod${id}`
+    const spec = { id, identity, device, address, mac, nodeMac: NODE_MAC, ...options }
     this.#place(port, this.controller.addEndpoint(spec, policy))
     return { id, port, address, identity, mac }
   }
