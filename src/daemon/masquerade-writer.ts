@@ -61,7 +61,8 @@ export class MasqueradeWriter {
     const wanted = exclusionsOf(options)
     const { exclusions, settings } = this.#maps
     if (wanted.size > exclusions.capacity) {
-      const message = `map masquerade_exclusions: ${wanted.size} prefixes, room for ${exclusions.capacity}`
+      const room = `room for ${exclusions.capacity}`
+      const message = `map masquerade_exclusions: ${wanted.size} prefixes, ${room}`
       throw new RingpathError(ErrorCode.MAP_FULL, message)
     }
     this.#deleteAllBut(wanted)
