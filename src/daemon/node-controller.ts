@@ -24,6 +24,7 @@ import { PolicyWriter } from '../policy/policy-writer.js'
 import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-table.js'
 import { ipv4Words, parseAddress, parseIpv4, parseMac } from '../wire/address.js'
 import { type MasqueradeOptions, MasqueradeWriter } from './masquerade-writer.js'
+import { NodeAddresses } from './node-addresses.js'
 import { type PeerSpec, RemoteNodes, type RemoteSpec, type TunnelOptions } from './remote-nodes.js'
 
 /** A /32 or /128 as words has this many bits. */
@@ -95,6 +96,7 @@ export class NodeController {
   readonly #policies: PolicyWriter
   readonly #node: NodeSettings
   readonly #services: ServiceWriter
+  readonly #nodeAddresses: NodeAddresses
   readonly #serviceSettings: ServiceSettings
   readonly #remotes: RemoteNodes
   readonly #masquerade: MasqueradeWriter
@@ -108,11 +110,15 @@ export class NodeController {
     this.#remotes = new RemoteNodes(maps)
     this.#masquerade = new MasqueradeWriter(maps.nat)
     this.#serviceSettings = new ServiceSettings(maps.services.settings)
+    this.#nodeAddresses = new NodeAddresses(maps)
     this.#services = new ServiceWriter(maps.services, {
       ...options,
-      isLocalAddress: (address) => {
-        this.#ipcache.find(address, 0)
-        return this.#ipcache.endpoint !== NO_ENDPOINT
+      node: {
+        isLocalAddress: (address) => {
+          this.#ipcache.find(address, 0)
+          return this.#ipcache.endpoint !== NO_ENDPOINT
+        },
+        addresses: () => this.#nodeAddresses.all,
       },
     })
     const policiesInUse = new Set<number>()
@@ -147,6 +153,8 @@ export class NodeController {
     for (const uplink of this.#uplinkPorts()) {
       this.#addAddress(this.#addressOf(uplink), port, Identity.HOST)
     }
+    this.#nodeAddresses.add(addresses)
+    this.#services.renewAddresses()
     return port
   }
 
@@ -177,6 +185,8 @@ export class NodeController {
       this.#node.uplinkPort = port
       this.#node.nodeAddress = address4
     }
+    this.#nodeAddresses.add([address])
+    this.#services.renewAddresses()
     return port
   }
 

@@ -14,6 +14,7 @@ export type BackendStateName = 'active' | 'terminating' | 'quarantined' | 'maint
 export type TrafficPolicy = 'Cluster' | 'Local'
 
 export interface FrontendSpec {
+  /** Of a NodePort or HostPort also 0.0.0.0: any address of the node. */
   readonly address: string
   /** 1 to 65535. */
   readonly port: number
@@ -91,6 +92,7 @@ export interface ServicePlan {
   readonly isSourceRangeDeny: boolean
 }
 
+const ANY_ADDRESS = 0
 const AFFINITY_SECONDS_MAX = 2 ** 24 - 1
 const WEIGHT_MAX = 65_535
 
@@ -120,11 +122,15 @@ const ALGORITHMS = { random: false, maglev: true } as const
 const RANGE_POLICIES = { allow: false, deny: true } as const
 const POLICIES: Readonly<Record<TrafficPolicy, boolean>> = { Cluster: false, Local: true }
 
-/** @param isLocalAddress whether the four address words are those of an endpoint of this node */
-export function planService(
-  spec: ServiceSpec,
-  isLocalAddress: (address: Int32Array) => boolean,
-): ServicePlan {
+/** What a plan has to know of the node. */
+export interface NodeView {
+  /** Whether the four words are the address of an endpoint of this node. */
+  readonly isLocalAddress: (address: Int32Array) => boolean
+  /** The node's own IPv4 addresses, for frontends at 0.0.0.0. */
+  readonly addresses: () => readonly number[]
+}
+
+export function planService(spec: ServiceSpec, node: NodeView): ServicePlan {
   if (spec.name === '') throw invalid('service.name', "''", 'a name')
   const at = `service '${spec.name}'`
   const affinity = spec.sessionAffinitySeconds ?? 0
@@ -133,8 +139,8 @@ export function planService(
     choice(POLICIES, `${at}: ${field}`, spec[field] ?? 'Cluster')
   return {
     name: spec.name,
-    frontends: planFrontends(spec, at),
-    backends: planBackends(spec, at, isLocalAddress),
+    frontends: planFrontends(spec, at, node),
+    backends: planBackends(spec, at, node.isLocalAddress),
     affinitySeconds: affinity,
     isMaglev: choice(ALGORITHMS, `${at}: algorithm`, spec.algorithm ?? 'random'),
     isExternalLocal: policy('externalTrafficPolicy'),
@@ -150,36 +156,63 @@ export function planService(
   }
 }
 
-function planFrontends(spec: ServiceSpec, at: string): Frontend[] {
+function planFrontends(spec: ServiceSpec, at: string, node: NodeView): Frontend[] {
   if (spec.frontends.length === 0) throw invalid(`${at}: frontends`, '[]', 'at least one frontend')
+  const plans = spec.frontends.map((frontend, i) =>
+    planFrontend(frontend, `${at}: frontends[${i}]`),
+  )
   const seen = new Set<string>()
-  return spec.frontends.map(({ address, port, protocol, type }, i) => {
-    const field = `${at}: frontends[${i}]`
-    const address4 = ipv4(`${field}.address`, address)
-    checkWhole(`${field}.port`, port, 1, 65_535)
-    const protocolNumber = choice(PROTOCOLS, `${field}.protocol`, protocol)
-    const flags = choice(TYPE_FLAGS, `${field}.type`, type)
-    const key = frontendKey(address4, port, protocolNumber)
-    if (seen.has(key)) throw invalid(field, key, 'a frontend that is not listed before')
+  for (const [i, { key }] of plans.entries()) {
+    const expected = 'a frontend that is not listed before'
+    if (seen.has(key)) throw invalid(`${at}: frontends[${i}]`, key, expected)
     seen.add(key)
-    return {
-      key,
-      address: ipv4Words(address4),
-      address4,
-      port,
-      protocol: protocolNumber,
-      flags,
-      ownsAddress: ownsAddress(flags),
-    }
+  }
+  return plans.flatMap((plan) => {
+    if (plan.address4 !== ANY_ADDRESS) return [plan]
+    // One that is listed by its address is not meant a second time.
+    return node.addresses().flatMap((address4) => {
+      const key = frontendKey(address4, plan.port, plan.protocol)
+      return seen.has(key) ? [] : [{ ...plan, key, address: ipv4Words(address4), address4 }]
+    })
   })
 }
+
+function planFrontend({ address, port, protocol, type }: FrontendSpec, field: string): Frontend {
+  const address4 = ipv4(`${field}.address`, address)
+  checkWhole(`${field}.port`, port, 1, 65_535)
+  const protocolNumber = choice(PROTOCOLS, `${field}.protocol`, protocol)
+  const flags = choice(TYPE_FLAGS, `${field}.type`, type)
+  if (address4 === ANY_ADDRESS && !isOfNode(flags)) {
+    throw invalid(
+      `${field}.address`,
+      `'${address}'`,
+      'an address; any is for NodePort and HostPort',
+    )
+  }
+  return {
+    key: frontendKey(address4, port, protocolNumber),
+    address: ipv4Words(address4),
+    address4,
+    port,
+    protocol: protocolNumber,
+    flags,
+    ownsAddress: ownsAddress(flags),
+  }
+}
+
+/** Is the spec about any address of the node, so that it means others when those change? */
+export const isOfAnyAddress = (spec: ServiceSpec): boolean =>
+  spec.frontends.some((frontend) => parseIpv4(frontend.address) === ANY_ADDRESS)
 
 /**
  * An address given to services alone; a NodePort's and HostPort's is the node's, an ExternalIP's is
  * not ours to close.
  */
 export const ownsAddress = (flags: number): boolean =>
-  (flags & (ServiceFlag.NODE_PORT | ServiceFlag.HOST_PORT | ServiceFlag.EXTERNAL_IP)) === 0
+  !isOfNode(flags) && (flags & ServiceFlag.EXTERNAL_IP) === 0
+
+const isOfNode = (flags: number): boolean =>
+  (flags & (ServiceFlag.NODE_PORT | ServiceFlag.HOST_PORT)) !== 0
 
 export function frontendKey(address4: number, port: number, protocol: number): string {
   const bytes = [address4 >>> 24, (address4 >>> 16) & 255, (address4 >>> 8) & 255, address4 & 255]

@@ -3,7 +3,8 @@
  * disturbed: backends, their sets and everything else that a master entry names is there before it,
  * and goes only after it; a master entry changes whole.
  *
- * It keeps nothing that the maps do not have but the services' names: a new writer over the same
+ * It keeps nothing that the maps do not have but the services' names and what is said of any address
+ * of the node: a new writer over the same
  * maps takes over what is there, and `deleteUnclaimed` removes what nobody has set again.
  */
 import { UpdateFlag } from '../maps/map.js'
@@ -27,6 +28,8 @@ import { ServiceSettings } from './service-settings.js'
 import {
   type Frontend,
   invalid,
+  isOfAnyAddress,
+  type NodeView,
   planService,
   type ServicePlan,
   type ServiceSpec,
@@ -34,8 +37,7 @@ import {
 import { SideEntries } from './side-entries.js'
 
 export interface ServiceWriterOptions {
-  /** Whether the four words are the address of an endpoint of this node. */
-  readonly isLocalAddress: (address: Int32Array) => boolean
+  readonly node: NodeView
   /** One of MAGLEV_SIZES; 16,381 unless given. */
   readonly maglevTableSize?: number
 }
@@ -61,6 +63,8 @@ export class ServiceWriter {
   readonly #records: Map<string, FrontendRecord>
   /** Frontends for which unknown ports of an address are dropped, by its last word. */
   readonly #owners = new Map<number, number>()
+  /** Services with a frontend at 0.0.0.0, by name. */
+  readonly #ofAnyAddress = new Map<string, ServiceSpec>()
 
   constructor(maps: ServiceMaps, options: ServiceWriterOptions) {
     const size = options.maglevTableSize ?? MAGLEV_SIZE_DEFAULT
@@ -89,7 +93,7 @@ export class ServiceWriter {
    * changed, when it cannot be.
    */
   set(spec: ServiceSpec): void {
-    const plan = planService(spec, this.#options.isLocalAddress)
+    const plan = planService(spec, this.#options.node)
     for (const { key } of plan.frontends) {
       const owner = this.#records.get(key)?.service
       if (owner === undefined || owner === plan.name) continue
@@ -105,13 +109,20 @@ export class ServiceWriter {
       throw error
     }
     this.#commit(plan, staged)
+    if (isOfAnyAddress(spec)) this.#ofAnyAddress.set(spec.name, spec)
+    else this.#ofAnyAddress.delete(spec.name)
+  }
+
+  /** The node has other addresses now: services at any of them are made so. EMAP_FULL as `set`. */
+  renewAddresses(): void {
+    for (const spec of this.#ofAnyAddress.values()) this.set(spec)
   }
 
   /** False when there is no service of that name. */
   delete(name: string): boolean {
     const mine = [...this.#records].filter(([, record]) => record.service === name)
     for (const [key, record] of mine) this.#remove(key, record)
-    return mine.length > 0
+    return this.#ofAnyAddress.delete(name) || mine.length > 0
   }
 
   /**

@@ -16,7 +16,10 @@ import {
   serviceMaps,
 } from '../support/service-model.js'
 
-const OPTIONS = { isLocalAddress: () => false, maglevTableSize: 251 }
+const OPTIONS = {
+  node: { isLocalAddress: () => false, addresses: () => [] },
+  maglevTableSize: 251,
+}
 const PROTOCOLS = ['TCP', 'UDP', 'ANY'] as const
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalIP'] as const
 const STATES = ['active', 'active', 'terminating', 'quarantined', 'maintenance'] as const

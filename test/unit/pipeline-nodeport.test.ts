@@ -80,6 +80,39 @@ t.test('every type of frontend that is for outside is served', async (t) => {
   }
 })
 
+t.test(
+  'a NodePort at 0.0.0.0 is one of every address of the node, also of later ones',
+  async (t) => {
+    const node = new TestNode({ hasUplink: true })
+    const [pod, client] = [node.pod(), node.pod()]
+    node.controller.setService(service([pod], { frontends: [outer('NodePort', '0.0.0.0')] }))
+    const second = '203.0.113.2'
+    node.controller.addUplink({ device: 'uplink2', address: second, mac: UPLINK_MAC })
+    for (const address of [UPLINK_ADDRESS, NODE_ADDRESS, second]) {
+      node.send(node.uplink, request('SYN', CLIENT_PORT, address))
+      checkPacket(t, received(node, pod), { tcp: { to: 8080 } }, address)
+      const reply = ip(pod, CLIENT).tcp({ from: 8080, to: CLIENT_PORT, flags: 'SYN ACK' })
+      node.send(pod.port, reply.bytes())
+      checkPacket(t, left(node), { ipv4: { from: address }, tcp: { from: NODE_PORT } })
+      const frame = ip(client, address).tcp({ from: 4000, to: NODE_PORT, flags: 'SYN' })
+      node.send(client.port, frame.bytes())
+      received(node, pod)
+    }
+    t.throws(
+      () =>
+        node.controller.setService(service([pod], { frontends: [outer('ClusterIP', '0.0.0.0')] })),
+      { code: 'ECONFIG_INVALID', message: /frontends\[0\]\.address/ },
+    )
+    const explicit = { ...outer(), type: 'NodePort' as const }
+    node.controller.setService(
+      service([pod], { frontends: [outer('NodePort', '0.0.0.0'), explicit] }),
+    )
+    node.controller.deleteService('web')
+    t.equal(node.maps.services.services.size, 0)
+    node.close()
+  },
+)
+
 t.test('a ClusterIP is 174 from outside, unless that is allowed', async (t) => {
   const node = new TestNode({ hasUplink: true })
   const pod = node.pod()
