@@ -6,6 +6,7 @@ import { checkPacket } from '../support/packet-checker.js'
 import { ip, on, service, VIP } from '../support/service-node.js'
 import {
   GATEWAY_MAC,
+  NODE_ADDRESS,
   NODE_MAC,
   TestNode,
   UPLINK_ADDRESS,
