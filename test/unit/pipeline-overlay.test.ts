@@ -6,7 +6,7 @@ import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
 import { OverlayNodes } from '../support/overlay-nodes.js'
 import { bare, eth } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
-import { CLOSED, ip, segment } from '../support/service-node.js'
+import { CLOSED, ip, segment, service, VIP } from '../support/service-node.js'
 import { GATEWAY_MAC, HOST_MAC, NODE_MAC, OUTSIDE_ADDRESS, TestNode } from '../support/test-node.js'
 import { encapsulated, opened } from '../support/vxlan.js'
 
@@ -345,6 +345,62 @@ t.test('fragments go through one by one', async (t) => {
   nodes.settle()
   t.equal(server.port.take().length, 2)
   t.same([...nodes.a.drops(), ...nodes.b.drops()], [])
+  nodes.close()
+})
+
+t.test('a service’s backend on another node answers in the service’s name', async (t) => {
+  const nodes = new OverlayNodes()
+  const client = nodes.a.pod(CLOSED)
+  const server = nodes.b.pod(allowing(client.identity))
+  nodes.a.controller.setService(service([{ address: server.address, port: 8080 }]))
+  nodes.a.send(client.port, segment(client, 40000))
+  nodes.settle()
+  checkPacket(t, server.port.take()[0] as Uint8Array, {
+    ipv4: { from: client.address, to: server.address },
+    tcp: { from: 40000, to: 8080 },
+  })
+  const reply = ip(server, client.address).tcp({ from: 8080, to: 40000, flags: 'SYN ACK' })
+  nodes.b.send(server.port, reply.bytes())
+  nodes.settle()
+  checkPacket(t, client.port.take()[0] as Uint8Array, {
+    ipv4: { from: VIP, to: client.address },
+    tcp: { from: 80, to: 40000 },
+  })
+  const unreachable = ip(server, client.address).icmpError({
+    quoted: bare()
+      .ipv4({ from: client.address, to: server.address })
+      .tcp({ from: 40000, to: 8080, flags: 'SYN' }),
+  })
+  nodes.b.send(server.port, unreachable.bytes())
+  nodes.settle()
+  checkPacket(t, client.port.take()[0] as Uint8Array, {
+    ipv4: { from: VIP, to: client.address },
+    quoted: { ipv4: { to: VIP }, tcp: { to: 80 } },
+  })
+  t.same([...nodes.a.drops(), ...nodes.b.drops()], [])
+  nodes.close()
+})
+
+t.test('a NodePort of this node is reached through the tunnel too', async (t) => {
+  const nodes = new OverlayNodes()
+  const client = nodes.a.pod()
+  const server = nodes.b.pod()
+  const address = nodes.b.address
+  const frontend = { address, port: 30080, protocol: 'TCP', type: 'NodePort' } as const
+  nodes.b.controller.setService(service([server], { frontends: [frontend] }))
+  nodes.a.send(client.port, segment(client, 40000, 'SYN', nodes.b.address, 30080))
+  nodes.settle()
+  checkPacket(t, server.port.take()[0] as Uint8Array, {
+    ipv4: { from: client.address, to: server.address },
+    tcp: { to: 8080 },
+  })
+  const reply = ip(server, client.address).tcp({ from: 8080, to: 40000, flags: 'SYN ACK' })
+  nodes.b.send(server.port, reply.bytes())
+  nodes.settle()
+  checkPacket(t, client.port.take()[0] as Uint8Array, {
+    ipv4: { from: nodes.b.address, to: client.address },
+    tcp: { from: 30080, to: 40000 },
+  })
   nodes.close()
 })
 

@@ -5,22 +5,26 @@
  */
 import { Identity } from '../../identity/identity.js'
 import type { Ipcache } from '../../identity/ipcache.js'
+import { Scope } from '../../lb/service-layout.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
 import { EtherType } from '../../wire/protocols.js'
 import { type PacketContext, tailCall } from '../context.js'
 import { FragmentTracking } from '../fragment-tracking.js'
+import { NOT_FOR_SERVICE, NodePortLb } from '../nodeport-lb.js'
 import type { DatapathState, Stage } from '../stage.js'
 import { TailCall } from '../tail-call.js'
 
 export class Ipv4FromOverlay implements Stage {
   readonly #ipcache: Ipcache
   readonly #fragments: FragmentTracking
+  readonly #services: NodePortLb
 
   constructor(state: DatapathState) {
     this.#ipcache = state.ipcache
     this.#fragments = new FragmentTracking(state)
+    this.#services = new NodePortLb(state)
   }
 
   process(ctx: PacketContext): Verdict {
@@ -40,6 +44,8 @@ export class Ipv4FromOverlay implements Stage {
     if (ctx.sourceIdentity === Identity.REMOTE_NODE && known !== Identity.WORLD) {
       ctx.sourceIdentity = known
     }
+    const verdict = this.#services.process(ctx, Scope.EXTERNAL)
+    if (verdict !== NOT_FOR_SERVICE) return verdict
     return tailCall(ctx, TailCall.NODEPORT_NAT_INGRESS)
   }
 }
