@@ -1,6 +1,9 @@
 /** Two nodes in memory whose uplinks are on one network, and which know of each other's pods. */
 import type { PeerSpec } from '../../src/daemon/remote-nodes.js'
+import { Direction } from '../../src/packet/verdict.js'
+import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
 import { TestNode, type TestNodeOptions } from './test-node.js'
+import { encapsulated } from './vxlan.js'
 
 export class OverlayNodes {
   readonly a: TestNode
@@ -50,4 +53,16 @@ export class OverlayNodes {
     this.a.close()
     this.b.close()
   }
+}
+
+/** A policy that lets in whoever has one of the identities. */
+export const allowing = (...identities: number[]): EndpointPolicy => ({
+  enforceIngress: true,
+  enforceEgress: false,
+  rules: [{ direction: Direction.INGRESS, action: 'allow', identities }],
+})
+
+/** What node 2 would send to node 1 through the tunnel. */
+export function fromPeer(inner: Uint8Array, vni: number, flags = 8): Uint8Array {
+  return encapsulated(inner, { from: '192.0.2.3', to: '192.0.2.2', vni, flags })
 }

@@ -2,35 +2,12 @@
 import t from 'tap'
 import { EventType, EventWord, ObservationPoint } from '../../src/monitor/event.js'
 import { Direction } from '../../src/packet/verdict.js'
-import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
-import { OverlayNodes } from '../support/overlay-nodes.js'
+import { allowing, fromPeer, OverlayNodes } from '../support/overlay-nodes.js'
 import { bare, eth } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
 import { CLOSED, ip, segment, service, VIP } from '../support/service-node.js'
-import { GATEWAY_MAC, HOST_MAC, NODE_MAC, OUTSIDE_ADDRESS, TestNode } from '../support/test-node.js'
+import { HOST_MAC, NODE_MAC, OUTSIDE_ADDRESS, TestNode } from '../support/test-node.js'
 import { encapsulated, opened } from '../support/vxlan.js'
-
-const INVALID = 134
-const FRAGMENTATION_NEEDED = 136
-const NO_TUNNEL_KEY = 147
-const NO_TUNNEL_ENDPOINT = 160
-const ENCAP_PROHIBITED = 170
-const INVALID_IDENTITY = 171
-
-const allowing = (...identities: number[]): EndpointPolicy => ({
-  enforceIngress: true,
-  enforceEgress: false,
-  rules: [{ direction: Direction.INGRESS, action: 'allow', identities }],
-})
-
-/** What node 2 would send to node 1 through the tunnel. */
-const fromPeer = (inner: Uint8Array, vni: number, flags?: number) =>
-  encapsulated(inner, {
-    from: '192.0.2.3',
-    to: '192.0.2.2',
-    vni,
-    ...(flags === undefined ? {} : { flags }),
-  })
 
 t.test('a pod reaches a pod of another node, with its own identity', async (t) => {
   const nodes = new OverlayNodes()
@@ -131,19 +108,6 @@ t.test('UDP, ping and what a kernel left half done go through', async (t) => {
   nodes.close()
 })
 
-t.test('the destination’s node is not known: 160; by plain routing it needs none', async (t) => {
-  const nodes = new OverlayNodes()
-  const client = nodes.a.pod()
-  nodes.a.controller.setRemote({ prefix: '10.0.9.0/24', identity: 900 })
-  nodes.a.send(client.port, segment(client, 40000, 'SYN', '10.0.9.1', 80))
-  t.same(nodes.a.drops(), [NO_TUNNEL_ENDPOINT])
-  nodes.a.controller.setRemote({ prefix: '10.0.9.0/24', identity: 900, skipTunnel: true })
-  nodes.a.send(client.port, segment(client, 40001, 'SYN', '10.0.9.1', 80))
-  const [plain] = nodes.a.uplink.take()
-  checkPacket(t, plain as Uint8Array, { eth: { to: GATEWAY_MAC }, ipv4: { to: '10.0.9.1' } })
-  nodes.close()
-})
-
 t.test('native routing leaves the tunnel aside, and skipTunnel by prefix', async (t) => {
   const nodes = new OverlayNodes()
   const client = nodes.a.pod()
@@ -164,99 +128,6 @@ t.test('native routing leaves the tunnel aside, and skipTunnel by prefix', async
   t.equal(opened(send(40002)).vni, client.identity)
   nodes.a.controller.setTunnel({ mode: 'native' })
   checkPacket(t, send(40003), { ipv4: { ...target, ttl: 63 } })
-  nodes.close()
-})
-
-t.test('nobody but a node may call itself one: 171, and 6 becomes what is known', async (t) => {
-  const node = new OverlayNodes().a
-  const server = node.pod(allowing(6, 7))
-  const inner = eth().ipv4({ from: '10.0.0.2', to: server.address }).udp().bytes()
-  node.send(node.uplink, fromPeer(inner, 1))
-  t.same(node.drops(), [INVALID_IDENTITY])
-  node.send(node.uplink, fromPeer(inner, 6))
-  t.equal(server.port.take().length, 1)
-  node.controller.setRemote({ prefix: '10.0.0.2', identity: 7, tunnelEndpoint: '192.0.2.3' })
-  node.send(node.uplink, fromPeer(inner, 6))
-  t.equal(server.port.take().length, 1, 'a node that runs the API server')
-  node.controller.setRemote({ prefix: '10.0.0.2', identity: 8, tunnelEndpoint: '192.0.2.3' })
-  node.send(node.uplink, fromPeer(inner, 6))
-  t.same(node.drops(), [133])
-  node.close()
-})
-
-t.test('what is no VXLAN, or holds no packet, is a counted drop', async (t) => {
-  const node = new OverlayNodes().a
-  const pod = node.pod()
-  const inner = eth().ipv4({ from: '10.0.2.1', to: pod.address }).udp().bytes()
-  const cases: [Uint8Array, number][] = [
-    [fromPeer(inner, 601, 0), NO_TUNNEL_KEY],
-    [fromPeer(inner.subarray(0, 13), 601), INVALID],
-    [fromPeer(new Uint8Array(0), 601), INVALID],
-    [fromPeer(inner.subarray(0, 14), 601), INVALID],
-    [fromPeer(inner.subarray(0, 33), 601), INVALID],
-    [fromPeer(eth({ type: 0x86dd }).payload(60).bytes(), 601), 139],
-    [fromPeer(eth().arpRequest().bytes(), 601), 139],
-    [fromPeer(eth({ type: 100 }).payload(100).bytes(), 601), 166],
-    [eth().ipv4({ from: '192.0.2.3', to: '192.0.2.2' }).udp({ to: 8472 }).bytes(), INVALID],
-  ]
-  for (const [frame, code] of cases) {
-    node.send(node.uplink, frame)
-    t.same(node.drops(), [code])
-  }
-  t.same(pod.port.take(), [])
-  t.equal(node.maps.conntrackTable.size, 0)
-  node.close()
-})
-
-t.test('every truncation of an encapsulated packet is dropped', async (t) => {
-  const node = new OverlayNodes().a
-  const pod = node.pod()
-  const inner = eth().ipv4({ from: '10.0.2.1', to: pod.address }).tcp().bytes()
-  for (let length = 0; length < inner.length; length++) {
-    node.send(node.uplink, fromPeer(inner.subarray(0, length), 601))
-    t.equal(node.drops().length, 1, `${length} bytes inside`)
-  }
-  const frame = fromPeer(inner, 601)
-  for (let length = 0; length < frame.length; length++) {
-    node.send(node.uplink, frame.subarray(0, length))
-    t.equal(node.drops().length, 1, `${length} bytes in all`)
-  }
-  t.same(pod.port.take(), [])
-  node.send(node.uplink, frame)
-  t.equal(pod.port.take().length, 1)
-  node.close()
-})
-
-t.test('a datagram to another port or address is not opened', async (t) => {
-  const node = new OverlayNodes().a
-  const pod = node.pod()
-  const inner = eth().ipv4({ from: '10.0.2.1', to: pod.address }).udp().bytes()
-  const from = { from: '192.0.2.3', vni: 601 }
-  node.send(node.uplink, encapsulated(inner, { ...from, to: '192.0.2.2', port: 4789 }))
-  node.send(node.uplink, encapsulated(inner, { ...from, to: '192.0.2.9' }))
-  t.same(pod.port.take(), [])
-  t.equal(node.host.take().length, 2, 'both are the node’s own affair')
-  node.controller.setTunnel({ mode: 'native' })
-  node.send(node.uplink, encapsulated(inner, { ...from, to: '192.0.2.2' }))
-  t.same(pod.port.take(), [], 'without an overlay no datagram is opened')
-  node.controller.setTunnel({ mode: 'tunnel', port: 4789 })
-  node.send(node.uplink, encapsulated(inner, { ...from, to: '192.0.2.2', port: 4789 }))
-  t.equal(pod.port.take().length, 1)
-  node.close()
-})
-
-t.test('no pod may encapsulate for itself: 170', async (t) => {
-  const nodes = new OverlayNodes()
-  const [pod, other] = [nodes.a.pod(), nodes.a.pod()]
-  const to = (address: string, port: number) =>
-    nodes.a.send(pod.port, ip(pod, address).udp({ from: 40000, to: port }).bytes())
-  for (const address of [nodes.b.uplinkAddress, other.address, '10.0.2.1']) to(address, 8472)
-  t.same(nodes.a.drops(), [ENCAP_PROHIBITED, ENCAP_PROHIBITED, ENCAP_PROHIBITED])
-  to(other.address, 8473)
-  t.equal(other.port.take().length, 1)
-  nodes.a.controller.setTunnel({ mode: 'native' })
-  to(other.address, 8472)
-  t.equal(other.port.take().length, 1, 'without an overlay it is a port like any other')
   nodes.close()
 })
 
@@ -303,27 +174,6 @@ t.test('a neighbour nobody knows is left to the node’s stack, in its envelope'
   t.equal(outer.ipv4?.to, '192.0.2.3')
   t.equal(vni, pod.identity)
   node.close()
-})
-
-t.test('a packet that just fits goes, one byte more does not', async (t) => {
-  const nodes = new OverlayNodes()
-  const client = nodes.a.pod()
-  const server = nodes.b.pod()
-  const sized = (bytes: number) =>
-    eth({ from: client.mac, to: NODE_MAC })
-      .ipv4({ from: client.address, to: server.address })
-      .udp({ from: 40000, to: 53 })
-      .payload(bytes - 28)
-      .bytes()
-  nodes.a.send(client.port, sized(1450))
-  nodes.settle()
-  t.equal(nodes.seen[0]?.length, 1514, 'a full frame of the underlay')
-  t.equal(server.port.take().length, 1)
-  nodes.a.send(client.port, sized(1451))
-  nodes.settle()
-  t.same(nodes.a.drops(), [FRAGMENTATION_NEEDED])
-  t.equal(server.port.take().length, 0)
-  nodes.close()
 })
 
 t.test('fragments go through one by one', async (t) => {

@@ -1,0 +1,142 @@
+/** What the overlay refuses: false identities, what is no VXLAN, what does not fit. */
+import t from 'tap'
+import { allowing, fromPeer, OverlayNodes } from '../support/overlay-nodes.js'
+import { eth } from '../support/packet-builder.js'
+import { checkPacket } from '../support/packet-checker.js'
+import { ip, segment } from '../support/service-node.js'
+import { GATEWAY_MAC, NODE_MAC } from '../support/test-node.js'
+import { encapsulated } from '../support/vxlan.js'
+
+const INVALID = 134
+const FRAGMENTATION_NEEDED = 136
+const NO_TUNNEL_KEY = 147
+const NO_TUNNEL_ENDPOINT = 160
+const ENCAP_PROHIBITED = 170
+const INVALID_IDENTITY = 171
+
+t.test('the destination’s node is not known: 160; by plain routing it needs none', async (t) => {
+  const nodes = new OverlayNodes()
+  const client = nodes.a.pod()
+  nodes.a.controller.setRemote({ prefix: '10.0.9.0/24', identity: 900 })
+  nodes.a.send(client.port, segment(client, 40000, 'SYN', '10.0.9.1', 80))
+  t.same(nodes.a.drops(), [NO_TUNNEL_ENDPOINT])
+  nodes.a.controller.setRemote({ prefix: '10.0.9.0/24', identity: 900, skipTunnel: true })
+  nodes.a.send(client.port, segment(client, 40001, 'SYN', '10.0.9.1', 80))
+  const [plain] = nodes.a.uplink.take()
+  checkPacket(t, plain as Uint8Array, { eth: { to: GATEWAY_MAC }, ipv4: { to: '10.0.9.1' } })
+  nodes.close()
+})
+
+t.test('nobody but a node may call itself one: 171, and 6 becomes what is known', async (t) => {
+  const node = new OverlayNodes().a
+  const server = node.pod(allowing(6, 7))
+  const inner = eth().ipv4({ from: '10.0.0.2', to: server.address }).udp().bytes()
+  node.send(node.uplink, fromPeer(inner, 1))
+  t.same(node.drops(), [INVALID_IDENTITY])
+  node.send(node.uplink, fromPeer(inner, 6))
+  t.equal(server.port.take().length, 1)
+  node.controller.setRemote({ prefix: '10.0.0.2', identity: 7, tunnelEndpoint: '192.0.2.3' })
+  node.send(node.uplink, fromPeer(inner, 6))
+  t.equal(server.port.take().length, 1, 'a node that runs the API server')
+  node.controller.setRemote({ prefix: '10.0.0.2', identity: 8, tunnelEndpoint: '192.0.2.3' })
+  node.send(node.uplink, fromPeer(inner, 6))
+  t.same(node.drops(), [133])
+  node.close()
+})
+
+t.test('what is no VXLAN, or holds no packet, is a counted drop', async (t) => {
+  const node = new OverlayNodes().a
+  const pod = node.pod()
+  const inner = eth().ipv4({ from: '10.0.2.1', to: pod.address }).udp().bytes()
+  const cases: [Uint8Array, number][] = [
+    [fromPeer(inner, 601, 0), NO_TUNNEL_KEY],
+    [fromPeer(inner.subarray(0, 13), 601), INVALID],
+    [fromPeer(new Uint8Array(0), 601), INVALID],
+    [fromPeer(inner.subarray(0, 14), 601), INVALID],
+    [fromPeer(inner.subarray(0, 33), 601), INVALID],
+    [fromPeer(eth({ type: 0x86dd }).payload(60).bytes(), 601), 139],
+    [fromPeer(eth().arpRequest().bytes(), 601), 139],
+    [fromPeer(eth({ type: 100 }).payload(100).bytes(), 601), 166],
+    [eth().ipv4({ from: '192.0.2.3', to: '192.0.2.2' }).udp({ to: 8472 }).bytes(), INVALID],
+  ]
+  for (const [frame, code] of cases) {
+    node.send(node.uplink, frame)
+    t.same(node.drops(), [code])
+  }
+  t.same(pod.port.take(), [])
+  t.equal(node.maps.conntrackTable.size, 0)
+  node.close()
+})
+
+t.test('every truncation of an encapsulated packet is dropped', async (t) => {
+  const node = new OverlayNodes().a
+  const pod = node.pod()
+  const inner = eth().ipv4({ from: '10.0.2.1', to: pod.address }).tcp().bytes()
+  for (let length = 0; length < inner.length; length++) {
+    node.send(node.uplink, fromPeer(inner.subarray(0, length), 601))
+    t.equal(node.drops().length, 1, `${length} bytes inside`)
+  }
+  const frame = fromPeer(inner, 601)
+  for (let length = 0; length < frame.length; length++) {
+    node.send(node.uplink, frame.subarray(0, length))
+    t.equal(node.drops().length, 1, `${length} bytes in all`)
+  }
+  t.same(pod.port.take(), [])
+  node.send(node.uplink, frame)
+  t.equal(pod.port.take().length, 1)
+  node.close()
+})
+
+t.test('a datagram to another port or address is not opened', async (t) => {
+  const node = new OverlayNodes().a
+  const pod = node.pod()
+  const inner = eth().ipv4({ from: '10.0.2.1', to: pod.address }).udp().bytes()
+  const from = { from: '192.0.2.3', vni: 601 }
+  node.send(node.uplink, encapsulated(inner, { ...from, to: '192.0.2.2', port: 4789 }))
+  node.send(node.uplink, encapsulated(inner, { ...from, to: '192.0.2.9' }))
+  t.same(pod.port.take(), [])
+  t.equal(node.host.take().length, 2, 'both are the node’s own affair')
+  node.controller.setTunnel({ mode: 'native' })
+  node.send(node.uplink, encapsulated(inner, { ...from, to: '192.0.2.2' }))
+  t.same(pod.port.take(), [], 'without an overlay no datagram is opened')
+  node.controller.setTunnel({ mode: 'tunnel', port: 4789 })
+  node.send(node.uplink, encapsulated(inner, { ...from, to: '192.0.2.2', port: 4789 }))
+  t.equal(pod.port.take().length, 1)
+  node.close()
+})
+
+t.test('no pod may encapsulate for itself: 170', async (t) => {
+  const nodes = new OverlayNodes()
+  const [pod, other] = [nodes.a.pod(), nodes.a.pod()]
+  const to = (address: string, port: number) =>
+    nodes.a.send(pod.port, ip(pod, address).udp({ from: 40000, to: port }).bytes())
+  for (const address of [nodes.b.uplinkAddress, other.address, '10.0.2.1']) to(address, 8472)
+  t.same(nodes.a.drops(), [ENCAP_PROHIBITED, ENCAP_PROHIBITED, ENCAP_PROHIBITED])
+  to(other.address, 8473)
+  t.equal(other.port.take().length, 1)
+  nodes.a.controller.setTunnel({ mode: 'native' })
+  to(other.address, 8472)
+  t.equal(other.port.take().length, 1, 'without an overlay it is a port like any other')
+  nodes.close()
+})
+
+t.test('a packet that just fits goes, one byte more does not', async (t) => {
+  const nodes = new OverlayNodes()
+  const client = nodes.a.pod()
+  const server = nodes.b.pod()
+  const sized = (bytes: number) =>
+    eth({ from: client.mac, to: NODE_MAC })
+      .ipv4({ from: client.address, to: server.address })
+      .udp({ from: 40000, to: 53 })
+      .payload(bytes - 28)
+      .bytes()
+  nodes.a.send(client.port, sized(1450))
+  nodes.settle()
+  t.equal(nodes.seen[0]?.length, 1514, 'a full frame of the underlay')
+  t.equal(server.port.take().length, 1)
+  nodes.a.send(client.port, sized(1451))
+  nodes.settle()
+  t.same(nodes.a.drops(), [FRAGMENTATION_NEEDED])
+  t.equal(server.port.take().length, 0)
+  nodes.close()
+})
