@@ -31,7 +31,7 @@ import {
   TCP,
   TX_FLAGS_SHIFT,
 } from './ct-entry.js'
-import { countTraffic, VisitedEntries } from './ct-traffic.js'
+import { countTraffic, VISITED_MAX, VisitedEntries } from './ct-traffic.js'
 import { flowHash } from './flow-hash.js'
 
 /**
@@ -58,6 +58,9 @@ export class Conntrack extends CtEntries {
 
   /** Entries that the present packet has met; whoever begins with a packet clears it. */
   readonly visited = new VisitedEntries()
+  /** Slot and generation of each entry that the packet at hand made. */
+  readonly #made = new Int32Array(2 * VISITED_MAX)
+  #madeCount = 0
   /**
    * Of the last lookup: the packet is worth an event (first of its kind, or the report interval is
    * over).
@@ -184,10 +187,35 @@ export class Conntrack extends CtEntries {
     value[Ct.REV_NAT] = revNatIndex << 16
     value[Ct.BACKEND] = backendId
     value[isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT] = nowSeconds
+    const replaced = this.slot
     this.slot = this.#table.updateHashed(key, value, UpdateFlag.ANY, hash)
     if (this.slot < 0) return false
+    if (this.slot !== replaced) this.#noteMade(this.slot)
     this.visited.add(this.words, this.#entriesStart + (this.slot << ENTRY_SHIFT), this.slot)
     return true
+  }
+
+  /** Call it before each packet: what is made from now on is this packet's. */
+  beginPacket(): void {
+    this.#madeCount = 0
+  }
+
+  /**
+   * The packet is dropped: the entries that it made go, so that refused packets fill no table. What
+   * it did to entries that were there, such as a longer life, stays.
+   */
+  undo(): void {
+    const made = this.#made
+    for (let i = 0; i < this.#madeCount; i += 2) {
+      this.#table.deleteSlot(made[i] as number, made[i + 1] as number)
+    }
+    this.#madeCount = 0
+  }
+
+  #noteMade(slot: Slot): void {
+    if (this.#madeCount === this.#made.length) return
+    this.#made[this.#madeCount++] = slot
+    this.#made[this.#madeCount++] = this.#table.generation(slot)
   }
 
   /** Adds packets that passed without a lookup to a visited entry, unless it is another's by now. */

@@ -111,13 +111,16 @@ export class Pipeline {
     const ctx = this.#ctx
     ctx.packet.attach(burst.starts[index] as number, burst.lengths[index] as number)
     ctx.load(index, burst.ports[index] as number)
+    this.#state.conntrack.beginPacket()
     const verdict = this.#chain(ctx)
     if (verdict === Verdict.REDIRECT) {
       this.#forward(burst, index)
       return
     }
     burst.ports[index] = NO_PORT
-    if (verdict < 0) this.#state.monitor.drop(ctx, -verdict)
+    if (verdict >= 0) return
+    this.#state.conntrack.undo()
+    this.#state.monitor.drop(ctx, -verdict)
   }
 
   #forward(burst: Burst, index: number): void {

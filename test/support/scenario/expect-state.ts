@@ -157,6 +157,7 @@ function isLike(event: Int32Array, wanted: ExpectedEvent, names: Names): boolean
     same(EventWord.CT_RESULT, ctResult === undefined ? undefined : CT_RESULTS[ctResult]) &&
     same(EventWord.POLICY_MATCH, wanted.match) &&
     same(EventWord.RULE_COOKIE, wanted.cookie) &&
+    same(EventWord.IS_AUDITED, wanted.audited === undefined ? undefined : Number(wanted.audited)) &&
     same(EventWord.SOURCE_IDENTITY, identity(wanted.sourceIdentity)) &&
     same(EventWord.DESTINATION_IDENTITY, identity(wanted.destinationIdentity)) &&
     same(EventWord.ENDPOINT, endpoint === undefined ? undefined : names.port(endpoint).endpointId)
