@@ -25,6 +25,7 @@ import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-ta
 import { ipv4Words, parseAddress, parseIpv4, parseMac } from '../wire/address.js'
 import { type MasqueradeOptions, MasqueradeWriter } from './masquerade-writer.js'
 import { NodeAddresses } from './node-addresses.js'
+import { type NodeBehaviour, setNodeBehaviour } from './node-behaviour.js'
 import { type PeerSpec, RemoteNodes, type RemoteSpec, type TunnelOptions } from './remote-nodes.js'
 
 /** A /32 or /128 as words has this many bits. */
@@ -292,9 +293,9 @@ export class NodeController {
     this.#masquerade.set(options)
   }
 
-  /** Off: every IPv4 fragment is dropped (157). */
-  setFragmentTracking(isOn: boolean): void {
-    this.#node.isFragmentTracking = isOn
+  /** What is not given stays as it is; ECONFIG_INVALID with nothing changed. */
+  setNodeOptions(options: NodeBehaviour): void {
+    setNodeBehaviour(this.#node, options)
   }
 
   /** How pods of other nodes are reached; at first by plain routing. */

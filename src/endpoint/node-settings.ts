@@ -19,7 +19,20 @@ const TUNNEL_PORT = 4
 const POLICY_AUDIT = 12
 /** 1: the host endpoint has a policy that is asked. */
 const HOST_FIREWALL = 13
+/** DenyResponse. */
+const DENY_RESPONSE = 9
+/** Each plus one; 0 for the default. */
+const ANSWERS_PER_SECOND = 10
+const ANSWERS_BURST = 11
 const WORDS = 16
+
+/** What a local sender gets whose packet a policy denied (Cilium: policy-deny-response). */
+export const DenyResponse = { NONE: 0, ICMP: 1, RESET: 2 } as const
+export type DenyResponse = (typeof DenyResponse)[keyof typeof DenyResponse]
+
+/** Cilium's numbers for its own answers (A20). */
+const ANSWERS_PER_SECOND_DEFAULT = 100
+const ANSWERS_BURST_DEFAULT = 1000
 
 export const NODE_SETTINGS_SPEC: MapSpec = {
   name: 'node_settings',
@@ -102,6 +115,35 @@ export class NodeSettings {
 
   set isHostFirewall(isOn: boolean) {
     this.#set(HOST_FIREWALL, isOn ? 1 : 0)
+  }
+
+  /** What a local sender gets whose packet a policy denied; RESET for TCP, ICMP for all else. */
+  get denyResponse(): DenyResponse {
+    return this.#words[this.#start + DENY_RESPONSE] as DenyResponse
+  }
+
+  set denyResponse(response: DenyResponse) {
+    this.#set(DENY_RESPONSE, response)
+  }
+
+  /** ICMP errors and resets that one port's senders get per second; 0: none. */
+  get answersPerSecond(): number {
+    const word = this.#words[this.#start + ANSWERS_PER_SECOND] as number
+    return word === 0 ? ANSWERS_PER_SECOND_DEFAULT : word - 1
+  }
+
+  set answersPerSecond(count: number) {
+    this.#set(ANSWERS_PER_SECOND, count + 1)
+  }
+
+  /** The same at once, after a rest; 0: none. */
+  get answersBurst(): number {
+    const word = this.#words[this.#start + ANSWERS_BURST] as number
+    return word === 0 ? ANSWERS_BURST_DEFAULT : word - 1
+  }
+
+  set answersBurst(count: number) {
+    this.#set(ANSWERS_BURST, count + 1)
   }
 
   /** Every setter ends here: who remembers a decision has to learn that it may be another now. */

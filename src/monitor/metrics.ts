@@ -25,6 +25,12 @@ export const NotedReason = {
   FRAGMENT_UPDATE_FAILED: 10,
   /** Policy would have dropped it, and it passed by audit mode. */
   POLICY_AUDITED: 100,
+  /** "Fragmentation needed" was sent. */
+  MTU_ERROR_SENT: 15,
+  /** An ICMP error or a reset was sent in answer to the packet. */
+  ANSWER_SENT: 101,
+  /** It would have been, but its port's answers were used up. */
+  ANSWER_LIMITED: 102,
 } as const
 export type NotedReason = (typeof NotedReason)[keyof typeof NotedReason]
 

@@ -44,6 +44,11 @@ export class PacketBuffer {
     return this.#length
   }
 
+  /** Bytes that `pushHead` can grow by. */
+  get headroom(): number {
+    return (this.#start % this.#stride) - this.#headroomBytes
+  }
+
   attach(start: number, length: number): void {
     this.#start = start
     this.#length = length
@@ -134,8 +139,7 @@ export class PacketBuffer {
    * Grows into the headroom for an outer header; false, and nothing moved, when there is no room.
    */
   pushHead(bytes: number): boolean {
-    const room = (this.#start % this.#stride) - this.#headroomBytes
-    if (bytes > room) return false
+    if (bytes > this.headroom) return false
     this.#start -= bytes
     this.#length += bytes
     return true

@@ -63,6 +63,15 @@ export class PacketContext {
   tunnelEndpoint4 = 0
   /** It came out of the tunnel: another node's sender told its identity. */
   isFromTunnel = false
+  /** The original of what a translation has changed, meaningful when `isTranslated`. */
+  isTranslated = false
+  originalSource4 = 0
+  originalDestination4 = 0
+  originalPorts = 0
+  /** Why stage IPV4_POLICY_DENIED was called: a DropReason. */
+  denyReason = 0
+  /** Of the way that a packet is too large for, before stage IPV4_FRAGMENTATION_NEEDED. */
+  mtuBytes = 0
   /** Cookie of the rule that decided, 0 for none; carried by policy verdict events. */
   ruleCookie = 0
   policyMatch = 0
@@ -96,6 +105,7 @@ export class PacketContext {
     this.isToTunnel = false
     this.tunnelEndpoint4 = 0
     this.isFromTunnel = false
+    this.isTranslated = false
     this.ruleCookie = 0
     this.policyMatch = 0
     this.isAudited = false

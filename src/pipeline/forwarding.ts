@@ -12,9 +12,10 @@ import type { NeighbourMemory } from '../routing/neighbour-memory.js'
 import * as ethernet from '../wire/ethernet.js'
 import * as ipv4 from '../wire/ipv4.js'
 import { TupleWord } from '../wire/tuple.js'
-import type { PacketContext } from './context.js'
+import { type PacketContext, tailCall } from './context.js'
 import { rewriteMacs } from './local-delivery.js'
 import type { DatapathState } from './stage.js'
+import { TailCall } from './tail-call.js'
 
 const SOURCE4 = TupleWord.SOURCE + 3
 const DESTINATION4 = TupleWord.DESTINATION + 3
@@ -34,7 +35,8 @@ export class Forwarding {
 
   /**
    * By the uplink that the routing table names. Where it names none of ours, or nobody knows the
-   * next hop's MAC, the node's stack routes the packet as it is now, and resolves the neighbour.
+   * next hop's MAC, the node's stack routes the packet as it is now, and resolves the neighbour;
+   * it also cuts what is too large for the way and may be cut.
    */
   toNetwork(ctx: PacketContext): Verdict {
     return this.leave(ctx, this.route(ctx))
@@ -56,16 +58,19 @@ export class Forwarding {
   /** The second half: `way` is what `route` answered, and nobody has asked the table since. */
   leave(ctx: PacketContext, way: FibResult): Verdict {
     const fib = this.#fib
-    switch (way) {
-      case FibResult.FOUND:
-        return this.#leave(ctx, fib.port, fib.macHigh, fib.macLow)
-      case FibResult.NO_NEIGHBOUR:
-        return this.#leaveByMemory(ctx, fib.port)
-      case FibResult.UNREACHABLE:
-        return DropReason.NO_FIB
-      default:
-        return this.toStack(ctx)
+    if (way === FibResult.UNREACHABLE) return DropReason.NO_FIB
+    if (way === FibResult.NOT_OURS) return this.toStack(ctx)
+    // Both answered here: the stack would answer to the address that our NAT gave the packet.
+    const { packet, l3Offset } = ctx
+    if (ipv4.ttl(packet, l3Offset) <= 1) return tailCall(ctx, TailCall.TIME_EXCEEDED)
+    const isTooLarge = ipv4.totalLength(packet, l3Offset) > fib.mtuBytes
+    if (isTooLarge && ipv4.dontFragment(packet, l3Offset)) {
+      ctx.mtuBytes = fib.mtuBytes
+      return tailCall(ctx, TailCall.IPV4_FRAGMENTATION_NEEDED)
     }
+    if (isTooLarge) return this.toStack(ctx)
+    if (way === FibResult.NO_NEIGHBOUR) return this.#leaveByMemory(ctx, fib.port)
+    return this.#leave(ctx, fib.port, fib.macHigh, fib.macLow)
   }
 
   /**
@@ -99,7 +104,6 @@ export class Forwarding {
 
   #leave(ctx: PacketContext, port: number, macHigh: number, macLow: number): Verdict {
     const packet = ctx.packet
-    if (ipv4.ttl(packet, ctx.l3Offset) <= 1) return DropReason.TTL_EXCEEDED
     ipv4.decrementTtl(packet, ctx.l3Offset)
     const rows = this.#endpoints.words
     const own = this.#endpoints.rowStart(port) + Endpoint.NODE_MAC

@@ -4,7 +4,6 @@
  * pod accepts it is up to the stages of its own side.
  */
 import { Endpoint, type EndpointTable } from '../endpoint/endpoint-table.js'
-import { DropReason } from '../packet/drop-reason.js'
 import type { Verdict } from '../packet/verdict.js'
 import * as ethernet from '../wire/ethernet.js'
 import * as ipv4 from '../wire/ipv4.js'
@@ -17,7 +16,7 @@ export function deliverLocally(
   endpoint: number,
 ): Verdict {
   const packet = ctx.packet
-  if (ipv4.ttl(packet, ctx.l3Offset) <= 1) return DropReason.TTL_EXCEEDED
+  if (ipv4.ttl(packet, ctx.l3Offset) <= 1) return tailCall(ctx, TailCall.TIME_EXCEEDED)
   ipv4.decrementTtl(packet, ctx.l3Offset)
   rewriteMacs(ctx, endpoints, endpoint)
   ctx.destinationEndpoint = endpoint

@@ -15,10 +15,12 @@ import { FromContainer } from './entry/from-container.js'
 import { FromHost } from './entry/from-host.js'
 import { FromNetdev } from './entry/from-netdev.js'
 import { FRAME_WORDS, Frame, FrameTable } from './frame-table.js'
+import { IcmpAnswer } from './icmp-answer.js'
 import { parseBurst } from './parse.js'
 import type { DatapathState } from './stage.js'
 import { ArpResponder } from './stages/arp-responder.js'
 import { CtLookup } from './stages/ct-lookup.js'
+import { Ipv4FragmentationNeeded } from './stages/fragmentation-needed.js'
 import { Ipv4FromHost } from './stages/from-host.js'
 import { Ipv4FromLxc } from './stages/from-lxc.js'
 import { Ipv4FromLxcCont } from './stages/from-lxc-cont.js'
@@ -30,6 +32,8 @@ import { NodePortNatFwd } from './stages/nodeport-nat-fwd.js'
 import { NodePortNatIngress } from './stages/nodeport-nat-ingress.js'
 import { NodePortRevNat } from './stages/nodeport-revnat.js'
 import { NodePortSnatFwd } from './stages/nodeport-snat-fwd.js'
+import { Ipv4PolicyDenied } from './stages/policy-denied.js'
+import { Ipv4TimeExceeded } from './stages/time-exceeded.js'
 import { Ipv4ToEndpoint } from './stages/to-endpoint.js'
 import { ToOverlay } from './stages/to-overlay.js'
 import { TAIL_CALLS_MAX, TailCall } from './tail-call.js'
@@ -50,6 +54,9 @@ export class Pipeline {
   readonly #ipv4ToEndpoint: Ipv4ToEndpoint
   readonly #ipv4FromHost: Ipv4FromHost
   readonly #ipv4NoService: Ipv4NoService
+  readonly #ipv4PolicyDenied: Ipv4PolicyDenied
+  readonly #ipv4TimeExceeded: Ipv4TimeExceeded
+  readonly #ipv4FragmentationNeeded: Ipv4FragmentationNeeded
   readonly #ipv4FromNetdev: Ipv4FromNetdev
   readonly #nodePortNatEgress: NodePortNatEgress
   readonly #nodePortNatFwd: NodePortNatFwd
@@ -76,7 +83,11 @@ export class Pipeline {
     this.#ipv4CtIngress = new CtLookup(state, Direction.INGRESS, TailCall.IPV4_TO_ENDPOINT)
     this.#ipv4ToEndpoint = new Ipv4ToEndpoint(state)
     this.#ipv4FromHost = new Ipv4FromHost(state)
-    this.#ipv4NoService = new Ipv4NoService(state)
+    const answer = new IcmpAnswer(state)
+    this.#ipv4NoService = new Ipv4NoService(state, answer)
+    this.#ipv4PolicyDenied = new Ipv4PolicyDenied(state, answer)
+    this.#ipv4TimeExceeded = new Ipv4TimeExceeded(state, answer)
+    this.#ipv4FragmentationNeeded = new Ipv4FragmentationNeeded(state, answer)
     this.#ipv4FromNetdev = new Ipv4FromNetdev(state)
     this.#nodePortNatEgress = new NodePortNatEgress(state)
     this.#nodePortNatFwd = new NodePortNatFwd(state)
@@ -187,6 +198,12 @@ export class Pipeline {
         return this.#ipv4FromHost.process(ctx)
       case TailCall.IPV4_NO_SERVICE:
         return this.#ipv4NoService.process(ctx)
+      case TailCall.IPV4_POLICY_DENIED:
+        return this.#ipv4PolicyDenied.process(ctx)
+      case TailCall.TIME_EXCEEDED:
+        return this.#ipv4TimeExceeded.process(ctx)
+      case TailCall.IPV4_FRAGMENTATION_NEEDED:
+        return this.#ipv4FragmentationNeeded.process(ctx)
       case TailCall.IPV4_FROM_NETDEV:
         return this.#ipv4FromNetdev.process(ctx)
       case TailCall.NODEPORT_NAT_EGRESS:

@@ -1,10 +1,12 @@
 /**
  * The stages of the chain by number. A number is Cilium's slot in `cilium_calls`
  * (bpf/lib/tailcall.h); where Cilium reuses a slot in each of its programs, ours adds the program:
- * bpf_lxc 0, bpf_host 64, bpf_overlay 128.
+ * bpf_lxc 0, bpf_host 64, bpf_overlay 128. From 192 on are stages that Cilium has not.
  */
 
 export const TailCall = {
+  /** tail_icmp6_send_time_exceeded, which Cilium has for IPv6 alone. */
+  TIME_EXCEEDED: 5,
   /** tail_handle_arp: the responder for a pod's ARP requests. */
   ARP: 6,
   /** tail_handle_ipv4 of bpf_lxc. */
@@ -31,12 +33,16 @@ export const TailCall = {
   NODEPORT_SNAT_FWD: 38,
   /** tail_no_service_ipv4: a service without backends. */
   IPV4_NO_SERVICE: 45,
+  /** tail_policy_denied_ipv4: tells the sender. */
+  IPV4_POLICY_DENIED: 48,
   /** tail_handle_ipv4_from_netdev of bpf_host: slot 7 of that program. */
   IPV4_FROM_NETDEV: 71,
   /** cil_to_overlay of bpf_overlay, a program of its own: into the tunnel. */
   TO_OVERLAY: 128,
   /** tail_handle_ipv4 of bpf_overlay: slot 7 of that program. */
   IPV4_FROM_OVERLAY: 135,
+  /** Tells the sender the MTU of a way that its packet is too large for. */
+  IPV4_FRAGMENTATION_NEEDED: 192,
 } as const
 export type TailCall = (typeof TailCall)[keyof typeof TailCall]
 

@@ -33,6 +33,7 @@ export const hasPorts = (protocol: number): boolean =>
 
 export function setSource(ctx: PacketContext, address: number, port: number): void {
   const { packet: p, l3Offset, words, tupleStart } = ctx
+  keepOriginal(ctx)
   const delta = checksums.delta32(ipv4.source(p, l3Offset), address)
   ipv4.setSource(p, l3Offset, address)
   if (!ctx.isLaterFragment) writeSourcePort(ctx, port, delta)
@@ -43,12 +44,36 @@ export function setSource(ctx: PacketContext, address: number, port: number): vo
 
 export function setDestination(ctx: PacketContext, address: number, port: number): void {
   const { packet: p, l3Offset, words, tupleStart } = ctx
+  keepOriginal(ctx)
   const delta = checksums.delta32(ipv4.destination(p, l3Offset), address)
   ipv4.setDestination(p, l3Offset, address)
   if (!ctx.isLaterFragment) writeDestinationPort(ctx, port, delta)
   words[tupleStart + TupleWord.DESTINATION + 3] = address
   const ports = words[tupleStart + TupleWord.PORTS] as number
   words[tupleStart + TupleWord.PORTS] = (ports & ~0xffff) | port
+}
+
+/** To be called before a translation changes anything, so that `restoreOriginal` can undo it. */
+export function keepOriginal(ctx: PacketContext): void {
+  if (ctx.isTranslated) return
+  const { words, tupleStart } = ctx
+  ctx.isTranslated = true
+  ctx.originalSource4 = words[tupleStart + TupleWord.SOURCE + 3] as number
+  ctx.originalDestination4 = words[tupleStart + TupleWord.DESTINATION + 3] as number
+  ctx.originalPorts = words[tupleStart + TupleWord.PORTS] as number
+}
+
+/**
+ * Undoes every translation of a packet that does not go on after all: an answer to its sender shows
+ * him what he sent. The hash stays that of the translated packet.
+ */
+export function restoreOriginal(ctx: PacketContext): void {
+  if (!ctx.isTranslated) return
+  if (hasPorts(ctx.protocol)) {
+    setSource(ctx, ctx.originalSource4, ctx.originalPorts >>> 16)
+    setDestination(ctx, ctx.originalDestination4, ctx.originalPorts & 0xffff)
+  }
+  ctx.isTranslated = false
 }
 
 /** @param delta of the address, which the checksums of TCP and UDP cover */

@@ -11,10 +11,15 @@ import { Protocol } from './protocols.js'
 
 export const ICMPV4_HEADER_BYTES = 8
 /**
- * What our errors quote of a packet, as Cilium's; more only where its header needs that, see
- * `quotedBytes`.
+ * What errors quote of a packet where Cilium sends them too; more only where its header needs that,
+ * see `quotedBytes`.
  */
 export const ICMPV4_QUOTE_BYTES = 64
+/**
+ * RFC 1812 section 4.3.2.3: as much as fits an error of 576 bytes, which every host takes. Enough
+ * for a tunnel's headers and those within.
+ */
+export const ICMPV4_QUOTE_BYTES_MAX = 576 - 28
 
 export const Type = {
   ECHO_REPLY: 0,
@@ -37,7 +42,7 @@ const SEQUENCE = 6
 const NEXT_HOP_MTU = 6
 
 /** What an error adds in front of the packet it quotes. */
-const ERROR_OVERHEAD_BYTES = ipv4.IPV4_HEADER_BYTES + ICMPV4_HEADER_BYTES
+export const ERROR_OVERHEAD_BYTES = ipv4.IPV4_HEADER_BYTES + ICMPV4_HEADER_BYTES
 const ERROR_TTL = 64
 
 export function isValid(p: PacketBuffer, at: number): boolean {
@@ -158,6 +163,7 @@ function isOneHost(address: number): boolean {
  *
  * @param from the address that the error is sent from
  * @param rest the second word of the ICMP header: the next hop's MTU, or zero
+ * @param quoteBytesMax ICMPV4_QUOTE_BYTES or ICMPV4_QUOTE_BYTES_MAX
  */
 export function encloseInError(
   p: PacketBuffer,
@@ -165,10 +171,11 @@ export function encloseInError(
   icmpCode: number,
   rest: number,
   from: number,
+  quoteBytesMax: number = ICMPV4_QUOTE_BYTES,
 ): boolean {
   const original = ethernet.ETHERNET_HEADER_BYTES
   const to = ipv4.source(p, original)
-  const quoted = quotedBytes(p, original)
+  const quoted = quotedBytes(p, original, quoteBytesMax)
   if (!p.pushHead(ERROR_OVERHEAD_BYTES)) return false
   ethernet.copy(p, ERROR_OVERHEAD_BYTES, 0)
   const at = original + ipv4.IPV4_HEADER_BYTES
@@ -183,9 +190,9 @@ export function encloseInError(
 /**
  * RFC 792: at least the header with its options and 64 bits of data, as far as the packet has them.
  */
-function quotedBytes(p: PacketBuffer, l3Offset: number): number {
+function quotedBytes(p: PacketBuffer, l3Offset: number, most: number): number {
   const needed = ipv4.headerBytes(p, l3Offset) + 8
-  return Math.min(ipv4.totalLength(p, l3Offset), Math.max(needed, ICMPV4_QUOTE_BYTES))
+  return Math.min(ipv4.totalLength(p, l3Offset), Math.max(needed, most))
 }
 
 function setHalf(p: PacketBuffer, at: number, field: number, value: number): void {

@@ -202,7 +202,7 @@ t.test('a full table forgets the datagram that expires first', async (t) => {
 t.test('with tracking off every fragment drops with 157', async (t) => {
   const node = new TestNode()
   const [client, server] = [node.pod(), node.pod()]
-  node.controller.setFragmentTracking(false)
+  node.controller.setNodeOptions({ fragmentTracking: false })
   for (const frame of pieces(client, server.address)) node.send(client.port, frame)
   t.same(node.drops(), [UNSUPPORTED, UNSUPPORTED, UNSUPPORTED])
   const fromNode = eth({ from: HOST_MAC, to: NODE_MAC })
@@ -212,7 +212,7 @@ t.test('with tracking off every fragment drops with 157', async (t) => {
   for (const frame of fragmentIpv4(fromNode.bytes(), MTU)) node.send(node.host, frame)
   t.same(node.drops(), [UNSUPPORTED, UNSUPPORTED])
   t.equal(node.maps.fragmentsMap.size, 0)
-  node.controller.setFragmentTracking(true)
+  node.controller.setNodeOptions({ fragmentTracking: true })
   for (const frame of pieces(client, server.address)) node.send(client.port, frame)
   t.equal(server.port.take().length, 3)
   node.close()

@@ -18,6 +18,7 @@ import { deliverLocally } from '../local-delivery.js'
 import { PolicyCheck } from '../policy-check.js'
 import type { DatapathState, Stage } from '../stage.js'
 import { TailCall } from '../tail-call.js'
+import { deny } from './policy-denied.js'
 
 export class Ipv4FromLxcCont implements Stage {
   readonly #endpoints: EndpointTable
@@ -42,7 +43,7 @@ export class Ipv4FromLxcCont implements Stage {
     const destination = isHairpin ? ctx.ingressPort : this.#ipcache.endpoint
     const row = this.#endpoints.rowStart(ctx.ingressPort)
     const verdict = this.#policyCheck.admit(ctx, row, ctx.destinationIdentity)
-    if (verdict !== ALLOWED) return verdict as DropReason
+    if (verdict !== ALLOWED) return deny(ctx, this.#node, verdict)
     if (destination !== NO_ENDPOINT && destination !== this.#node.hostPort) {
       return deliverLocally(ctx, this.#endpoints, destination)
     }

@@ -6,6 +6,7 @@
 
 import { isReturn } from '../../conntrack/ct-entry.js'
 import { Endpoint, type EndpointTable, PortKind } from '../../endpoint/endpoint-table.js'
+import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import { Direction, Verdict } from '../../packet/verdict.js'
 import { ALLOWED } from '../../policy/policy-map.js'
@@ -13,14 +14,17 @@ import type { PacketContext } from '../context.js'
 import { PolicyCheck } from '../policy-check.js'
 import { ReverseTranslation } from '../reverse-translation.js'
 import type { DatapathState, Stage } from '../stage.js'
+import { deny } from './policy-denied.js'
 
 export class Ipv4ToEndpoint implements Stage {
   readonly #endpoints: EndpointTable
+  readonly #node: NodeSettings
   readonly #policyCheck: PolicyCheck
   readonly #reverse: ReverseTranslation
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
+    this.#node = state.node
     this.#policyCheck = new PolicyCheck(state, Direction.INGRESS)
     this.#reverse = new ReverseTranslation(state)
   }
@@ -33,7 +37,7 @@ export class Ipv4ToEndpoint implements Stage {
     ctx.destinationIdentity = rows[row + Endpoint.IDENTITY] as number
     if (rows[row + Endpoint.KIND] !== PortKind.POD) return DropReason.ENDPOINT_NOT_READY
     const verdict = this.#policyCheck.admit(ctx, row, ctx.sourceIdentity)
-    if (verdict !== ALLOWED) return verdict as DropReason
+    if (verdict !== ALLOWED) return deny(ctx, this.#node, verdict)
     if (isReturn(ctx.ctResult)) {
       const failed = this.#reverse.apply(ctx)
       if (failed !== 0) return failed as DropReason

@@ -14,8 +14,9 @@ import { Verdict } from '../../packet/verdict.js'
 import { type Fib, FibResult } from '../../routing/fib.js'
 import * as ipv4 from '../../wire/ipv4.js'
 import { TUNNEL_OVERHEAD_BYTES } from '../../wire/vxlan.js'
-import type { PacketContext } from '../context.js'
+import { type PacketContext, tailCall } from '../context.js'
 import type { DatapathState, Stage } from '../stage.js'
+import { TailCall } from '../tail-call.js'
 
 export class ToOverlay implements Stage {
   readonly #endpoints: EndpointTable
@@ -33,7 +34,7 @@ export class ToOverlay implements Stage {
     if (ctx.tunnelEndpoint4 === 0) return DropReason.NO_TUNNEL_ENDPOINT
     const result = this.#fib.lookup(ctx.tunnelEndpoint4, ctx.hash)
     if (result === FibResult.UNREACHABLE) return DropReason.NO_FIB
-    if (result !== FibResult.NOT_OURS && !this.#fits(ctx)) return DropReason.FRAGMENTATION_NEEDED
+    if (result !== FibResult.NOT_OURS && !this.#fits(ctx)) return this.#tooLarge(ctx)
     if (result === FibResult.FOUND) return this.#toNetwork(ctx)
     return this.#toStack(ctx)
   }
@@ -41,6 +42,12 @@ export class ToOverlay implements Stage {
   #fits(ctx: PacketContext): boolean {
     const bytes = ipv4.totalLength(ctx.packet, ctx.l3Offset)
     return bytes + TUNNEL_OVERHEAD_BYTES <= this.#fib.mtuBytes
+  }
+
+  #tooLarge(ctx: PacketContext): Verdict {
+    if (!ipv4.dontFragment(ctx.packet, ctx.l3Offset)) return DropReason.FRAGMENTATION_NEEDED
+    ctx.mtuBytes = this.#fib.mtuBytes - TUNNEL_OVERHEAD_BYTES
+    return tailCall(ctx, TailCall.IPV4_FRAGMENTATION_NEEDED)
   }
 
   #toNetwork(ctx: PacketContext): Verdict {

@@ -86,6 +86,6 @@ function applySettings(
     ...(loopback === undefined ? {} : { loopback }),
     ...(noBackendResponse === undefined ? {} : { noBackendResponse }),
   })
-  if (fragmentTracking !== undefined) controller.setFragmentTracking(fragmentTracking)
+  if (fragmentTracking !== undefined) controller.setNodeOptions({ fragmentTracking })
   if (policyAudit !== undefined) controller.setPolicyAudit(policyAudit)
 }
