@@ -20,6 +20,9 @@ import { TailCall } from './tail-call.js'
 const SOURCE4 = TupleWord.SOURCE + 3
 const DESTINATION4 = TupleWord.DESTINATION + 3
 
+/** From `refusal`: no stage, the packet may go. */
+export const NO_REFUSAL = 0
+
 export class Forwarding {
   readonly #endpoints: EndpointTable
   readonly #node: NodeSettings
@@ -39,7 +42,9 @@ export class Forwarding {
    * it also cuts what is too large for the way and may be cut.
    */
   toNetwork(ctx: PacketContext): Verdict {
-    return this.leave(ctx, this.route(ctx))
+    const way = this.route(ctx)
+    const refusal = this.refusal(ctx, way)
+    return refusal === NO_REFUSAL ? this.leave(ctx, way) : tailCall(ctx, refusal)
   }
 
   /** The first half of `toNetwork`, for who has to know the way before he rewrites the packet. */
@@ -55,20 +60,26 @@ export class Forwarding {
     return this.#endpoints.words[row + Endpoint.ADDRESS + 3] as number
   }
 
-  /** The second half: `way` is what `route` answered, and nobody has asked the table since. */
+  /**
+   * The stage for a packet that may not take the way that `route` found, else NO_REFUSAL. Asked
+   * before a packet is changed: its sender is told about the one that he sent. The node's stack
+   * would tell the address that our NAT gave the packet.
+   */
+  refusal(ctx: PacketContext, way: FibResult): TailCall | typeof NO_REFUSAL {
+    if (way !== FibResult.FOUND && way !== FibResult.NO_NEIGHBOUR) return NO_REFUSAL
+    const { packet, l3Offset } = ctx
+    if (ipv4.ttl(packet, l3Offset) <= 1) return TailCall.TIME_EXCEEDED
+    if (!this.#isTooLarge(ctx) || !ipv4.dontFragment(packet, l3Offset)) return NO_REFUSAL
+    ctx.mtuBytes = this.#fib.mtuBytes
+    return TailCall.IPV4_FRAGMENTATION_NEEDED
+  }
+
+  /** The second half: `way` is what `route` answered, and `refusal` did not refuse. */
   leave(ctx: PacketContext, way: FibResult): Verdict {
     const fib = this.#fib
     if (way === FibResult.UNREACHABLE) return DropReason.NO_FIB
     if (way === FibResult.NOT_OURS) return this.toStack(ctx)
-    // Both answered here: the stack would answer to the address that our NAT gave the packet.
-    const { packet, l3Offset } = ctx
-    if (ipv4.ttl(packet, l3Offset) <= 1) return tailCall(ctx, TailCall.TIME_EXCEEDED)
-    const isTooLarge = ipv4.totalLength(packet, l3Offset) > fib.mtuBytes
-    if (isTooLarge && ipv4.dontFragment(packet, l3Offset)) {
-      ctx.mtuBytes = fib.mtuBytes
-      return tailCall(ctx, TailCall.IPV4_FRAGMENTATION_NEEDED)
-    }
-    if (isTooLarge) return this.toStack(ctx)
+    if (this.#isTooLarge(ctx)) return this.toStack(ctx)
     if (way === FibResult.NO_NEIGHBOUR) return this.#leaveByMemory(ctx, fib.port)
     return this.#leave(ctx, fib.port, fib.macHigh, fib.macLow)
   }
@@ -93,6 +104,10 @@ export class Forwarding {
     const macHigh = ethernet.sourceHigh(packet, 0)
     const macLow = ethernet.sourceLow(packet, 0)
     this.#memory.remember(client, ingressPort, macHigh, macLow, nowSeconds)
+  }
+
+  #isTooLarge(ctx: PacketContext): boolean {
+    return ipv4.totalLength(ctx.packet, ctx.l3Offset) > this.#fib.mtuBytes
   }
 
   #leaveByMemory(ctx: PacketContext, port: number): Verdict {

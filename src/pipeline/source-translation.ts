@@ -20,7 +20,14 @@ import * as tuple from '../wire/tuple.js'
 import type { PacketContext } from './context.js'
 import { NO_ICMP_TYPE } from './parse.js'
 import type { DatapathState } from './stage.js'
-import { canTranslate, hasPorts, renewHash, setDestination, setSource } from './translate.js'
+import {
+  canTranslate,
+  hasPorts,
+  keepOriginal,
+  renewHash,
+  setDestination,
+  setSource,
+} from './translate.js'
 
 const { SOURCE, DESTINATION, PORTS, PROTOCOL } = tuple.TupleWord
 const SOURCE4 = SOURCE + 3
@@ -183,6 +190,7 @@ function isKnownCode(icmpType: number, code: number): boolean {
 
 /** An echo request's identifier is its tuple's destination port, see tuple.ts. */
 function setEchoSource(ctx: PacketContext, address4: number, identifier: number): void {
+  keepOriginal(ctx)
   ipv4.setSource(ctx.packet, ctx.l3Offset, address4)
   icmpv4.setIdentifier(ctx.packet, ctx.l4Offset, identifier)
   ctx.words[ctx.tupleStart + SOURCE4] = address4
@@ -191,6 +199,7 @@ function setEchoSource(ctx: PacketContext, address4: number, identifier: number)
 
 /** An echo reply's identifier is its tuple's source port. */
 function setEchoDestination(ctx: PacketContext, address4: number, identifier: number): void {
+  keepOriginal(ctx)
   ipv4.setDestination(ctx.packet, ctx.l3Offset, address4)
   icmpv4.setIdentifier(ctx.packet, ctx.l4Offset, identifier)
   ctx.words[ctx.tupleStart + DESTINATION4] = address4

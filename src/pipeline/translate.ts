@@ -5,6 +5,7 @@
  */
 import { flowHash } from '../conntrack/flow-hash.js'
 import * as checksums from '../wire/checksum.js'
+import * as icmpv4 from '../wire/icmpv4.js'
 import * as ipv4 from '../wire/ipv4.js'
 import { Protocol } from '../wire/protocols.js'
 import * as sctp from '../wire/sctp.js'
@@ -72,8 +73,21 @@ export function restoreOriginal(ctx: PacketContext): void {
   if (hasPorts(ctx.protocol)) {
     setSource(ctx, ctx.originalSource4, ctx.originalPorts >>> 16)
     setDestination(ctx, ctx.originalDestination4, ctx.originalPorts & 0xffff)
+  } else if (icmpv4.isEcho(ctx.icmpType)) {
+    restoreEcho(ctx)
   }
   ctx.isTranslated = false
+}
+
+function restoreEcho(ctx: PacketContext): void {
+  const { packet: p, l3Offset, l4Offset, words, tupleStart, originalPorts } = ctx
+  ipv4.setSource(p, l3Offset, ctx.originalSource4)
+  ipv4.setDestination(p, l3Offset, ctx.originalDestination4)
+  // The identifier is one of the two ports, and the other is zero.
+  icmpv4.setIdentifier(p, l4Offset, (originalPorts >>> 16) | (originalPorts & 0xffff))
+  words[tupleStart + TupleWord.SOURCE + 3] = ctx.originalSource4
+  words[tupleStart + TupleWord.DESTINATION + 3] = ctx.originalDestination4
+  words[tupleStart + TupleWord.PORTS] = originalPorts
 }
 
 /** @param delta of the address, which the checksums of TCP and UDP cover */

@@ -7,12 +7,11 @@ import { CtResult } from '../../conntrack/ct-entry.js'
 import { type EndpointTable, PortKind } from '../../endpoint/endpoint-table.js'
 import { NO_ENDPOINT } from '../../identity/ipcache.js'
 import type { Masquerade } from '../../nat/masquerade.js'
-import { DropReason } from '../../packet/drop-reason.js'
+import type { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { FibResult } from '../../routing/fib.js'
-import * as ipv4 from '../../wire/ipv4.js'
-import type { PacketContext } from '../context.js'
-import { Forwarding } from '../forwarding.js'
+import { type PacketContext, tailCall } from '../context.js'
+import { Forwarding, NO_REFUSAL } from '../forwarding.js'
 import { SourceTranslation, Translation } from '../source-translation.js'
 import type { DatapathState, Stage } from '../stage.js'
 
@@ -31,9 +30,9 @@ export class NodePortSnatFwd implements Stage {
 
   process(ctx: PacketContext): Verdict {
     const way = this.#forwarding.route(ctx)
+    const refusal = this.#forwarding.refusal(ctx, way)
+    if (refusal !== NO_REFUSAL) return tailCall(ctx, refusal)
     if (way === FibResult.FOUND || way === FibResult.NO_NEIGHBOUR) {
-      // Before the packet is changed: its sender is told about the one that he sent.
-      if (ipv4.ttl(ctx.packet, ctx.l3Offset) <= 1) return DropReason.TTL_EXCEEDED
       const failed = this.#hideSource(ctx)
       if (failed !== 0) return failed as DropReason
     }
