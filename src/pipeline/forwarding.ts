@@ -99,7 +99,7 @@ export class Forwarding {
   /** Notes whom the client's packet came from, for replies while the next hop is not known. */
   rememberSender(ctx: PacketContext): void {
     const { ingressPort, packet, nowSeconds } = ctx
-    if (this.#endpoints.kind(ingressPort) !== PortKind.UPLINK) return
+    if (ctx.isFromTunnel || this.#endpoints.kind(ingressPort) !== PortKind.UPLINK) return
     const client = ctx.words[ctx.tupleStart + SOURCE4] as number
     const macHigh = ethernet.sourceHigh(packet, 0)
     const macLow = ethernet.sourceLow(packet, 0)

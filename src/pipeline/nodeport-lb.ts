@@ -130,11 +130,10 @@ export class NodePortLb {
   }
 
   #toBackend(ctx: PacketContext, endpoint: number): Verdict {
-    if (endpoint === NO_ENDPOINT) {
-      this.#forwarding.rememberSender(ctx)
-      return tailCall(ctx, TailCall.NODEPORT_NAT_EGRESS)
+    if (endpoint !== NO_ENDPOINT && endpoint !== this.#node.hostPort) {
+      return deliverLocally(ctx, this.#endpoints, endpoint)
     }
-    if (endpoint === this.#node.hostPort) return this.#forwarding.toStack(ctx)
-    return deliverLocally(ctx, this.#endpoints, endpoint)
+    this.#forwarding.rememberSender(ctx)
+    return tailCall(ctx, TailCall.NODEPORT_NAT_EGRESS)
   }
 }

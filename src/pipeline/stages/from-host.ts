@@ -9,6 +9,7 @@ import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { Identity } from '../../identity/identity.js'
 import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
 import { Scope } from '../../lb/service-layout.js'
+import type { ServiceSettings } from '../../lb/service-settings.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
@@ -25,6 +26,7 @@ export class Ipv4FromHost implements Stage {
   readonly #fragments: FragmentTracking
   readonly #node: NodeSettings
   readonly #services: NodePortLb
+  readonly #serviceSettings: ServiceSettings
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
@@ -32,6 +34,7 @@ export class Ipv4FromHost implements Stage {
     this.#fragments = new FragmentTracking(state)
     this.#node = state.node
     this.#services = new NodePortLb(state)
+    this.#serviceSettings = state.serviceSettings
   }
 
   process(ctx: PacketContext): Verdict {
@@ -43,6 +46,10 @@ export class Ipv4FromHost implements Stage {
       completePartialChecksum4(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.words, ctx.tupleStart)
     }
     ctx.sourceIdentity = this.#ipcache.find(ctx.words, ctx.sourceStart)
+    // What the stack answers to a client of one of its services, whose request had our stand-in.
+    if (ctx.words[ctx.destinationStart + 3] === this.#serviceSettings.loopbackAddress) {
+      return tailCall(ctx, TailCall.NODEPORT_NAT_INGRESS)
+    }
     const scope = ctx.sourceIdentity === Identity.HOST ? Scope.INTERNAL : Scope.EXTERNAL
     const verdict = this.#services.process(ctx, scope)
     if (verdict !== NOT_FOR_SERVICE) return verdict

@@ -1,12 +1,15 @@
 /**
  * tail_nodeport_nat_egress_ipv4 (bpf/lib/nodeport.h): a request to a backend elsewhere leaves from
  * the node's own address, so that the reply comes back to this node: the uplink's on the network,
- * that of the node's host pair in the tunnel, by which the other node sends the reply.
+ * that of the node's host pair in the tunnel, by which the other node sends the reply. The node's own
+ * stack would answer a client without us: a request to it comes from the address that stands for pods
+ * that reach themselves (A11), which the stack has to route to its host pair.
  */
 import { Endpoint, type EndpointTable, PortKind } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { Identity } from '../../identity/identity.js'
-import type { Ipcache } from '../../identity/ipcache.js'
+import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
+import type { ServiceSettings } from '../../lb/service-settings.js'
 import { NO_PORT } from '../../packet/burst.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
@@ -22,6 +25,7 @@ export class NodePortNatEgress implements Stage {
   readonly #endpoints: EndpointTable
   readonly #ipcache: Ipcache
   readonly #node: NodeSettings
+  readonly #services: ServiceSettings
   readonly #translation: SourceTranslation
   readonly #forwarding: Forwarding
 
@@ -29,12 +33,14 @@ export class NodePortNatEgress implements Stage {
     this.#endpoints = state.endpoints
     this.#ipcache = state.ipcache
     this.#node = state.node
+    this.#services = state.serviceSettings
     this.#translation = new SourceTranslation(state)
     this.#forwarding = new Forwarding(state)
   }
 
   process(ctx: PacketContext): Verdict {
     this.#ipcache.find(ctx.words, ctx.destinationStart)
+    if (this.#ipcache.endpoint !== NO_ENDPOINT) return this.#toStack(ctx)
     if (this.#node.tunnelPort !== 0 && this.#ipcache.needsTunnel) return this.#toTunnel(ctx)
     const way = this.#forwarding.route(ctx)
     if (way === FibResult.UNREACHABLE) return DropReason.NO_FIB
@@ -43,6 +49,12 @@ export class NodePortNatEgress implements Stage {
     const result = this.#translate(ctx, this.#forwarding.uplinkAddress4 || this.#node.nodeAddress)
     if (result < Translation.NOT_NEEDED) return result as DropReason
     return this.#forwarding.leave(ctx, way)
+  }
+
+  #toStack(ctx: PacketContext): Verdict {
+    const result = this.#translate(ctx, this.#services.loopbackAddress)
+    if (result < Translation.NOT_NEEDED) return result as DropReason
+    return this.#forwarding.toStack(ctx)
   }
 
   #toTunnel(ctx: PacketContext): Verdict {

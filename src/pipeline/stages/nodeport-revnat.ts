@@ -8,11 +8,12 @@ import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
 import type { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
-import type { PacketContext } from '../context.js'
+import { type PacketContext, tailCall } from '../context.js'
 import { Forwarding } from '../forwarding.js'
 import { deliverLocally } from '../local-delivery.js'
 import { NodePortReply, ReplyResult } from '../nodeport-reply.js'
 import type { DatapathState, Stage } from '../stage.js'
+import { TailCall } from '../tail-call.js'
 
 export class NodePortRevNat implements Stage {
   readonly #endpoints: EndpointTable
@@ -35,10 +36,19 @@ export class NodePortRevNat implements Stage {
     this.#ipcache.find(ctx.words, ctx.destinationStart)
     const destination = this.#ipcache.endpoint
     if (destination === NO_ENDPOINT) {
-      const isReply = replied === ReplyResult.TRANSLATED
-      return isReply ? this.#forwarding.toNetwork(ctx) : this.#forwarding.toStack(ctx)
+      return replied === ReplyResult.TRANSLATED ? this.#onward(ctx) : this.#forwarding.toStack(ctx)
     }
     if (destination === this.#node.hostPort) return this.#forwarding.toStack(ctx)
     return deliverLocally(ctx, this.#endpoints, destination)
+  }
+
+  /** To the client, where he lies by the ipcache's last answer. */
+  #onward(ctx: PacketContext): Verdict {
+    if (this.#node.tunnelPort === 0 || !this.#ipcache.needsTunnel) {
+      return this.#forwarding.toNetwork(ctx)
+    }
+    ctx.isToTunnel = true
+    ctx.tunnelEndpoint4 = this.#ipcache.tunnelEndpoint4
+    return tailCall(ctx, TailCall.TO_OVERLAY)
   }
 }
