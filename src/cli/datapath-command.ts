@@ -57,19 +57,19 @@ function parseMicroseconds(text: string): number {
 }
 
 async function runDatapath(options: DatapathArguments): Promise<void> {
-  const datapath = new Datapath({
-    stateDirectory: options.state,
-    idle: { ...IDLE_DEFAULTS, mode: options.idle },
-    frameCount: options.frames,
-    busyPollMicroseconds: options.busyPoll,
-    log: (line) => console.log(line),
-  })
-  const stop = (): void => {
-    datapath.stop().catch(() => {})
-  }
-  process.once('SIGINT', stop)
-  process.once('SIGTERM', stop)
   try {
+    const datapath = new Datapath({
+      stateDirectory: options.state,
+      idle: { ...IDLE_DEFAULTS, mode: options.idle },
+      frameCount: options.frames,
+      busyPollMicroseconds: options.busyPoll,
+      log: (line) => console.log(line),
+    })
+    const stop = (): void => {
+      datapath.stop().catch(() => {})
+    }
+    process.once('SIGINT', stop)
+    process.once('SIGTERM', stop)
     await datapath.ready
     console.log(READY_LINE)
     await datapath.ended

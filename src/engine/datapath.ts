@@ -1,13 +1,16 @@
 /**
  * The datapath of a node as one process: the worker threads that move frames, started, watched and
- * stopped from the main thread, which itself touches no frame. All it knows of the node it reads
- * from the state directory (DESIGN: two planes, one meeting place).
+ * stopped from the main thread, which itself touches no frame: it keeps the maps of routes equal to
+ * the kernel's tables. All it knows of the node it reads from the state directory (DESIGN: two
+ * planes, one meeting place).
  */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { wakePoller } from 'xdp-socket-napi'
+import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { CONTROL_WORDS, Control, type WorkerInput, type WorkerMessage } from './control.js'
 import { IDLE_DEFAULTS, type IdleOptions } from './idle-strategy.js'
+import { RoutingTask } from './routing-task.js'
 
 export interface DatapathOptions {
   /** Directory of the node's shared maps, /run/ringpath/<node>. */
@@ -32,6 +35,7 @@ const WORKER_FILE = new URL('./datapath-worker.js', import.meta.url)
 export class Datapath {
   readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
   readonly #worker: Worker
+  readonly #routing: RoutingTask
   readonly #log: (line: string) => void
   #ready: Promise<void>
   /** Settles when the worker has ended: resolves after a clean stop, rejects with what broke it. */
@@ -49,6 +53,9 @@ export class Datapath {
       frameCount: options.frameCount ?? FRAME_COUNT_DEFAULT,
       busyPollMicroseconds: options.busyPollMicroseconds ?? 0,
     }
+    // Before the first packet: routes of an earlier datapath may be wrong by now.
+    const maps = DatapathMaps.openFiles(options.stateDirectory)
+    this.#routing = new RoutingTask(maps.routing, maps.ports, this.#log)
     this.#worker = new Worker(WORKER_FILE, { workerData: input })
     this.#ready = this.#untilReady()
     this.ended = this.#untilEnded()
@@ -85,6 +92,7 @@ export class Datapath {
 
   async #untilEnded(): Promise<void> {
     const [code] = await once(this.#worker, 'exit')
+    this.#routing.close()
     if (code !== 0) throw new Error(`the datapath worker ended with code ${code}`)
   }
 }

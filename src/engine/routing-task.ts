@@ -1,0 +1,52 @@
+/**
+ * The mirror of the kernel's routes as a task of the datapath's main thread: it hears of changes
+ * from the event loop, and has a step to do ten times a second. The worker thread is not bothered.
+ */
+import { NetlinkSocket } from 'xdp-socket-napi'
+import type { PortTable } from '../port/port-table.js'
+import { Group } from '../routing/netlink/numbers.js'
+import { RouteMirror } from '../routing/route-mirror.js'
+import type { RoutingMaps } from '../routing/routing-maps.js'
+import { AttachedUplinks } from './uplink-directory.js'
+
+const STEP_MILLISECONDS = 100
+/** Room for the news of about a thousand routes, while the main thread is busy. */
+const NEWS_BUFFER_BYTES = 1 << 20
+
+export class RoutingTask {
+  readonly #news = new NetlinkSocket({
+    groups: Object.values(Group),
+    receiveBufferBytes: NEWS_BUFFER_BYTES,
+  })
+  readonly #mirror: RouteMirror
+  readonly #log: (line: string) => void
+  readonly #timer: NodeJS.Timeout
+
+  /** The maps are equal to the kernel's tables when this returns. */
+  constructor(maps: RoutingMaps, ports: PortTable, log: (line: string) => void) {
+    this.#log = log
+    const uplinks = new AttachedUplinks(ports, process.pid)
+    const queries = new NetlinkSocket()
+    this.#mirror = new RouteMirror({ maps, uplinks, news: this.#news, queries, log })
+    this.#guarded(() => this.#mirror.resynchronise())
+    this.#news.onReadable(() => this.#guarded(() => this.#mirror.receive()))
+    this.#timer = setInterval(() => {
+      this.#guarded(() => this.#mirror.step(Math.floor(performance.now() / 1000)))
+    }, STEP_MILLISECONDS)
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    this.#mirror.close()
+  }
+
+  /** Packets go on by the routes that are there; the mirror begins anew with its next step. */
+  #guarded(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      this.#log(`routes: ${error instanceof Error ? error.message : String(error)}`)
+      this.#mirror.distrust()
+    }
+  }
+}
