@@ -10,8 +10,9 @@
  * Ours on an uplink: a destination in `pod_cidrs`; a destination address, port and protocol in
  * `frontends` (overlay port, services, NodePorts); a destination in `nat_addresses` whose port is
  * marked in `nat_ports`; an ICMP error that quotes a packet sent from one of those; ARP for an
- * address in `announced`. Not looked into, so passed: VLAN-tagged frames, later fragments and IPv6
- * extension headers unless the destination is in a pod CIDR, and multi-buffer frames.
+ * address in `announced`; the later fragments of an IPv4 datagram whose first one was ours. Not
+ * looked into, so passed: VLAN-tagged frames, IPv6 extension headers unless the destination is in a
+ * pod CIDR, and multi-buffer frames.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -26,6 +27,7 @@
 #define QUEUES_MAX 64
 #define VERDICTS 3
 #define PORTS 65536
+#define FRAGMENTS_MAX 8192
 
 enum mode { MODE_POD = 0, MODE_UPLINK = 1 };
 enum counter { COUNT_REDIRECT = 0, COUNT_PASS = 1, COUNT_DROP = 2 };
@@ -35,6 +37,7 @@ enum nat_row { NAT_TCP = 0, NAT_UDP = 1, NAT_ICMP = 2, NAT_ROWS = 3 };
 #define ARP_IPV4_BYTES 28
 #define ARP_TARGET_ADDRESS 24
 #define FRAGMENT_OFFSET 0x1fff
+#define MORE_FRAGMENTS 0x2000
 
 /* linux/icmp.h needs the C library. */
 enum icmp_type { ICMP_ECHO_REPLY = 0, ICMP_UNREACHABLE = 3, ICMP_TIME_EXCEEDED = 11,
@@ -48,6 +51,14 @@ struct address {
 struct frontend {
 	struct address address; /* all zero: any address, for NodePorts */
 	__be16 port;
+	__u8 protocol;
+	__u8 zero;
+};
+
+/* What all fragments of a datagram have in common (RFC 791). */
+struct datagram {
+	__be32 source, destination;
+	__be16 id;
 	__u8 protocol;
 	__u8 zero;
 };
@@ -98,6 +109,14 @@ SET_MAP(frontends, BPF_MAP_TYPE_HASH, struct frontend, 65536);
 SET_MAP(pod_cidrs, BPF_MAP_TYPE_LPM_TRIE, struct cidr, 4096);
 SET_MAP(nat_addresses, BPF_MAP_TYPE_HASH, struct address, 256);
 SET_MAP(announced, BPF_MAP_TYPE_HASH, struct address, 4096);
+
+/* Datagrams whose first fragment is ours: only that one tells a port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct datagram);
+	__type(value, __u8);
+} datagrams SEC(".maps");
 
 /* A byte per port: user space marks one with a plain store through its mapping, without a lock. */
 struct {
@@ -185,6 +204,26 @@ static __always_inline int is_our_transport(const struct address *to, __u8 proto
 	return 0;
 }
 
+/* The first fragment's fate is that of the later ones; an identification comes round again. */
+static __always_inline int is_our_ipv4(struct iphdr *ipv4, const struct address *to, void *end)
+{
+	struct datagram datagram = { .source = ipv4->saddr, .destination = ipv4->daddr,
+				     .id = ipv4->id, .protocol = ipv4->protocol };
+	const __u8 present = 1;
+	int ours;
+
+	if (ipv4->frag_off & bpf_htons(FRAGMENT_OFFSET))
+		return bpf_map_lookup_elem(&datagrams, &datagram) != 0;
+	ours = is_our_transport(to, ipv4->protocol, (void *)ipv4 + ipv4->ihl * 4, end);
+	if (!(ipv4->frag_off & bpf_htons(MORE_FRAGMENTS)))
+		return ours;
+	if (ours)
+		bpf_map_update_elem(&datagrams, &datagram, &present, BPF_ANY);
+	else
+		bpf_map_delete_elem(&datagrams, &datagram);
+	return ours;
+}
+
 static __always_inline int is_ours(void *at, void *end)
 {
 	struct ethhdr *ethernet = at;
@@ -203,9 +242,7 @@ static __always_inline int is_ours(void *at, void *end)
 		set_ipv4(&to.address, ipv4->daddr);
 		if (bpf_map_lookup_elem(&pod_cidrs, &to))
 			return 1;
-		if (ipv4->frag_off & bpf_htons(FRAGMENT_OFFSET))
-			return 0;
-		return is_our_transport(&to.address, ipv4->protocol, (void *)ipv4 + ipv4->ihl * 4, end);
+		return is_our_ipv4(ipv4, &to.address, end);
 	}
 	if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) {
 		if ((void *)(ipv6 + 1) > end)

@@ -145,12 +145,21 @@ for (const [rule, frame, expected] of UPLINK) {
   t.test(`uplink: ${rule}`, async (t) => t.equal(verdict(frame), expected))
 }
 
-t.test('uplink: the first fragment goes by its port, later ones to the kernel', async (t) => {
-  const whole = to(SERVICE).tcp({ to: 80 }).payload('x'.repeat(400)).bytes()
-  const [first, second] = fragmentIpv4(whole, 300)
-  if (first === undefined || second === undefined) throw new Error('no fragments')
-  t.equal(verdict(first), 'ring')
-  t.equal(verdict(second), 'kernel')
+t.test('uplink: fragments go where the first of their datagram went by its port', async (t) => {
+  const pieces = (address: string, port: number, id: number) =>
+    fragmentIpv4(
+      eth().ipv4({ from: OTHER, to: address, id }).udp({ to: port }).payload(700).bytes(),
+      300,
+    ) as [Uint8Array, Uint8Array, Uint8Array]
+  const ours = pieces(NODE, VXLAN_PORT, 5)
+  t.equal(verdict(ours[1]), 'kernel', 'nothing is known before the first one')
+  for (const fragment of ours) t.equal(verdict(fragment), 'ring')
+  t.equal(verdict(ours[1]), 'ring', 'a duplicate')
+  for (const fragment of pieces(NODE, 53, 6)) t.equal(verdict(fragment), 'kernel')
+  t.equal(verdict(pieces(NODE, VXLAN_PORT, 6)[1]), 'kernel', 'another datagram')
+  for (const fragment of pieces(NODE, 53, 5)) {
+    t.equal(verdict(fragment), 'kernel', 'the identification again, for the node itself')
+  }
 })
 
 t.test('uplink: every truncation of every frame is decided, and none is dropped', async (t) => {
