@@ -13,7 +13,7 @@ APT_PACKAGES=(
   # The lab of namespaces.
   iproute2 ethtool procps util-linux
   # The traffic of the tests and of the demo.
-  curl iperf3 iputils-ping netcat-openbsd socat tcpdump
+  curl iperf3 iputils-ping iputils-tracepath netcat-openbsd socat tcpdump traceroute
 )
 # Not in build/: node-gyp empties it.
 ADDON_STAMP=node_modules/.ringpath-addon

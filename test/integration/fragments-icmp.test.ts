@@ -1,0 +1,140 @@
+/**
+ * Fragments and the node's own answers over real AF_XDP, with real programs: datagrams of 8 kB,
+ * traceroute and tracepath, path MTU discovery, and policies that say no at once.
+ */
+import t from 'tap'
+import type { Namespace } from '../../src/lab/lab.js'
+import { tcpProbe } from '../../src/lab/traffic.js'
+import { LiveNode, UPLINK_ADDRESS } from '../support/live-node.js'
+
+const VIP = '10.96.0.10'
+const PORT = 5300
+const POLICY_DENIED = 133
+const FRAGMENT_NOT_FOUND = 175
+const TTL_EXCEEDED = 196
+const OPEN = { enforceIngress: false, enforceEgress: false, rules: [] }
+const CLOSED = { enforceIngress: true, enforceEgress: false, rules: [] }
+const NO_EGRESS = { enforceIngress: false, enforceEgress: true, rules: [] }
+
+const live = await LiveNode.create('fragments', { hasUplink: true })
+t.after(() => live.close())
+const client = await live.pod('client')
+const server = await live.pod('server')
+const other = await live.pod('other')
+await live.start()
+
+/** Answers each datagram, of any size, with itself. */
+async function echoAnySize(ns: Namespace, address: string) {
+  const script = [
+    'import socket',
+    's = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)',
+    `s.bind(('${address}', ${PORT}))`,
+    "print('listening', flush=True)",
+    'while True:',
+    '  data, peer = s.recvfrom(65535)',
+    '  s.sendto(data, peer)',
+  ].join('\n')
+  const echo = live.lab.spawn(ns, 'python3', ['-c', script])
+  await echo.waitForOutput(/listening/)
+  return echo
+}
+
+/** Sends random datagrams of so many bytes and says how many came back as they were. */
+async function echoes(from: Namespace, to: string, port: number, bytes: number, count: number) {
+  const script = [
+    'import os, socket',
+    's = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)',
+    's.settimeout(2)',
+    `s.connect(('${to}', ${port}))`,
+    'intact = 0',
+    `for i in range(${count}):`,
+    `  data = os.urandom(${bytes})`,
+    '  s.send(data)',
+    '  try: intact += s.recv(65535) == data',
+    '  except OSError as error: print(type(error).__name__)',
+    'print(intact)',
+  ].join('\n')
+  const { stdout, stderr } = await live.lab.exec(from, 'python3', ['-c', script])
+  return `${stdout}${stderr}`.trim()
+}
+
+/** Fields of /proc/net/snmp of a namespace. */
+async function counter(ns: Namespace, protocol: string, field: string): Promise<number> {
+  const { stdout } = await live.lab.exec(ns, 'cat', ['/proc/net/snmp'])
+  const [head = '', values = ''] = stdout.split('\n').filter((l) => l.startsWith(`${protocol}:`))
+  return Number(values.split(' ')[head.split(' ').indexOf(field)])
+}
+
+t.test('datagrams of 8 kB go from pod to pod and back', { timeout: 60_000 }, async (t) => {
+  const echo = await echoAnySize(server, '0.0.0.0')
+  t.equal(await echoes(client, server.address, PORT, 8192, 50), '50')
+  t.ok((await counter(client, 'Ip', 'FragCreates')) >= 300, 'they were fragments')
+  t.equal(await counter(server, 'Ip', 'ReasmFails'), 0)
+  t.equal(await echoes(client, server.address, PORT, 60_000, 5), '5', '41 fragments each')
+  t.equal(live.dropped(FRAGMENT_NOT_FOUND), 0)
+  await echo.stop()
+})
+
+t.test('and to a ClusterIP: all fragments to one backend', { timeout: 60_000 }, async (t) => {
+  const backends = [server, other]
+  const servers = []
+  for (const pod of backends) servers.push(await echoAnySize(pod, '0.0.0.0'))
+  live.controller.setService({
+    name: 'big',
+    frontends: [{ address: VIP, port: 53, protocol: 'UDP', type: 'ClusterIP' }],
+    backends: backends.map(({ address }) => ({ address, port: PORT })),
+  })
+  for (let flow = 0; flow < 6; flow++) t.equal(await echoes(client, VIP, 53, 8192, 5), '5')
+  for (const pod of [client, ...backends]) {
+    t.equal(await counter(pod, 'Ip', 'ReasmFails'), 0)
+    t.equal(await counter(pod, 'Udp', 'InCsumErrors'), 0)
+  }
+  t.ok((await counter(server, 'Ip', 'ReasmOKs')) > 0)
+  t.ok((await counter(other, 'Ip', 'ReasmOKs')) > 0, 'both had some')
+  for (const echo of servers) await echo.stop()
+})
+
+t.test('traceroute and tracepath show the node on the way to another pod', async (t) => {
+  const before = live.dropped(TTL_EXCEEDED)
+  for (const method of [[], ['-I'], ['-T', '-p', '80']]) {
+    const args = ['-n', '-q', '1', '-w', '2', '-m', '3', ...method, server.address]
+    const { stdout } = await live.lab.exec(client, 'traceroute', args)
+    const hops = stdout
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim().split(/\s+/)[1])
+    t.same(hops.slice(0, 2), [UPLINK_ADDRESS, server.address], stdout)
+  }
+  const { stdout } = await live.lab.exec(client, 'tracepath', ['-n', '-m', '3', server.address])
+  t.match(stdout, new RegExp(`1:\\s+${UPLINK_ADDRESS.replaceAll('.', '\\.')}\\s`), stdout)
+  t.match(stdout, /reached/)
+  t.ok(live.dropped(TTL_EXCEEDED) >= before + 4)
+})
+
+t.test('a denied connection fails at once when the node is told to say so', async (t) => {
+  const listen = live.lab.spawn(server, 'nc', ['-lk', '-p', '7000'])
+  live.controller.setPolicy(server.id, CLOSED)
+  const timed = async () => {
+    const start = performance.now()
+    const answer = await tcpProbe(live.lab, client, server.address, 7000, 3)
+    return { answer, isQuick: performance.now() - start < 1500 }
+  }
+  t.same(await timed(), { answer: 'silent', isQuick: false })
+  live.controller.setNodeOptions({ policyDenyResponse: 'reset' })
+  t.same(await timed(), { answer: 'refused', isQuick: true })
+  live.controller.setNodeOptions({ policyDenyResponse: 'icmp' })
+  const denied = await live.lab.exec(client, 'nc', ['-nvz', '-w', '3', server.address, '7000'])
+  t.match(denied.stderr, /No route to host/, 'prohibited, which Linux tells like this')
+  live.controller.setPolicy(server.id, OPEN)
+  live.controller.setPolicy(client.id, NO_EGRESS)
+  live.controller.setNodeOptions({ policyDenyResponse: 'reset' })
+  t.same(await timed(), { answer: 'refused', isQuick: true }, 'by its own policy as well')
+  t.equal(await echoes(client, server.address, 9, 100, 1), 'OSError\n0', 'UDP: prohibited')
+  live.controller.setPolicy(client.id, OPEN)
+  live.controller.setNodeOptions({ policyDenyResponse: 'none' })
+  t.equal(await tcpProbe(live.lab, client, server.address, 7000, 3), 'open')
+  t.ok(live.dropped(POLICY_DENIED) > 0)
+  await listen.stop()
+})
+
+t.end()
