@@ -17,6 +17,7 @@ import { Control, type WorkerInput, type WorkerMessage } from './control.js'
 import { IdleStrategy } from './idle-strategy.js'
 import { PortManager } from './port-manager.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
+import { UplinkSteering } from './uplink-steering.js'
 
 function send(message: WorkerMessage): void {
   parentPort?.postMessage(message)
@@ -37,7 +38,9 @@ function run(input: WorkerInput): void {
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
   const state = maps.stateFor(input.worker)
   const pipeline = new Pipeline(state, packet, BURST_CAPACITY)
-  const ports = new PortManager(maps.ports, exchange, (line) => send({ type: 'log', line }))
+  const steering = new UplinkSteering(exchange, maps.endpoints, state.nat.portUse)
+  const log = (line: string) => send({ type: 'log', line })
+  const ports = new PortManager(maps.ports, exchange, log, steering)
   const publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
   const conntrackGc = new ConntrackGc(maps.conntrackTable)
   const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)

@@ -22,6 +22,13 @@ export interface AttachedPort {
   readonly isZeroCopy: boolean
 }
 
+/** Somebody who has to know which ports are attached; UplinkSteering is one. */
+export interface PortListener {
+  attached(port: number): void
+  detaching(port: number): void
+}
+
+const NOBODY: PortListener = { attached: () => {}, detaching: () => {} }
 const RETRY_SECONDS = 1
 const NEVER = -1
 
@@ -31,13 +38,20 @@ export class PortManager implements Housekeeping {
   readonly #attached = new Map<number, string>()
   readonly #retryAt = new Int32Array(PORTS_MAX).fill(NEVER)
   readonly #log: (line: string) => void
+  readonly #listener: PortListener
   #changesSeen = -1
   #nextLookSeconds = 0
 
-  constructor(ports: PortTable, devices: DevicePorts, log: (line: string) => void) {
+  constructor(
+    ports: PortTable,
+    devices: DevicePorts,
+    log: (line: string) => void,
+    listener: PortListener = NOBODY,
+  ) {
     this.#ports = ports
     this.#devices = devices
     this.#log = log
+    this.#listener = listener
   }
 
   step(nowSeconds: number): void {
@@ -75,6 +89,7 @@ export class PortManager implements Housekeeping {
     try {
       const made = this.#devices.attach(port, device, mode === PortMode.UPLINK ? 'uplink' : 'pod')
       this.#attached.set(port, device)
+      this.#listener.attached(port)
       this.#retryAt[port] = NEVER
       const report = { status: PortStatus.ATTACHED, errno: 0, ...made }
       this.#ports.setReport(port, process.pid, report)
@@ -90,6 +105,7 @@ export class PortManager implements Housekeeping {
   }
 
   #detach(port: number): void {
+    this.#listener.detaching(port)
     this.#devices.detach(port)
     this.#log(`port ${port}: ${this.#attached.get(port)} detached`)
     this.#attached.delete(port)

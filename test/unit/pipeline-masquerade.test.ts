@@ -10,12 +10,14 @@ import { NatRow } from '../../src/nat/nat-protocol.js'
 import { parseCidr } from '../../src/wire/address.js'
 import { inbound, natNode, natPort, outbound, sendOut } from '../support/nat-node.js'
 import { checkPacket } from '../support/packet-checker.js'
+import { sctpFrame } from '../support/sctp-frame.js'
 import {
   GATEWAY_MAC,
   HOST_MAC,
   NODE_MAC,
   OUTSIDE_ADDRESS,
   TestNode,
+  type TestPod,
   UPLINK_ADDRESS,
   UPLINK_MAC,
 } from '../support/test-node.js'
@@ -140,6 +142,38 @@ t.test(
     t.not(other, 45000)
     const tcp = outbound(pod).tcp({ from: 45000, to: 443, flags: 'SYN' })
     t.equal(natPort(sendOut(node, pod, tcp)), 45000, 'of UDP, not of TCP')
+    node.close()
+  },
+)
+
+t.test(
+  'SCTP gets its CRC anew when the port changes; a damaged packet is dropped, 154',
+  async (t) => {
+    const node = natNode()
+    const [a, b] = [node.pod(), node.pod()]
+    const from = (pod: TestPod) =>
+      sctpFrame({
+        mac: { from: pod.mac, to: NODE_MAC },
+        from: pod.address,
+        to: OUTSIDE_ADDRESS,
+        ports: [40_000, 3868],
+      })
+    node.send(a.port, from(a))
+    node.uplink.take()
+    node.send(b.port, from(b))
+    const [out] = node.uplink.take() as [Uint8Array]
+    const port = ((out[34] ?? 0) << 8) | (out[35] ?? 0)
+    t.not(port, 40_000)
+    const mac = { from: GATEWAY_MAC, to: UPLINK_MAC }
+    const ends = { mac, from: OUTSIDE_ADDRESS, to: UPLINK_ADDRESS }
+    t.same(out.subarray(34), sctpFrame({ ...ends, ports: [port, 3868] }).subarray(34))
+    node.send(node.uplink, sctpFrame({ ...ends, ports: [3868, port] }))
+    const [back] = b.port.take() as [Uint8Array]
+    t.same(back.subarray(34), sctpFrame({ ...ends, ports: [3868, 40_000] }).subarray(34))
+    const damaged = from(b)
+    damaged[damaged.length - 1] = 77
+    node.send(b.port, damaged)
+    t.same(node.drops(), [154])
     node.close()
   },
 )

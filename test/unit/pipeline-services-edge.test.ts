@@ -1,12 +1,11 @@
 /** Services, frame by frame: no backend, unknown ports, a pod that reaches itself, ICMP errors, backends elsewhere. */
 import t from 'tap'
-import { PacketBuffer } from '../../src/packet/packet-buffer.js'
 import { Direction } from '../../src/packet/verdict.js'
 import { assertConserved } from '../../src/port/conservation.js'
-import * as sctp from '../../src/wire/sctp.js'
 import { eth } from '../support/packet-builder.js'
 import { checkPacket, describe } from '../support/packet-checker.js'
 import { parseFrame } from '../support/packet-parser.js'
+import { sctpFrame as sctp } from '../support/sctp-frame.js'
 import { seededPrng } from '../support/seed.js'
 import { CLOSED, frontend, ip, segment, service, VIP } from '../support/service-node.js'
 import { HOST_MAC, NODE_ADDRESS, NODE_MAC, TestNode, type TestPod } from '../support/test-node.js'
@@ -270,24 +269,8 @@ t.test('a pod’s error to itself is about what it sent to its service', async (
   node.close()
 })
 
-/** An SCTP packet of one chunk, its checksum as `sctp.fillChecksum` writes it (wire-sctp.test.ts). */
-function sctpFrame(from: TestPod, to: string, ports: readonly [number, number]): Uint8Array {
-  const header = [ports[0] >> 8, ports[0] & 255, ports[1] >> 8, ports[1] & 255, 1, 2, 3, 4]
-  const chunk = [0, 0, 0, 0, 0, 3, 0, 17, 9, 9, 9, 9]
-  const packet = eth({ from: from.mac, to: NODE_MAC })
-    .ipv4({ from: from.address, to, protocol: 132 })
-    .payload(Uint8Array.from([...header, ...chunk]))
-  return withSctpChecksum(packet.bytes())
-}
-
-function withSctpChecksum(frame: Uint8Array): Uint8Array {
-  const memory = new SharedArrayBuffer(2048)
-  new Uint8Array(memory).set(frame)
-  const p = new PacketBuffer(memory, 2048)
-  p.attach(0, frame.length)
-  sctp.fillChecksum(p, 34, frame.length - 34)
-  return new Uint8Array(memory).slice(0, frame.length)
-}
+const sctpFrame = (from: TestPod, to: string, ports: readonly [number, number]): Uint8Array =>
+  sctp({ mac: { from: from.mac, to: NODE_MAC }, from: from.address, to, ports })
 
 t.test('SCTP goes through a service both ways with a new checksum', async (t) => {
   const node = new TestNode()
