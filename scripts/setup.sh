@@ -14,6 +14,8 @@ APT_PACKAGES=(
   iproute2 ethtool procps util-linux
   # The traffic of the tests and of the demo.
   curl iperf3 iputils-ping iputils-tracepath netcat-openbsd socat tcpdump traceroute
+  # Nodes of other makes, for the tests of the overlay.
+  openvswitch-switch
 )
 # Not in build/: node-gyp empties it.
 ADDON_STAMP=node_modules/.ringpath-addon

@@ -3,17 +3,16 @@
  * Open vSwitch. Pings, TCP both ways, 25 MB each way, path MTU, services across nodes.
  */
 import t from 'tap'
-import {
-  ping,
-  tcpProbe,
-  transferWithHash,
-  udpEcho,
-  udpEchoServer,
-} from '../../src/lab/traffic.js'
+import { ping, tcpProbe, transferWithHash, udpEcho, udpEchoServer } from '../../src/lab/traffic.js'
 import { Direction } from '../../src/packet/verdict.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
 import { LiveNode } from '../support/live-node.js'
-import { correspondent, linuxPeer, openVSwitchPeer, type OverlayPeer } from '../support/overlay-peers.js'
+import {
+  correspondent,
+  linuxPeer,
+  type OverlayPeer,
+  openVSwitchPeer,
+} from '../support/overlay-peers.js'
 
 const POLICY_DENIED = 133
 const MEGABYTES = 25
@@ -74,10 +73,14 @@ for (const [name, peer] of peers) {
   })
 }
 
-t.test('policy knows the senders of both makes by their identity', { timeout: 30_000 }, async (t) => {
-  t.equal((await ping(live.lab, linux.pod, guarded.address)).received, 3)
-  const before = live.dropped(POLICY_DENIED)
-  t.equal((await ping(live.lab, ovs.pod, guarded.address, { waitSeconds: 1 })).received, 0)
-  t.equal(live.dropped(POLICY_DENIED), before + 3)
-})
+t.test(
+  'policy knows the senders of both makes by their identity',
+  { timeout: 30_000 },
+  async (t) => {
+    t.equal((await ping(live.lab, linux.pod, guarded.address)).received, 3)
+    const before = live.dropped(POLICY_DENIED)
+    t.equal((await ping(live.lab, ovs.pod, guarded.address, { waitSeconds: 1 })).received, 0)
+    t.equal(live.dropped(POLICY_DENIED), before + 3)
+  },
+)
 t.end()

@@ -108,7 +108,16 @@ export async function openVSwitchPeer(
     'route add default via 198.18.0.1',
   ])
   await ovs.configure(['add-br', 'pods', '--', 'set', 'bridge', 'pods', netdev, 'fail_mode=secure'])
-  await ovs.configure(['add-port', 'pods', 'pod', '--', 'set', 'interface', 'pod', 'ofport_request=1'])
+  await ovs.configure([
+    'add-port',
+    'pods',
+    'pod',
+    '--',
+    'set',
+    'interface',
+    'pod',
+    'ofport_request=1',
+  ])
   const options = ['remote_ip=flow', `dst_port=${TUNNEL_PORT}`, 'key=flow']
   const tunnel = ['type=vxlan', ...options.map((option) => `options:${option}`), 'ofport_request=2']
   await ovs.configure(['add-port', 'pods', 'vx', '--', 'set', 'interface', 'vx', ...tunnel])

@@ -3,7 +3,7 @@ import t from 'tap'
 import { allowing, fromPeer, OverlayNodes } from '../support/overlay-nodes.js'
 import { eth } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
-import { ip, segment } from '../support/service-node.js'
+import { ip, segment, VIP } from '../support/service-node.js'
 import { GATEWAY_MAC, NODE_MAC } from '../support/test-node.js'
 import { encapsulated } from '../support/vxlan.js'
 
@@ -117,6 +117,33 @@ t.test('no pod may encapsulate for itself: 170', async (t) => {
   nodes.a.controller.setTunnel({ mode: 'native' })
   to(other.address, 8472)
   t.equal(other.port.take().length, 1, 'without an overlay it is a port like any other')
+  nodes.close()
+})
+
+t.test('the sender of a packet that may not be cut is told what fits', async (t) => {
+  const nodes = new OverlayNodes()
+  const client = nodes.a.pod()
+  const server = nodes.b.pod()
+  const frontend = { address: VIP, port: 53, protocol: 'UDP', type: 'ClusterIP' } as const
+  const backends = [{ address: server.address, port: 53 }]
+  nodes.a.controller.setService({ name: 'dns', frontends: [frontend], backends })
+  for (const to of [server.address, VIP]) {
+    const frame = eth({ from: client.mac, to: NODE_MAC })
+      .ipv4({ from: client.address, to, flags: 'DF' })
+      .udp({ from: 40000, to: 53 })
+      .payload(1500 - 28)
+    nodes.a.send(client.port, frame.bytes())
+    const [error] = client.port.take()
+    checkPacket(t, error as Uint8Array, {
+      eth: { from: NODE_MAC, to: client.mac },
+      ipv4: { from: nodes.a.uplinkAddress, to: client.address },
+      icmp: { type: 3, code: 4, rest: 1450 },
+      quoted: { ipv4: { from: client.address, to }, udp: { from: 40000, to: 53 } },
+    })
+    t.same(nodes.a.drops(), [FRAGMENTATION_NEEDED])
+  }
+  nodes.settle()
+  t.same(nodes.seen, [])
   nodes.close()
 })
 

@@ -6,7 +6,8 @@ import { allowing, fromPeer, OverlayNodes } from '../support/overlay-nodes.js'
 import { bare, eth } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
 import { CLOSED, ip, segment, service, VIP } from '../support/service-node.js'
-import { HOST_MAC, NODE_MAC, OUTSIDE_ADDRESS, TestNode } from '../support/test-node.js'
+import { GATEWAY_MAC, HOST_MAC, NODE_MAC, OUTSIDE_ADDRESS, TestNode } from '../support/test-node.js'
+import { CLIENT, CLIENT_PORT, left, NODE_PORT, outer, request } from '../support/uplink-node.js'
 import { encapsulated, opened } from '../support/vxlan.js'
 
 t.test('a pod reaches a pod of another node, with its own identity', async (t) => {
@@ -250,6 +251,62 @@ t.test('a NodePort of this node is reached through the tunnel too', async (t) =>
   checkPacket(t, client.port.take()[0] as Uint8Array, {
     ipv4: { from: nodes.b.address, to: client.address },
     tcp: { from: 30080, to: 40000 },
+  })
+  nodes.close()
+})
+
+t.test('a NodePort’s backend behind the tunnel answers through the node asked', async (t) => {
+  const nodes = new OverlayNodes()
+  const server = nodes.b.pod(allowing(2))
+  nodes.a.controller.setService(
+    service([{ address: server.address, port: 8080 }], { frontends: [outer()] }),
+  )
+  nodes.a.send(nodes.a.uplink, request())
+  nodes.settle()
+  t.equal(opened(nodes.seen[0] as Uint8Array).vni, 2, 'the client is the world')
+  const [got] = server.port.take()
+  const { tcp } = checkPacket(t, got as Uint8Array, {
+    ipv4: { from: nodes.a.address, to: server.address },
+    tcp: { to: 8080, flags: 'SYN' },
+  })
+  const natPort = tcp?.from ?? 0
+  const reply = ip(server, nodes.a.address).tcp({ from: 8080, to: natPort, flags: 'SYN ACK' })
+  nodes.b.send(server.port, reply.bytes())
+  const [back] = nodes.b.uplink.take()
+  t.equal(opened(back as Uint8Array).vni, server.identity)
+  nodes.a.send(nodes.a.uplink, back as Uint8Array)
+  checkPacket(t, left(nodes.a), {
+    eth: { to: GATEWAY_MAC },
+    ipv4: { from: nodes.a.uplinkAddress, to: CLIENT },
+    tcp: { from: NODE_PORT, to: CLIENT_PORT, flags: 'SYN ACK' },
+  })
+  t.same([...nodes.a.drops(), ...nodes.b.drops()], [])
+  nodes.close()
+})
+
+t.test('a pod’s connection to another node’s NodePort may end on a third', async (t) => {
+  const nodes = new OverlayNodes()
+  const client = nodes.b.pod()
+  const address = nodes.a.address
+  const frontends = [{ address, port: NODE_PORT, protocol: 'TCP', type: 'NodePort' } as const]
+  nodes.a.controller.setService(service([{ address: '10.0.3.1', port: 8080 }], { frontends }))
+  nodes.a.controller.addPeer({ name: 'c', address: '192.0.2.4', podCidrs: ['10.0.3.0/24'] })
+  nodes.a.neighbour('192.0.2.4', '02:00:00:00:fe:33')
+  nodes.b.send(client.port, segment(client, 40000, 'SYN', address, NODE_PORT))
+  const [frame] = nodes.b.uplink.take()
+  nodes.a.send(nodes.a.uplink, frame as Uint8Array)
+  const toThird = opened(left(nodes.a))
+  t.equal(toThird.outer.ipv4?.to, '192.0.2.4')
+  t.equal(toThird.vni, client.identity)
+  const { tcp } = checkPacket(t, toThird.inner, { ipv4: { from: address, to: '10.0.3.1' } })
+  const answer = eth()
+    .ipv4({ from: '10.0.3.1', to: address })
+    .tcp({ from: 8080, to: tcp?.from ?? 0, flags: 'SYN ACK' })
+  nodes.a.send(nodes.a.uplink, fromPeer(answer.bytes(), 903))
+  nodes.settle()
+  checkPacket(t, client.port.take()[0] as Uint8Array, {
+    ipv4: { from: address, to: client.address },
+    tcp: { from: NODE_PORT, to: 40000 },
   })
   nodes.close()
 })

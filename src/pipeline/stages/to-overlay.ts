@@ -46,6 +46,7 @@ export class ToOverlay implements Stage {
 
   #tooLarge(ctx: PacketContext): Verdict {
     if (!ipv4.dontFragment(ctx.packet, ctx.l3Offset)) return DropReason.FRAGMENTATION_NEEDED
+    ctx.isToTunnel = false
     ctx.mtuBytes = this.#fib.mtuBytes - TUNNEL_OVERHEAD_BYTES
     return tailCall(ctx, TailCall.IPV4_FRAGMENTATION_NEEDED)
   }
@@ -84,6 +85,7 @@ export class ToOverlay implements Stage {
     if (!this.#tunnel.encapsulate(ctx.packet, ctx.sourceIdentity, ctx.hash)) {
       return DropReason.WRITE_ERROR
     }
+    ctx.isToTunnel = true
     ctx.egressPort = port
     return Verdict.REDIRECT
   }
