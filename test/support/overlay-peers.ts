@@ -54,16 +54,17 @@ export async function linuxPeer(
     b: { ns: pod, device: 'eth0', address: `${podAddress}/24` },
   })
   await lab.ip(pod, ['route add default via 10.0.2.254'])
-  const vxlan = `dstport ${TUNNEL_PORT} local ${address} nolearning noudpcsum`
-  const mtu = UNDERLAY_MTU - 50
   const out = `vx${identity}`
+  const options = `dstport ${TUNNEL_PORT} local ${address} nolearning noudpcsum`
+  const vxlan = (id: number, mac = '') => [
+    `link add vx${id} ${mac} mtu ${UNDERLAY_MTU - 50} type vxlan id ${id} ${options}`,
+    `link set vx${id} up`,
+  ]
   await lab.ip(node, [
     'route add default via 203.0.113.1',
-    `link add ${out} mtu ${mtu} type vxlan id ${identity} ${vxlan}`,
-    `link set ${out} up`,
+    ...vxlan(identity),
     ...correspondents.flatMap((one) => [
-      `link add vx${one.identity} address ${one.innerMac} mtu ${mtu} type vxlan id ${one.identity} ${vxlan}`,
-      `link set vx${one.identity} up`,
+      ...vxlan(one.identity, `address ${one.innerMac}`),
       `route add ${one.address} dev ${out}`,
       `neigh add ${one.address} lladdr ${INNER_MAC} dev ${out} nud permanent`,
     ]),
