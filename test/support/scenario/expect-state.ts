@@ -4,6 +4,7 @@ import { EventType, EventWord } from '../../../src/monitor/event.js'
 import { readMetrics } from '../../../src/monitor/metrics.js'
 import { PROTOCOL_NUMBERS } from './frame.js'
 import type { Names } from './names.js'
+import { compareMappings } from './nat-state.js'
 import { type Connection, readAffinities, readConnections } from './state.js'
 import type { ConnectionSpec, DirectionName, ExpectedEvent, StateSpec } from './types.js'
 import type { World } from './world.js'
@@ -42,7 +43,12 @@ export function compareState(spec: StateSpec, world: World): string[] {
   if (fragmentCount !== undefined && fragmentCount !== fragments) {
     differences.push(`${fragments} datagrams in fragments, expected ${fragmentCount}`)
   }
-  return [...differences, ...compareAffinities(spec, world), ...compareCounters(spec, world)]
+  return [
+    ...differences,
+    ...compareMappings(spec, world),
+    ...compareAffinities(spec, world),
+    ...compareCounters(spec, world),
+  ]
 }
 
 function compareConnection(

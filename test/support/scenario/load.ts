@@ -67,7 +67,8 @@ function faultOfStep(step: Step): string {
   if (!hasFrame) return step.in === undefined ? '' : "'in' without a frame"
   if (step.frame !== undefined && step.again !== undefined) return "'frame' and 'again'"
   if (step.frame !== undefined && step.in === undefined) return "a frame without 'in'"
-  const { out, drop, consumed } = step.expect ?? {}
+  const { out, drop, consumed, answer } = step.expect ?? {}
+  if (answer !== undefined && drop === undefined) return "an 'answer' without a drop"
   const verdicts = [out, drop, consumed].filter((verdict) => verdict !== undefined)
   return verdicts.length === 1 ? '' : "'expect' needs one of out, drop, consumed"
 }

@@ -16,6 +16,7 @@ import {
   UPLINK_MAC,
 } from '../test-node.js'
 import { Names } from './names.js'
+import { writeHostPorts, writeMapping } from './nat-state.js'
 import { configure } from './setup.js'
 import { writeConnection, writeFragment } from './state.js'
 import type { NodeSpec, RouteRecord } from './types.js'
@@ -90,6 +91,10 @@ export class MemoryWorld implements World {
       if (mac === null) routes.deleteNeighbour(uplinkPort, address4)
       else routes.setNeighbour(uplinkPort, address4, parseMac(this.names.mac(mac)))
     }
+    if (spec.hostPorts !== undefined) writeHostPorts(this.maps, spec.hostPorts)
+    for (const mapping of spec.nat ?? []) {
+      writeMapping(this.maps, this.names, mapping, this.nowSeconds)
+    }
     for (const fragment of spec.fragments ?? []) {
       writeFragment(this.maps, this.names, fragment, this.nowSeconds)
     }
@@ -122,10 +127,11 @@ export class MemoryWorld implements World {
 
   passTime(seconds: number): void {
     this.node.clock.advanceSeconds(seconds)
-    const { gc } = this.node
+    const { gc, natGc } = this.node
     gc.request()
-    const before = gc.sweeps
+    const [before, natBefore] = [gc.sweeps, natGc.sweeps]
     while (gc.sweeps === before) gc.step(this.nowSeconds)
+    while (natGc.sweeps === natBefore) natGc.step(this.nowSeconds)
   }
 
   events(): Int32Array[] {

@@ -129,6 +129,7 @@ function compareVerdict(
 }
 
 function outsOf(expect: Expectation): readonly ExpectedOut[] {
+  if (expect.answer !== undefined) return [expect.answer]
   if (expect.out === undefined) return []
   return Array.isArray(expect.out) ? expect.out : [expect.out as ExpectedOut]
 }

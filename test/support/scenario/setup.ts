@@ -58,6 +58,7 @@ export function configure(
   for (const prefix of spec.remove?.remotes ?? []) controller.deleteRemote(prefix)
   for (const [name, text] of Object.entries(spec.names ?? {})) names.define(name, text)
   applySettings(controller, spec.settings ?? {})
+  if (spec.masquerade !== undefined) controller.setMasquerade(spec.masquerade)
   if (spec.tunnel !== undefined) controller.setTunnel(spec.tunnel)
   for (const peer of spec.peers ?? []) controller.addPeer(peer)
   for (const remote of spec.remotes ?? []) {
@@ -81,11 +82,18 @@ function applySettings(
   controller: NodeController,
   settings: NonNullable<NodeSpec['settings']>,
 ): void {
-  const { loopback, noBackendResponse, fragmentTracking, policyAudit } = settings
-  controller.setServiceOptions({
-    ...(loopback === undefined ? {} : { loopback }),
-    ...(noBackendResponse === undefined ? {} : { noBackendResponse }),
-  })
-  if (fragmentTracking !== undefined) controller.setNodeOptions({ fragmentTracking })
+  const { loopback, noBackendResponse, externalClusterIp, policyAudit } = settings
+  const { fragmentTracking, policyDenyResponse, answersPerSecond, answersBurst } = settings
+  controller.setServiceOptions(defined({ loopback, noBackendResponse, externalClusterIp }))
+  controller.setNodeOptions(
+    defined({ fragmentTracking, policyDenyResponse, answersPerSecond, answersBurst }),
+  )
   if (policyAudit !== undefined) controller.setPolicyAudit(policyAudit)
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> }
+
+function defined<T extends object>(fields: T): Defined<T> {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(entries) as Defined<T>
 }

@@ -28,6 +28,7 @@ const FLAGS: Readonly<Record<string, number>> = {
   txClosing: CtState.TX_CLOSING,
   loopback: CtState.LOOPBACK,
   seenNonSyn: CtState.SEEN_NON_SYN,
+  nodePort: CtState.NODE_PORT,
 }
 const SIDES = {
   out: { flag: CtFlag.OUT, direction: CtDirection.EGRESS },

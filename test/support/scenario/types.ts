@@ -127,6 +127,8 @@ export interface Expectation {
   readonly out?: ExpectedOut | readonly ExpectedOut[]
   /** Code, or name as in src/packet/drop-reason.ts. */
   readonly drop?: number | string
+  /** What a drop's sender is told. */
+  readonly answer?: ExpectedOut
   readonly direction?: DirectionName
   readonly consumed?: true
   readonly events?: readonly ExpectedEvent[]
@@ -207,6 +209,15 @@ export interface FragmentRecord {
   readonly toPort?: NumberOrName
 }
 
+export interface MasqueradeRecord {
+  readonly enabled: boolean
+  readonly nativeRoutingCidrs?: readonly string[]
+  readonly nonMasqueradeCidrs?: readonly string[] | 'default'
+  readonly masqLinkLocal?: boolean
+  readonly remoteNodes?: boolean
+  readonly ports?: { readonly low: number; readonly high: number }
+}
+
 export type Removable = 'services' | 'pods' | 'peers' | 'remotes'
 
 export interface NodeSpec {
@@ -220,6 +231,10 @@ export interface NodeSpec {
     readonly connections?: number
     readonly fragmentTracking?: boolean
     readonly policyAudit?: boolean
+    readonly policyDenyResponse?: 'none' | 'icmp' | 'reset'
+    readonly answersPerSecond?: number
+    readonly answersBurst?: number
+    readonly externalClusterIp?: boolean
   }
   readonly host?: boolean
   /** An uplink with address 192.0.2.2/24 and a default route by `gateway`, 192.0.2.1. */
@@ -231,6 +246,11 @@ export interface NodeSpec {
   readonly peers?: readonly PeerRecord[]
   readonly remotes?: readonly RemoteRecord[]
   readonly fragments?: readonly FragmentRecord[]
+  readonly masquerade?: MasqueradeRecord
+  /** Mappings that are there already. */
+  readonly nat?: readonly NatSpec[]
+  /** Ports that the node's own sockets use. */
+  readonly hostPorts?: readonly { readonly protocol: ProtocolName; readonly port: number }[]
   readonly pods?: readonly (string | { readonly name: string; readonly policy?: PolicySpec })[]
   readonly policies?: Readonly<Record<string, PolicySpec>>
   readonly identities?: Readonly<Record<string, IdentityRef>>
