@@ -70,10 +70,9 @@ async function run(input: WorkerInput): Promise<void> {
   addTwoPods(maps, pod(sender), pod(receiver))
   const exchange = new XskExchange({ frameCount: FRAME_COUNT })
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
-  const handler =
-    input.kind === 'chain'
-      ? new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY)
-      : new MacRewriter(packet, [sender, receiver])
+  const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY)
+  const isChain = input.kind === 'chain'
+  const handler = isChain ? pipeline : new MacRewriter(packet, [sender, receiver])
   const watch = new HeapWatch()
   const window = new Window(control, watch, () => loop.frames)
   const housekeeping = [
@@ -81,6 +80,7 @@ async function run(input: WorkerInput): Promise<void> {
     new ConntrackGc(maps.conntrackTable),
     new StatisticsPublisher(exchange, maps.portStatistics.row(0)),
     window,
+    ...(isChain ? [pipeline] : []),
   ]
   const idle = new IdleStrategy({ ...IDLE_DEFAULTS, mode: 'spin' })
   const loop = new BurstLoop(exchange, handler, idle, housekeeping)

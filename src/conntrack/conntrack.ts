@@ -9,6 +9,7 @@
  */
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
+import { markChanged } from '../maps/revision.js'
 import { TUPLE_WORDS, TupleWord, writeTurned } from '../wire/tuple.js'
 import { CtEntries, ENTRY_SHIFT } from './ct-entries.js'
 import {
@@ -105,16 +106,15 @@ export class Conntrack extends CtEntries {
     this.isMonitored = true
     const found = this.#find(words, start, hash, direction)
     if (this.slot === NOT_FOUND) return CtResult.NEW
-    this.visited.add(this.words, this.#entriesStart + (this.slot << ENTRY_SHIFT), this.slot)
+    this.#visit(this.slot)
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
     const isNew = this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
     return isNew ? CtResult.NEW : found
   }
 
   /**
-   * Does an ICMP error that quotes this tuple belong to a known connection? The error travels
-   * against the packet it quotes, so it is looked up as if it were a packet of the quoted flow's
-   * other direction.
+   * Does an ICMP error that quotes this tuple belong to a known connection? It travels against the
+   * packet it quotes, so it is looked up as a packet of the quoted flow's other direction.
    */
   lookupRelated(quoted: Int32Array, start: number, direction: CtDirection): CtResult {
     const turned = this.#turned
@@ -139,7 +139,7 @@ export class Conntrack extends CtEntries {
     const direction = CtDirection.INGRESS
     const found = this.#find(words, start, hash, direction)
     if (found !== CtResult.REPLY || !this.isNodePort) return false
-    this.visited.add(this.words, this.#entriesStart + (this.slot << ENTRY_SHIFT), this.slot)
+    this.#visit(this.slot)
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
     this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
     return true
@@ -191,13 +191,19 @@ export class Conntrack extends CtEntries {
     this.slot = this.#table.updateHashed(key, value, UpdateFlag.ANY, hash)
     if (this.slot < 0) return false
     if (this.slot !== replaced) this.#noteMade(this.slot)
-    this.visited.add(this.words, this.#entriesStart + (this.slot << ENTRY_SHIFT), this.slot)
+    this.visited.hasNew = true
+    this.#visit(this.slot)
     return true
   }
 
   /** Call it before each packet: what is made from now on is this packet's. */
   beginPacket(): void {
     this.#madeCount = 0
+    this.visited.clear()
+  }
+
+  #visit(slot: Slot): void {
+    this.visited.add(this.words, this.#entriesStart + (slot << ENTRY_SHIFT), slot)
   }
 
   /**
@@ -224,6 +230,11 @@ export class Conntrack extends CtEntries {
     if (this.words[at] === state) {
       countTraffic(this.words, this.valueStart(slot), packets, bytes)
     }
+  }
+
+  /** The entry found last becomes another flow's: what was remembered of its packets is void. */
+  takeOver(): void {
+    markChanged(this.words)
   }
 
   /**
@@ -367,13 +378,13 @@ export class Conntrack extends CtEntries {
   }
 
   #anySeconds(direction: CtDirection): number {
-    const timeouts = this.#timeouts
-    return direction === CtDirection.SERVICE ? timeouts.serviceAnySeconds : timeouts.anySeconds
+    const { serviceAnySeconds, anySeconds } = this.#timeouts
+    return direction === CtDirection.SERVICE ? serviceAnySeconds : anySeconds
   }
 
   #tcpSeconds(direction: CtDirection): number {
-    const timeouts = this.#timeouts
-    return direction === CtDirection.SERVICE ? timeouts.serviceTcpSeconds : timeouts.tcpSeconds
+    const { serviceTcpSeconds, tcpSeconds } = this.#timeouts
+    return direction === CtDirection.SERVICE ? serviceTcpSeconds : tcpSeconds
   }
 
   #isReportDue(entry: number, isIngress: boolean, nowSeconds: number): boolean {

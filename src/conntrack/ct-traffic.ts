@@ -11,6 +11,13 @@ export class VisitedEntries {
   /** Slot and state word of each entry. */
   readonly words = new Int32Array(2 * VISITED_MAX)
   count = 0
+  /** One of them was made by this packet: the flow's next one finds it, and may be judged otherwise. */
+  hasNew = false
+
+  clear(): void {
+    this.count = 0
+    this.hasNew = false
+  }
 
   /** @param at index in `table` of the entry's state word, which tells one life of a slot from the next */
   add(table: Int32Array, at: number, slot: number): void {

@@ -44,7 +44,7 @@ function run(input: WorkerInput): void {
   const publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
   const conntrackGc = new ConntrackGc(maps.conntrackTable)
   const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
-  const housekeeping = [ports, conntrackGc, natGc, publisher]
+  const housekeeping = [ports, conntrackGc, natGc, publisher, pipeline]
   const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
 
   // The ports first, so that "ready" means frames flow.
@@ -52,6 +52,7 @@ function run(input: WorkerInput): void {
   Atomics.store(control, Control.WAKE_FD, exchange.wakeFd)
   send({ type: 'ready' })
   loop.runUntil(control, Control.STOP)
+  pipeline.settle()
   publisher.publish()
   exchange.close()
   assert(exchange.framesOnRings === 0, 'frames were left on a ring after close')

@@ -1,10 +1,10 @@
 /**
- * How a reader learns that something of a map has changed without looking into it: a count in the
- * map's header, raised after each change of configuration. Who remembers what he made of several
- * maps compares the sum of their counts.
+ * How a reader learns that a map means something else now, without looking into it: a count in the
+ * map's header. Who remembers what he made of several maps compares the sum of their counts.
  *
- * Hash, lpm and array maps are counted. What the packet path itself writes (LRU tables, counters,
- * and words of an array written in place without `markChanged`) is not configuration.
+ * Hash, lpm and array maps count each `update` and `delete`. Who writes words in place, or makes an
+ * entry of an LRU table mean something else, calls `markChanged` himself: new connections alone void
+ * nothing.
  */
 import { Header } from './map-header.js'
 

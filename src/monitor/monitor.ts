@@ -63,6 +63,11 @@ export class Monitor {
     this.#metrics.count(reason, ctx.direction, ctx.packet.length)
   }
 
+  /** A packet that was forwarded as the one of its flow before. */
+  repeated(direction: number, bytes: number): void {
+    this.#metrics.count(REASON_FORWARDED, direction, bytes)
+  }
+
   trace(ctx: ObservedPacket, point: ObservationPoint): void {
     this.#event(ctx, EventType.TRACE, point, ctx.direction)
   }

@@ -9,6 +9,8 @@ import { Verdict } from '../packet/verdict.js'
 import { FRAME_WORDS, FragmentKind, Frame, type FrameTable } from './frame-table.js'
 import type { TailCall } from './tail-call.js'
 
+const IP_BYTES_MAX = 0xffff
+
 export class PacketContext {
   readonly packet: PacketBuffer
   /** Rows of the burst; this frame's tuple begins at `tupleStart`. */
@@ -80,6 +82,13 @@ export class PacketContext {
   /** Numbers of a drop's own, as many as `detailCount`; what they are goes by its reason. */
   readonly detail = new Int32Array(EVENT_DETAIL_WORDS)
   detailCount = 0
+  /**
+   * The next packets of this flow may be handled as this one, by the flow lane. False from a stage
+   * whose decision holds for this packet alone.
+   */
+  isRepeatable = true
+  /** As long as they have at most so many bytes from the IP header on. */
+  repeatableBytesMax = IP_BYTES_MAX
 
   constructor(packet: PacketBuffer, table: FrameTable) {
     this.packet = packet
@@ -110,6 +119,8 @@ export class PacketContext {
     this.policyMatch = 0
     this.isAudited = false
     this.detailCount = 0
+    this.isRepeatable = true
+    this.repeatableBytesMax = IP_BYTES_MAX
   }
 
   /** Takes over what the frame's row says of its headers, after they were read again. */

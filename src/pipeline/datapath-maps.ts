@@ -67,12 +67,8 @@ export const MAP_SIZES: MapSizes = {
   events: 8192,
 }
 
-/** What only the control plane writes; the others are the packet path's own memory. */
-const CONFIGURATION_TYPES: ReadonlySet<MapType> = new Set([
-  MapType.HASH,
-  MapType.LPM,
-  MapType.ARRAY,
-])
+/** What decides on no packet. */
+const RECORD_TYPES: ReadonlySet<MapType> = new Set([MapType.COUNTER, MapType.EVENT_RING])
 
 /** So that ports and backends are chosen by different numbers of one seed. */
 const NAT_SEED = 0x5a17
@@ -97,15 +93,15 @@ export class DatapathMaps {
   readonly routing: RoutingMaps
   readonly neighbourMemory: LruHashMap
   readonly nat: NatMaps
-  /** Of every map that is configuration: another sum says that a decision may be another now. */
+  /** Of every map that decisions rest on: another sum says that they may be others now. */
   readonly revisions: Revisions
 
   constructor(allocate: Allocate, sizes: MapSizes = MAP_SIZES) {
-    const configuration: FixedMap[] = []
+    const deciding: FixedMap[] = []
     const make: MakeMap = <M extends FixedMap>(kind: MapKind<M>, spec: MapSpec): M => {
       const buffer = allocate(spec.name, kind.bytesFor(spec))
       const map = isBlank(buffer) ? kind.create(spec, buffer) : kind.open(buffer, spec)
-      if (CONFIGURATION_TYPES.has(spec.type)) configuration.push(map)
+      if (!RECORD_TYPES.has(spec.type)) deciding.push(map)
       return map
     }
     this.endpoints = new EndpointTable(make(ArrayMap, ENDPOINTS_SPEC))
@@ -125,7 +121,7 @@ export class DatapathMaps {
     this.routing = new RoutingMaps(make, sizes.routing)
     this.neighbourMemory = make(LruHashMap, NEIGHBOUR_MEMORY_SPEC)
     this.nat = new NatMaps(make, sizes.nat)
-    this.revisions = new Revisions(configuration)
+    this.revisions = new Revisions(deciding)
   }
 
   /** In memory of this process, shared between its threads. */

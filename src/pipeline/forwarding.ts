@@ -79,7 +79,11 @@ export class Forwarding {
     const fib = this.#fib
     if (way === FibResult.UNREACHABLE) return DropReason.NO_FIB
     if (way === FibResult.NOT_OURS) return this.toStack(ctx)
-    if (this.#isTooLarge(ctx)) return this.toStack(ctx)
+    if (this.#isTooLarge(ctx)) {
+      ctx.isRepeatable = false
+      return this.toStack(ctx)
+    }
+    ctx.repeatableBytesMax = fib.mtuBytes
     if (way === FibResult.NO_NEIGHBOUR) return this.#leaveByMemory(ctx, fib.port)
     return this.#leave(ctx, fib.port, fib.macHigh, fib.macLow)
   }

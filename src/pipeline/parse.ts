@@ -22,13 +22,17 @@ const NO_ETHER_TYPE = 0
 /** ICMP type of a packet that is not ICMP. */
 export const NO_ICMP_TYPE = -1
 
-export function parseBurst(
+/** @param indexes of the frames to read, the first `count` of them */
+export function parseFrames(
   burst: Burst,
+  indexes: Int32Array,
+  count: number,
   packet: PacketBuffer,
   table: FrameTable,
   seed: number,
 ): void {
-  for (let i = 0; i < burst.count; i++) {
+  for (let n = 0; n < count; n++) {
+    const i = indexes[n] as number
     packet.attach(burst.starts[i] as number, burst.lengths[i] as number)
     parseFrame(packet, table.words, i * FRAME_WORDS, seed)
   }

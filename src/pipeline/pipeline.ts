@@ -14,9 +14,10 @@ import { PacketContext } from './context.js'
 import { FromContainer } from './entry/from-container.js'
 import { FromHost } from './entry/from-host.js'
 import { FromNetdev } from './entry/from-netdev.js'
+import { FlowLane } from './flow-lane.js'
 import { FRAME_WORDS, Frame, FrameTable } from './frame-table.js'
 import { IcmpAnswer } from './icmp-answer.js'
-import { parseBurst } from './parse.js'
+import { parseFrames } from './parse.js'
 import type { DatapathState } from './stage.js'
 import { ArpResponder } from './stages/arp-responder.js'
 import { CtLookup } from './stages/ct-lookup.js'
@@ -38,10 +39,15 @@ import { Ipv4ToEndpoint } from './stages/to-endpoint.js'
 import { ToOverlay } from './stages/to-overlay.js'
 import { TAIL_CALLS_MAX, TailCall } from './tail-call.js'
 
+export interface PipelineOptions {
+  readonly repeatsFlows?: boolean
+}
+
 export class Pipeline {
   readonly #state: DatapathState
   readonly #table: FrameTable
   readonly #ctx: PacketContext
+  readonly #lane: FlowLane
 
   readonly #fromContainer: FromContainer
   readonly #fromHost: FromHost
@@ -69,10 +75,17 @@ export class Pipeline {
   /** Sum of the words that pass two touched; kept so that no compiler may drop the loads. */
   touched = 0
 
-  constructor(state: DatapathState, packet: PacketBuffer, burstCapacity: number) {
+  /** @param options.repeatsFlows false: each packet takes the whole chain, to see what it decides */
+  constructor(
+    state: DatapathState,
+    packet: PacketBuffer,
+    burstCapacity: number,
+    options: PipelineOptions = {},
+  ) {
     this.#state = state
     this.#table = new FrameTable(burstCapacity)
     this.#ctx = new PacketContext(packet, this.#table)
+    this.#lane = new FlowLane(state, packet, burstCapacity, options.repeatsFlows === false)
     this.#fromContainer = new FromContainer(state)
     this.#fromHost = new FromHost(state)
     this.#fromNetdev = new FromNetdev(state)
@@ -103,17 +116,37 @@ export class Pipeline {
     const ctx = this.#ctx
     ctx.nowSeconds = burst.nowSeconds
     ctx.nowNanoseconds = burst.nowNanoseconds
-    parseBurst(burst, ctx.packet, this.#table, this.#state.conntrack.seed)
-    this.#touchConnections(burst.count)
-    for (let i = 0; i < burst.count; i++) this.#runFrame(burst, i)
+    const lane = this.#lane
+    lane.run(burst)
+    const { rest, restCount } = lane
+    if (restCount === 0) return
+    parseFrames(burst, rest, restCount, ctx.packet, this.#table, this.#state.conntrack.seed)
+    this.#touchConnections(rest, restCount)
+    for (let n = 0; n < restCount; n++) this.#runFrame(burst, rest[n] as number)
   }
 
-  #touchConnections(count: number): void {
+  /** Frames that the flow lane carried, of all since the start. */
+  get framesRepeated(): number {
+    return this.#lane.repeated
+  }
+
+  /** Housekeeping between bursts. */
+  step(): void {
+    this.#lane.step()
+  }
+
+  /** Brings the connections' counters up to date; for a clean stop, and for tests. */
+  settle(): void {
+    this.#lane.settleAll()
+  }
+
+  #touchConnections(indexes: Int32Array, count: number): void {
     const words = this.#table.words
     const conntrack = this.#state.conntrack
     let sum = 0
-    for (let i = 0; i < count; i++) {
-      sum = (sum + conntrack.touch(words[i * FRAME_WORDS + Frame.HASH] as number)) | 0
+    for (let n = 0; n < count; n++) {
+      const row = (indexes[n] as number) * FRAME_WORDS
+      sum = (sum + conntrack.touch(words[row + Frame.HASH] as number)) | 0
     }
     this.touched = sum
   }
@@ -136,8 +169,11 @@ export class Pipeline {
 
   #forward(burst: Burst, index: number): void {
     const ctx = this.#ctx
-    burst.starts[index] = ctx.packet.start
-    burst.lengths[index] = ctx.packet.length
+    const { start, length } = ctx.packet
+    const isMoved = start !== burst.starts[index] || length !== burst.lengths[index]
+    this.#lane.learn(ctx, index, isMoved)
+    burst.starts[index] = start
+    burst.lengths[index] = length
     burst.ports[index] = ctx.egressPort
     const monitor = this.#state.monitor
     monitor.forwarded(ctx)

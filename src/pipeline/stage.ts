@@ -42,6 +42,6 @@ export interface DatapathState {
   readonly neighbourMemory: NeighbourMemory
   readonly nat: SourceNat
   readonly masquerade: Masquerade
-  /** Of all that the control plane writes. */
+  /** Of all maps: says whether a decision may still be repeated. */
   readonly revisions: Revisions
 }

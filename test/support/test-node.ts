@@ -55,6 +55,8 @@ export interface TestNodeOptions {
   readonly number?: number
   /** Of the pipeline's random choices. */
   readonly seed?: number
+  /** As PipelineOptions has it. */
+  readonly repeatsFlows?: boolean
 }
 
 const SERVICES = {
@@ -83,6 +85,7 @@ export class TestNode {
   readonly gc: ConntrackGc
   readonly natGc: NatGc
   readonly nat: SourceNat
+  readonly pipeline: Pipeline
   readonly loop: BurstLoop
   readonly host: MemoryPort
   readonly uplink: MemoryPort
@@ -121,14 +124,16 @@ export class TestNode {
     if (options.hasUplink === true) this.#addUplink()
     const packet = new PacketBuffer(this.exchange.umem, this.exchange.stride)
     const state = this.maps.stateFor(0, options.seed ?? 1)
-    const pipeline = new Pipeline(state, packet, BURST_CAPACITY)
+    this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, {
+      repeatsFlows: options.repeatsFlows ?? true,
+    })
     this.nat = state.nat
     this.gc = new ConntrackGc(this.maps.conntrackTable)
     this.natGc = new NatGc(state.nat, this.maps.conntrackTable, this.gc)
-    const housekeeping = [this.gc, this.natGc]
+    const housekeeping = [this.gc, this.natGc, this.pipeline]
     this.loop = new BurstLoop(
       this.exchange,
-      pipeline,
+      this.pipeline,
       new IdleStrategy(IDLE_DEFAULTS),
       housekeeping,
     )

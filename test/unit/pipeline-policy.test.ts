@@ -8,7 +8,7 @@ import { PacketBuffer } from '../../src/packet/packet-buffer.js'
 import { Direction } from '../../src/packet/verdict.js'
 import { PacketContext } from '../../src/pipeline/context.js'
 import { FrameTable } from '../../src/pipeline/frame-table.js'
-import { parseBurst } from '../../src/pipeline/parse.js'
+import { parseFrames } from '../../src/pipeline/parse.js'
 import { PolicyCheck } from '../../src/pipeline/policy-check.js'
 import { PolicyMap, PolicyMatch } from '../../src/policy/policy-map.js'
 import type { EndpointPolicy, PolicyRule } from '../../src/policy/policy-rule.js'
@@ -132,7 +132,7 @@ function contextOf(node: TestNode, client: TestPod, server: TestPod): PacketCont
   burst.count = 1
   burst.starts[0] = HEADROOM_BYTES
   burst.lengths[0] = bytes.length
-  parseBurst(burst, packet, table, node.maps.conntrackTable.seed)
+  parseFrames(burst, Int32Array.of(0), 1, packet, table, node.maps.conntrackTable.seed)
   const ctx = new PacketContext(packet, table)
   ctx.load(0, 0)
   return ctx
