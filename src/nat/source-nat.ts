@@ -13,6 +13,7 @@ import type { Prng } from '../base/prng.js'
 import { CT_TIMEOUTS, SYN, TCP } from '../conntrack/ct-entry.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { EXISTS, NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
+import { markChanged } from '../maps/revision.js'
 import type { DestinationUse } from './destination-use.js'
 import type { HostPorts } from './host-ports.js'
 import { NatRow, natRow, PORTS_PER_ROW } from './nat-protocol.js'
@@ -299,7 +300,11 @@ export class SourceNat {
   /** Writes `#value` under the key and keeps the counts. */
   #insert(key: Int32Array, flag: UpdateFlag): Slot {
     const slot = this.table.update(key, this.#value, flag)
-    if (this.table.hasEvicted) this.#uncount(this.table.evictedKey)
+    if (this.table.hasEvicted) {
+      this.#uncount(this.table.evictedKey)
+      // Its port may be another flow's at once.
+      markChanged(this.table.words)
+    }
     if (slot >= 0) this.#count(key)
     return slot
   }

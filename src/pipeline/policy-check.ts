@@ -87,7 +87,11 @@ export class PolicyCheck {
     const verdict = this.#ask(ctx, row, identity)
     const isAudited = verdict !== ALLOWED && this.#isAudit(row)
     ctx.isAudited = isAudited
-    if (isAudited) this.#monitor.note(ctx, NotedReason.POLICY_AUDITED)
+    if (isAudited) {
+      this.#monitor.note(ctx, NotedReason.POLICY_AUDITED)
+      // Each such packet is to be noted.
+      ctx.isRepeatable = false
+    }
     if (ctx.isMonitored || (verdict !== ALLOWED && !isAudited)) {
       this.#monitor.policyVerdict(ctx, this.#direction, verdict)
     }
