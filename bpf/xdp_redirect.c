@@ -32,7 +32,7 @@
 enum mode { MODE_POD = 0, MODE_UPLINK = 1 };
 enum counter { COUNT_REDIRECT = 0, COUNT_PASS = 1, COUNT_DROP = 2 };
 /* Rows of nat_ports; an ICMP echo's identifier is its port. */
-enum nat_row { NAT_TCP = 0, NAT_UDP = 1, NAT_ICMP = 2, NAT_ROWS = 3 };
+enum nat_row { NAT_TCP = 0, NAT_UDP = 1, NAT_ICMP = 2, NAT_SCTP = 3, NAT_ROWS = 4 };
 
 #define ARP_IPV4_BYTES 28
 #define ARP_TARGET_ADDRESS 24
@@ -106,7 +106,7 @@ struct {
 	} name SEC(".maps")
 
 SET_MAP(frontends, BPF_MAP_TYPE_HASH, struct frontend, 65536);
-SET_MAP(pod_cidrs, BPF_MAP_TYPE_LPM_TRIE, struct cidr, 4096);
+SET_MAP(pod_cidrs, BPF_MAP_TYPE_LPM_TRIE, struct cidr, 65536);
 SET_MAP(nat_addresses, BPF_MAP_TYPE_HASH, struct address, 256);
 SET_MAP(announced, BPF_MAP_TYPE_HASH, struct address, 4096);
 
@@ -135,13 +135,25 @@ static __always_inline void set_ipv4(struct address *address, __be32 word)
 	address->words[3] = word;
 }
 
+static __always_inline int has_ports(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
+}
+
 /* Is this our end of a connection: where a packet goes to, or where a quoted packet came from? */
 static __always_inline int is_our_port(const struct address *address, __be16 port, __u8 protocol)
 {
 	struct frontend key = { .address = *address, .port = port, .protocol = protocol };
 	const struct frontend any = { .port = port, .protocol = protocol };
-	__u32 row = protocol == IPPROTO_TCP ? NAT_TCP : protocol == IPPROTO_UDP ? NAT_UDP : NAT_ICMP;
+	__u32 row = NAT_ICMP;
 	const __u8 *in_use;
+
+	if (protocol == IPPROTO_TCP)
+		row = NAT_TCP;
+	else if (protocol == IPPROTO_UDP)
+		row = NAT_UDP;
+	else if (protocol == IPPROTO_SCTP)
+		row = NAT_SCTP;
 
 	if (bpf_map_lookup_elem(&frontends, &key) || bpf_map_lookup_elem(&frontends, &any))
 		return 1;
@@ -176,7 +188,7 @@ static __always_inline int is_our_icmp_error(void *at, void *end)
 	echo = at + quoted->ihl * 4;
 	if ((void *)(echo + 1) > end)
 		return 0;
-	if (quoted->protocol == IPPROTO_TCP || quoted->protocol == IPPROTO_UDP)
+	if (has_ports(quoted->protocol))
 		return is_our_port(&source, ((struct udphdr *)echo)->source, quoted->protocol);
 	if (quoted->protocol == IPPROTO_ICMP)
 		return is_our_port(&source, echo->id, IPPROTO_ICMP);
@@ -187,9 +199,9 @@ static __always_inline int is_our_transport(const struct address *to, __u8 proto
 					    void *end)
 {
 	struct icmp_header *icmp = at;
-	__be16 *ports = at; /* source, destination: TCP's and UDP's alike */
+	__be16 *ports = at; /* source, destination: at the same place in all that have them */
 
-	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) {
+	if (has_ports(protocol)) {
 		if ((void *)(ports + 2) > end)
 			return 0;
 		return is_our_port(to, ports[1], protocol);

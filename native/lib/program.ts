@@ -24,7 +24,7 @@ export type SteeringMode = 'pod' | 'uplink'
 const MODES = { pod: 0, uplink: 1 } as const
 
 /** Rows of `natPorts`: a byte per port or ICMP echo identifier, 0 or 1. */
-export const NatRow = { TCP: 0, UDP: PORTS, ICMP: 2 * PORTS } as const
+export const NatRow = { TCP: 0, UDP: PORTS, ICMP: 2 * PORTS, SCTP: 3 * PORTS } as const
 
 export interface XdpProgramOptions {
   readonly device: string

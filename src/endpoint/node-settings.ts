@@ -51,6 +51,11 @@ export class NodeSettings {
     this.#start = map.valueStart(0)
   }
 
+  /** The map's memory, for `Revisions`. */
+  get words(): Int32Array {
+    return this.#words
+  }
+
   /** Port of the pair that leads to the node's own network stack, or -1. */
   get hostPort(): number {
     return (this.#words[this.#start + HOST_PORT] as number) - 1

@@ -38,17 +38,19 @@ function run(input: WorkerInput): void {
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
   const state = maps.stateFor(input.worker)
   const pipeline = new Pipeline(state, packet, BURST_CAPACITY)
-  const steering = new UplinkSteering(exchange, maps.endpoints, state.nat.portUse)
   const log = (line: string) => send({ type: 'log', line })
+  const programOf = (port: number) => exchange.program(port)
+  const steering = new UplinkSteering(maps, state.nat.portUse, programOf, log)
   const ports = new PortManager(maps.ports, exchange, log, steering)
   const publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
   const conntrackGc = new ConntrackGc(maps.conntrackTable)
   const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
-  const housekeeping = [ports, conntrackGc, natGc, publisher, pipeline]
+  const housekeeping = [ports, steering, conntrackGc, natGc, publisher, pipeline]
   const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
 
   // The ports first, so that "ready" means frames flow.
   loop.turn()
+  steering.finish()
   Atomics.store(control, Control.WAKE_FD, exchange.wakeFd)
   send({ type: 'ready' })
   loop.runUntil(control, Control.STOP)

@@ -22,13 +22,15 @@ export interface AttachedPort {
   readonly isZeroCopy: boolean
 }
 
-/** Somebody who has to know which ports are attached; UplinkSteering is one. */
+/** Who has to know which devices are attached. */
 export interface PortListener {
-  attached(port: number): void
+  attached(port: number, mode: 'pod' | 'uplink'): void
+  /** Before the device is let go. */
   detaching(port: number): void
 }
 
 const NOBODY: PortListener = { attached: () => {}, detaching: () => {} }
+
 const RETRY_SECONDS = 1
 const NEVER = -1
 
@@ -87,9 +89,10 @@ export class PortManager implements Housekeeping {
 
   #attach(port: number, device: string, mode: number, nowSeconds: number): void {
     try {
-      const made = this.#devices.attach(port, device, mode === PortMode.UPLINK ? 'uplink' : 'pod')
+      const steering = mode === PortMode.UPLINK ? 'uplink' : 'pod'
+      const made = this.#devices.attach(port, device, steering)
       this.#attached.set(port, device)
-      this.#listener.attached(port)
+      this.#listener.attached(port, steering)
       this.#retryAt[port] = NEVER
       const report = { status: PortStatus.ATTACHED, errno: 0, ...made }
       this.#ports.setReport(port, process.pid, report)

@@ -1,57 +1,89 @@
 /**
- * Tells the steering programs of uplinks (bpf/xdp_redirect.c) what of their traffic is ours: frames
- * to a port that our NAT has in use. Everything else is the kernel's, unless somebody else claims it.
+ * Tells the steering program of each uplink (bpf/xdp_redirect.c) what of its traffic is ours, and
+ * keeps that equal to what the maps say; a housekeeping task of the worker, which owns the programs.
+ *
+ * Ours are: the frontends of services, and with all their ports the addresses that only services
+ * have; the addresses of this node's pods; the tunnel port at our addresses; the ports in use of our
+ * NAT. Nothing is kept but what each program has been told, so that a new worker, program or control
+ * plane comes to the same.
  */
-import type { XdpProgram } from 'xdp-socket-napi'
-import { PORTS_MAX } from '../base/limits.js'
-import { Endpoint, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
+import type { SteeringMode } from 'xdp-socket-napi'
 import type { PortUse } from '../nat/port-use.js'
+import type { DatapathMaps } from '../pipeline/datapath-maps.js'
+import type { Housekeeping } from './burst-loop.js'
+import type { PortListener } from './port-manager.js'
+import { OwnAddressSteering } from './steering/own-address-steering.js'
+import { PodSteering } from './steering/pod-steering.js'
+import { ServiceSteering } from './steering/service-steering.js'
+import type { SteeringPart, SteeringProgram } from './steering/steering-program.js'
 
-/** Where the programs of attached ports are found; XskExchange is one. */
-export interface Programs {
-  /** Null when the port is not attached. */
-  program(port: number): XdpProgram | null
+interface Uplink {
+  readonly program: SteeringProgram
+  readonly parts: readonly SteeringPart[]
 }
 
-export class UplinkSteering {
-  readonly #programs: Programs
-  readonly #endpoints: EndpointTable
+export class UplinkSteering implements Housekeeping, PortListener {
+  readonly #maps: DatapathMaps
   readonly #portUse: PortUse
+  readonly #programOf: (port: number) => SteeringProgram | null
+  readonly #log: (line: string) => void
+  readonly #uplinks = new Map<number, Uplink>()
+  /** The same, for a loop without an iterator's object. */
+  #list: readonly Uplink[] = []
 
-  constructor(programs: Programs, endpoints: EndpointTable, portUse: PortUse) {
-    this.#programs = programs
-    this.#endpoints = endpoints
+  /** @param programOf the program on an attached port, such as `XskExchange.program` */
+  constructor(
+    maps: DatapathMaps,
+    portUse: PortUse,
+    programOf: (port: number) => SteeringProgram | null,
+    log: (line: string) => void,
+  ) {
+    this.#maps = maps
     this.#portUse = portUse
+    this.#programOf = programOf
+    this.#log = log
   }
 
-  /** After a port was attached. Any uplink may get frames to the address of any other. */
-  attached(port: number): void {
-    const program = this.#programOf(port)
+  attached(port: number, mode: SteeringMode): void {
+    const program = mode === 'uplink' ? this.#programOf(port) : null
     if (program === null) return
-    for (let other = 0; other < PORTS_MAX; other++) {
-      if (this.#endpoints.kind(other) !== PortKind.UPLINK) continue
-      program.addNatAddress(this.#addressOf(other))
-      this.#programOf(other)?.addNatAddress(this.#addressOf(port))
-    }
+    const maps = this.#maps
+    const parts = [
+      new OwnAddressSteering(maps, program),
+      new PodSteering(maps, program),
+      new ServiceSteering(maps, program, (reason) => this.#log(`port ${port}: ${reason}`)),
+    ]
     this.#portUse.attach(program.natPorts)
+    this.#uplinks.set(port, { program, parts })
+    this.#list = [...this.#uplinks.values()]
   }
 
-  /** Before the port is detached. */
   detaching(port: number): void {
-    const program = this.#programOf(port)
-    if (program !== null) this.#portUse.detach(program.natPorts)
+    const uplink = this.#uplinks.get(port)
+    if (uplink === undefined) return
+    this.#portUse.detach(uplink.program.natPorts)
+    this.#uplinks.delete(port)
+    this.#list = [...this.#uplinks.values()]
   }
 
-  #programOf(port: number): XdpProgram | null {
-    const isUplink = this.#endpoints.kind(port) === PortKind.UPLINK
-    return isUplink ? this.#programs.program(port) : null
+  step(): void {
+    this.#stepAll()
   }
 
-  /** Sixteen bytes in network order. */
-  #addressOf(port: number): Uint8Array {
-    const start = this.#endpoints.rowStart(port) + Endpoint.ADDRESS
-    const bytes = new DataView(new ArrayBuffer(16))
-    for (let i = 0; i < 4; i++) bytes.setInt32(4 * i, this.#endpoints.words[start + i] as number)
-    return new Uint8Array(bytes.buffer)
+  /** Works until every program has been told everything. */
+  finish(): void {
+    while (!this.#stepAll());
+  }
+
+  #stepAll(): boolean {
+    let isDone = true
+    const list = this.#list
+    for (let i = 0; i < list.length; i++) {
+      const parts = (list[i] as Uplink).parts
+      for (let j = 0; j < parts.length; j++) {
+        if (!(parts[j] as SteeringPart).step()) isDone = false
+      }
+    }
+    return isDone
   }
 }

@@ -18,6 +18,8 @@ const POD6 = 'fd00:1:0:0:0:0:0:7'
 const OTHER6 = 'fd00:2:0:0:0:0:0:7'
 const TCP = 6
 const UDP = 17
+const SCTP = 132
+const SCTP_PORT = 3868
 const VXLAN_PORT = 8472
 const NODE_PORT = 30080
 const NAT_PORT = 41000
@@ -41,6 +43,8 @@ program.addNatAddress(v4(MASQUERADE))
 program.addAnnounced(v4(SERVICE))
 program.natPorts[NatRow.UDP + NAT_PORT] = 1
 program.natPorts[NatRow.ICMP + NAT_ID] = 1
+program.addFrontend(v4(SERVICE), SCTP_PORT, SCTP)
+program.natPorts[NatRow.SCTP + NAT_PORT] = 1
 
 function totals() {
   const sum = { redirected: 0, passed: 0, dropped: 0 }
@@ -68,6 +72,9 @@ function verdict(frame: PacketBuilder | Uint8Array): 'ring' | 'kernel' | 'drop' 
 }
 
 const to = (address: string) => eth().ipv4({ from: OTHER, to: address })
+const sctp = (address: string, port: number) =>
+  eth().ipv4({ from: OTHER, to: address, protocol: SCTP }).payload(sctpPorts(port))
+const sctpPorts = (to: number) => Uint8Array.of(0x30, 0x39, to >> 8, to & 0xff, ...Array(8).fill(0))
 const quoting = (from: string, inner: (packet: PacketBuilder) => PacketBuilder) =>
   to(from).icmpError({ type: 3, code: 4, quoted: inner(bare().ipv4({ from, to: OTHER })) })
 
@@ -78,6 +85,9 @@ const UPLINK: readonly (readonly [rule: string, frame: PacketBuilder, expected: 
   ['ssh to the node is not', to(NODE).tcp({ to: 22 }), 'kernel'],
   ['a service frontend is ours', to(SERVICE).tcp({ to: 80 }), 'ring'],
   ['another port of it is not', to(SERVICE).tcp({ to: 81 }), 'kernel'],
+  ['an SCTP frontend is ours', sctp(SERVICE, SCTP_PORT), 'ring'],
+  ['another SCTP port of it is not', sctp(SERVICE, 80), 'kernel'],
+  ['an SCTP port of the NAT is ours', sctp(MASQUERADE, NAT_PORT), 'ring'],
   ['a NodePort is ours at any address', to(NODE).tcp({ to: NODE_PORT }), 'ring'],
   ['a pod is ours, whatever the protocol', to(POD).icmpEcho({ id: 1 }), 'ring'],
   ['a neighbour of the pod CIDR is not', to('10.2.0.1').icmpEcho({ id: 1 }), 'kernel'],
