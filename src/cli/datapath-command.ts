@@ -9,6 +9,7 @@ interface DatapathArguments {
   readonly idle: IdleOptions['mode']
   readonly frames: number
   readonly busyPoll: number
+  readonly reservePorts: boolean
 }
 
 /** What `ringpath datapath` prints when frames flow; whoever starts it waits for this line. */
@@ -39,6 +40,10 @@ export function addDatapathCommand(program: Command): void {
       parseMicroseconds,
       0,
     )
+    .option(
+      '--no-reserve-ports',
+      'leave ip_local_reserved_ports alone: the node’s own sockets may get ports that the NAT uses',
+    )
     .action(runDatapath)
 }
 
@@ -63,6 +68,7 @@ async function runDatapath(options: DatapathArguments): Promise<void> {
       idle: { ...IDLE_DEFAULTS, mode: options.idle },
       frameCount: options.frames,
       busyPollMicroseconds: options.busyPoll,
+      reservePorts: options.reservePorts,
       log: (line) => console.log(line),
     })
     const stop = (): void => {

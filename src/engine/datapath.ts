@@ -9,6 +9,7 @@ import { Worker } from 'node:worker_threads'
 import { wakePoller } from 'xdp-socket-napi'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { CONTROL_WORDS, Control, type WorkerInput, type WorkerMessage } from './control.js'
+import { HostPortTask } from './host-port-task.js'
 import { IDLE_DEFAULTS, type IdleOptions } from './idle-strategy.js'
 import { RoutingTask } from './routing-task.js'
 
@@ -26,6 +27,11 @@ export interface DatapathOptions {
    * never.
    */
   readonly busyPollMicroseconds?: number
+  /**
+   * Put the ports that the NAT uses on the kernel's `ip_local_reserved_ports`; true unless given.
+   * Without masquerading nothing is written there.
+   */
+  readonly reservePorts?: boolean
   readonly log?: (line: string) => void
 }
 
@@ -36,6 +42,7 @@ export class Datapath {
   readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
   readonly #worker: Worker
   readonly #routing: RoutingTask
+  readonly #hostPorts: HostPortTask
   readonly #log: (line: string) => void
   #ready: Promise<void>
   /** Settles when the worker has ended: resolves after a clean stop, rejects with what broke it. */
@@ -56,6 +63,7 @@ export class Datapath {
     // Before the first packet: routes of an earlier datapath may be wrong by now.
     const maps = DatapathMaps.openFiles(options.stateDirectory)
     this.#routing = new RoutingTask(maps.routing, maps.ports, this.#log)
+    this.#hostPorts = new HostPortTask(maps.nat, options.reservePorts ?? true, this.#log)
     this.#worker = new Worker(WORKER_FILE, { workerData: input })
     this.#ready = this.#untilReady()
     this.ended = this.#untilEnded()
@@ -93,6 +101,7 @@ export class Datapath {
   async #untilEnded(): Promise<void> {
     const [code] = await once(this.#worker, 'exit')
     this.#routing.close()
+    this.#hostPorts.close()
     if (code !== 0) throw new Error(`the datapath worker ended with code ${code}`)
   }
 }
