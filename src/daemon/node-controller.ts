@@ -24,6 +24,7 @@ import { PolicyWriter } from '../policy/policy-writer.js'
 import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-table.js'
 import { ipv4Words, parseAddress, parseIpv4, parseMac } from '../wire/address.js'
 import { type MasqueradeOptions, MasqueradeWriter } from './masquerade-writer.js'
+import { NetdevWriter } from './netdev-writer.js'
 import { NodeAddresses } from './node-addresses.js'
 import { type NodeBehaviour, setNodeBehaviour } from './node-behaviour.js'
 import { type PeerSpec, RemoteNodes, type RemoteSpec, type TunnelOptions } from './remote-nodes.js'
@@ -102,6 +103,8 @@ export class NodeController {
   readonly #remotes: RemoteNodes
   readonly #masquerade: MasqueradeWriter
   readonly #portOfEndpoint = new Map<number, number>()
+  /** What holds at the uplinks: announced addresses, denied sources, VLANs. */
+  readonly netdev: NetdevWriter
 
   constructor(maps: DatapathMaps, options: NodeOptions = {}) {
     this.#endpoints = maps.endpoints
@@ -110,6 +113,7 @@ export class NodeController {
     this.#node = maps.node
     this.#remotes = new RemoteNodes(maps)
     this.#masquerade = new MasqueradeWriter(maps.nat)
+    this.netdev = new NetdevWriter(maps)
     this.#serviceSettings = new ServiceSettings(maps.services.settings)
     this.#nodeAddresses = new NodeAddresses(maps)
     this.#services = new ServiceWriter(maps.services, {

@@ -24,6 +24,8 @@ const DENY_RESPONSE = 9
 /** Each plus one; 0 for the default. */
 const ANSWERS_PER_SECOND = 10
 const ANSWERS_BURST = 11
+/** Second of the monotonic clock at which the control plane was last known to live; 0 for never. */
+const AGENT_ALIVE = 14
 const WORDS = 16
 
 /** What a local sender gets whose packet a policy denied (Cilium: policy-deny-response). */
@@ -33,6 +35,9 @@ export type DenyResponse = (typeof DenyResponse)[keyof typeof DenyResponse]
 /** Cilium's numbers for its own answers (A20). */
 const ANSWERS_PER_SECOND_DEFAULT = 100
 const ANSWERS_BURST_DEFAULT = 1000
+
+/** A control plane that has not been heard of for so long is gone (Cilium: its lease's duration). */
+const AGENT_LIVENESS_SECONDS = 15
 
 export const NODE_SETTINGS_SPEC: MapSpec = {
   name: 'node_settings',
@@ -149,6 +154,17 @@ export class NodeSettings {
 
   set answersBurst(count: number) {
     this.#set(ANSWERS_BURST, count + 1)
+  }
+
+  /** Whether there was a sign of life of the control plane of late. */
+  isAgentAlive(nowSeconds: number): boolean {
+    const seen = this.#words[this.#start + AGENT_ALIVE] as number
+    return seen !== 0 && ((nowSeconds - seen) | 0) <= AGENT_LIVENESS_SECONDS
+  }
+
+  /** The control plane's sign of life. It changes no decision that somebody may remember. */
+  signAgentAlive(nowSeconds: number): void {
+    Atomics.store(this.#words, this.#start + AGENT_ALIVE, nowSeconds)
   }
 
   /** Every setter ends here: who remembers a decision has to learn that it may be another now. */

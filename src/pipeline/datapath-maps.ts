@@ -34,6 +34,9 @@ import { METRIC_COUNTERS, Metrics } from '../monitor/metrics.js'
 import { Monitor } from '../monitor/monitor.js'
 import { Masquerade, NO_EGRESS_POLICY } from '../nat/masquerade.js'
 import { NatMaps, type NatSizes, natSizesOf } from '../nat/nat-maps.js'
+import { L2Announcements } from '../netdev/l2-announcements.js'
+import { NetdevMaps, type NetdevSizes, netdevSizesOf } from '../netdev/netdev-maps.js'
+import { VlanFilter } from '../netdev/vlan-filter.js'
 import { POLICY_PREFIXES_SPEC, PolicyMap, policyMapSpec } from '../policy/policy-map.js'
 import { PORT_STATISTICS_CELLS } from '../port/port-statistics.js'
 import { PORTS_SPEC, PortTable } from '../port/port-table.js'
@@ -56,6 +59,8 @@ export interface MapSizes {
   readonly services?: ServiceSizes
   /** NAT_SIZES unless given. */
   readonly nat?: NatSizes
+  /** NETDEV_SIZES unless given. */
+  readonly netdev?: NetdevSizes
   /** ROUTING_SIZES unless given. */
   readonly routing?: RoutingSizes
 }
@@ -93,6 +98,7 @@ export class DatapathMaps {
   readonly routing: RoutingMaps
   readonly neighbourMemory: LruHashMap
   readonly nat: NatMaps
+  readonly netdev: NetdevMaps
   /** Of every map that decisions rest on: another sum says that they may be others now. */
   readonly revisions: Revisions
 
@@ -121,6 +127,7 @@ export class DatapathMaps {
     this.routing = new RoutingMaps(make, sizes.routing)
     this.neighbourMemory = make(LruHashMap, NEIGHBOUR_MEMORY_SPEC)
     this.nat = new NatMaps(make, sizes.nat)
+    this.netdev = new NetdevMaps(make, sizes.netdev)
     this.revisions = new Revisions(deciding)
   }
 
@@ -176,6 +183,9 @@ export class DatapathMaps {
         ipcache: this.ipcache,
         egressPolicy: NO_EGRESS_POLICY,
       }),
+      announcements: new L2Announcements(this.netdev),
+      deniedSources: this.netdev.denied,
+      vlans: new VlanFilter(this.netdev),
       revisions: this.revisions,
     }
   }
@@ -198,6 +208,7 @@ function sizesOf(directory: string): MapSizes {
     services: serviceSizesOf(entries),
     routing: routingSizesOf(entries),
     nat: natSizesOf(entries),
+    netdev: netdevSizesOf(entries),
   }
 }
 

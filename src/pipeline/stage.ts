@@ -7,10 +7,13 @@ import type { Ipcache } from '../identity/ipcache.js'
 import type { LoadBalancer } from '../lb/load-balancer.js'
 import type { ReverseNatTable } from '../lb/reverse-nat-table.js'
 import type { ServiceSettings } from '../lb/service-settings.js'
+import type { LpmMap } from '../maps/lpm-map.js'
 import type { Revisions } from '../maps/revision.js'
 import type { Monitor } from '../monitor/monitor.js'
 import type { Masquerade } from '../nat/masquerade.js'
 import type { SourceNat } from '../nat/source-nat.js'
+import type { L2Announcements } from '../netdev/l2-announcements.js'
+import type { VlanFilter } from '../netdev/vlan-filter.js'
 import type { Verdict } from '../packet/verdict.js'
 import type { PolicyMap } from '../policy/policy-map.js'
 import type { Fib } from '../routing/fib.js'
@@ -42,6 +45,10 @@ export interface DatapathState {
   readonly neighbourMemory: NeighbourMemory
   readonly nat: SourceNat
   readonly masquerade: Masquerade
+  readonly announcements: L2Announcements
+  /** Prefixes that nothing from outside may come from. */
+  readonly deniedSources: LpmMap
+  readonly vlans: VlanFilter
   /** Of all maps: says whether a decision may still be repeated. */
   readonly revisions: Revisions
 }

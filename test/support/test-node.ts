@@ -75,6 +75,7 @@ const SMALL = {
   services: SERVICES,
   routing: { routes: 256, neighbours: 256 },
   nat: { snat: 4096, destinations: 256 },
+  netdev: { denied: 256 },
 }
 
 export class TestNode {
