@@ -9,6 +9,7 @@
 import { assert } from '../base/assert.js'
 import { PORTS_MAX } from '../base/limits.js'
 import { TokenBuckets } from '../base/token-buckets.js'
+import type { Conntrack } from '../conntrack/conntrack.js'
 import { Endpoint, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../endpoint/node-settings.js'
 import { Identity } from '../identity/identity.js'
@@ -35,6 +36,7 @@ export class IcmpAnswer {
   readonly #node: NodeSettings
   readonly #ipcache: Ipcache
   readonly #monitor: Monitor
+  readonly #conntrack: Conntrack
   readonly #buckets = new TokenBuckets(PORTS_MAX)
 
   constructor(state: DatapathState) {
@@ -42,6 +44,7 @@ export class IcmpAnswer {
     this.#node = state.node
     this.#ipcache = state.ipcache
     this.#monitor = state.monitor
+    this.#conntrack = state.conntrack
   }
 
   /**
@@ -115,6 +118,8 @@ export class IcmpAnswer {
    * what an uplink brought has to be answered before that. What a tunnel brought goes back into it.
    */
   #turnBack(ctx: PacketContext): Verdict {
+    // The packet goes nowhere, so nothing that it began is remembered.
+    this.#conntrack.undo()
     // The event that belongs to the packet is its drop.
     ctx.isMonitored = false
     this.#monitor.note(ctx, NotedReason.ANSWER_SENT)
