@@ -180,12 +180,20 @@ function transportOf(packet: ParsedPacket, bytes: Uint8Array): LiteralFrame {
   const { payload } = packet
   if (packet.tcp !== undefined) {
     const { options, checksum, ...fields } = packet.tcp
-    const tcp = { ...fields, ...(options.length > 0 ? { options: hexOf(options) } : {}) }
+    const isPart = packet.ipv4 !== undefined && isFragment(packet.ipv4)
+    const tcp = {
+      ...fields,
+      ...(isPart ? { checksum } : {}),
+      ...(options.length > 0 ? { options: hexOf(options) } : {}),
+    }
     return { tcp, ...payloadOf(payload) }
   }
   if (packet.udp !== undefined) {
     const { from, to, checksum } = packet.udp
-    const udp = { from, to, ...(checksum === 0 ? { checksum } : {}) }
+    // Of a fragment both are about the whole datagram.
+    const isPart = packet.ipv4 !== undefined && isFragment(packet.ipv4)
+    const whole = isPart ? { length: packet.udp.length, checksum } : {}
+    const udp = { from, to, ...(checksum === 0 ? { checksum } : {}), ...whole }
     if (to !== VXLAN_PORT || payload.length < 22) return { udp, ...payloadOf(payload) }
     const vni = number32(payload, 4) >>> 8
     const inner = readFrame(payload.subarray(8))
@@ -208,6 +216,9 @@ function transportOf(packet: ParsedPacket, bytes: Uint8Array): LiteralFrame {
   }
   return payloadOf(payload)
 }
+
+const isFragment = (ipv4: NonNullable<ParsedPacket['ipv4']>): boolean =>
+  ipv4.fragmentOffset > 0 || ipv4.flags.includes('MF')
 
 const payloadOf = (payload: Uint8Array): LiteralFrame =>
   payload.length === 0 ? {} : { payload: toHex(payload) }
