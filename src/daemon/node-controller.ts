@@ -89,7 +89,7 @@ const NO_MAC = { high: 0, low: 0 } as const
 const OPEN: EndpointPolicy = { enforceIngress: false, enforceEgress: false, rules: [] }
 
 /** Number of the endpoint that stands for the node itself, on its host pair and uplinks. */
-const HOST_ENDPOINT_ID = 0xffff
+export const HOST_ENDPOINT_ID = 0xffff
 
 export class NodeController {
   readonly #endpoints: EndpointTable
@@ -126,13 +126,13 @@ export class NodeController {
         addresses: () => this.#nodeAddresses.all,
       },
     })
-    const policiesInUse = new Set<number>()
+    const policiesInUse: number[] = []
     for (let port = 0; port < PORTS_MAX; port++) {
       const kind = this.#endpoints.kind(port)
       if (kind === PortKind.NONE || kind === PortKind.UPLINK) continue
       const row = this.#endpoints.rowStart(port)
       this.#portOfEndpoint.set(this.#endpoints.words[row + Endpoint.ID] as number, port)
-      policiesInUse.add(this.#endpoints.words[row + Endpoint.POLICY] as number)
+      policiesInUse.push(this.#endpoints.words[row + Endpoint.POLICY] as number)
     }
     this.#policies = new PolicyWriter(maps.policyEntries, maps.policyPrefixes, policiesInUse)
   }
@@ -232,10 +232,39 @@ export class NodeController {
 
   /** Swaps an endpoint's policy whole, between two packets. */
   setPolicy(id: number, policy: EndpointPolicy): void {
+    this.setPolicies(new Map([[id, policy]]))
+  }
+
+  /**
+   * The same for several endpoints, by their numbers. Either all get theirs, one right after the
+   * other, or, with EMAP_FULL, none: for a moment old and new policies need room at once.
+   */
+  setPolicies(policies: ReadonlyMap<number, EndpointPolicy>): void {
+    const revisions: [port: number, revision: number][] = []
+    try {
+      for (const [id, policy] of policies) {
+        revisions.push([this.portOf(id), this.#policies.add(policy)])
+      }
+    } catch (error) {
+      for (const [, revision] of revisions) this.#policies.delete(revision)
+      throw error
+    }
+    const before = revisions.map(([port, revision]) => this.#endpoints.swapPolicy(port, revision))
+    for (const revision of before) this.#policies.delete(revision)
+  }
+
+  /** Gives an endpoint another identity and the policy that goes with it. */
+  setEndpointIdentity(id: number, identity: number, policy: EndpointPolicy): void {
+    checkRange('endpoint.identity', identity, 1, IDENTITY_MAX)
     const port = this.portOf(id)
-    const revision = this.#policies.add(policy)
-    const before = this.#endpoints.swapPolicy(port, revision)
-    if (before !== NO_POLICY) this.#policies.delete(before)
+    this.setPolicy(id, policy)
+    this.#addAddress(this.#addressOf(port), port, identity)
+    this.#endpoints.setIdentity(port, identity)
+  }
+
+  /** Asks the host endpoint's policy for what the node's own stack sends and gets; off at first. */
+  setHostFirewall(isOn: boolean): void {
+    this.#node.isHostFirewall = isOn
   }
 
   /**

@@ -122,6 +122,11 @@ export class EndpointTable {
     return before
   }
 
+  setIdentity(port: number, identity: number): void {
+    Atomics.store(this.words, this.rowStart(port) + Endpoint.IDENTITY, identity)
+    markChanged(this.words)
+  }
+
   /** Control plane: sets or clears an EndpointFlag. */
   setFlag(port: number, flag: number, isSet: boolean): void {
     const at = this.rowStart(port) + Endpoint.FLAGS

@@ -5,7 +5,8 @@
  * answers all questions.
  */
 import type { LpmMap } from '../maps/lpm-map.js'
-import { type MapSpec, NOT_FOUND } from '../maps/map.js'
+import { type MapSpec, NOT_FOUND, type Slot } from '../maps/map.js'
+import { IPV4_PREFIX_BITS, isIpv4Words } from '../wire/address.js'
 import { Identity } from './identity.js'
 
 const IDENTITY = 0
@@ -14,8 +15,14 @@ const ENDPOINT = 1
 /** IPv4 address of the node that has the address, 0 where none is known. */
 const TUNNEL_ENDPOINT = 2
 const FLAGS = 3
+/** Identity that policy gives the prefix where nobody has it, or 0. */
+const CIDR_IDENTITY = 4
+/** 1 where somebody has it: an endpoint, this node, another one. */
+const IS_OWNED = 5
 const VALUE_WORDS = 8
 const WORDS_READ = FLAGS + 1
+/** Four address words, and the prefix length. */
+const PREFIX_WORDS = 5
 
 /** Bits of the last word. */
 export const IpcacheFlag = {
@@ -84,11 +91,13 @@ export class Ipcache {
     identity: number,
     endpoint = NO_ENDPOINT,
   ): boolean {
-    this.#value[IDENTITY] = identity
-    this.#value[ENDPOINT] = endpoint + 1
-    this.#value[TUNNEL_ENDPOINT] = 0
-    this.#value[FLAGS] = 0
-    return this.#prefixes.update(address, prefixLength, this.#value) >= 0
+    const value = this.#valueOf(address, prefixLength)
+    value[IDENTITY] = identity
+    value[ENDPOINT] = endpoint + 1
+    value[TUNNEL_ENDPOINT] = 0
+    value[FLAGS] = 0
+    value[IS_OWNED] = 1
+    return this.#prefixes.update(address, prefixLength, value) >= 0
   }
 
   /**
@@ -102,14 +111,107 @@ export class Ipcache {
     tunnelEndpoint4: number,
     flags: number,
   ): boolean {
-    this.#value[IDENTITY] = identity
-    this.#value[ENDPOINT] = 0
-    this.#value[TUNNEL_ENDPOINT] = tunnelEndpoint4
-    this.#value[FLAGS] = flags
-    return this.#prefixes.update(address, prefixLength, this.#value) >= 0
+    const value = this.#valueOf(address, prefixLength)
+    value[IDENTITY] = identity
+    value[ENDPOINT] = 0
+    value[TUNNEL_ENDPOINT] = tunnelEndpoint4
+    value[FLAGS] = flags
+    value[IS_OWNED] = 1
+    return this.#prefixes.update(address, prefixLength, value) >= 0
   }
 
+  /** Control plane: nobody has the prefix any more; an identity that policy gives it stays. */
   delete(address: Int32Array, prefixLength: number): boolean {
-    return this.#prefixes.delete(address, prefixLength)
+    const value = this.#valueOf(address, prefixLength)
+    if (value[IS_OWNED] === 0) return false
+    const cidrIdentity = value[CIDR_IDENTITY] as number
+    if (cidrIdentity === 0) return this.#prefixes.delete(address, prefixLength)
+    this.#valueAround(address, prefixLength)
+    return this.#writeCidr(address, prefixLength, cidrIdentity)
+  }
+
+  /**
+   * Control plane: room for a prefix that policy will give an identity; until then its addresses
+   * have the one that they have now. False when the map is full.
+   */
+  reserveCidr(address: Int32Array, prefixLength: number): boolean {
+    if (this.#prefixes.find(address, prefixLength) !== NOT_FOUND) return true
+    const value = this.#valueAround(address, prefixLength)
+    return this.#writeCidr(address, prefixLength, value[IDENTITY] as number)
+  }
+
+  /**
+   * Control plane: the identity of a prefix by policy, which counts where nobody has the prefix.
+   * Which node has it is inherited from the prefix around it. False when the map is full.
+   */
+  setCidr(address: Int32Array, prefixLength: number, identity: number): boolean {
+    if (!this.reserveCidr(address, prefixLength)) return false
+    const value = this.#valueOf(address, prefixLength)
+    if (value[IS_OWNED] === 0) return this.#writeCidr(address, prefixLength, identity)
+    value[CIDR_IDENTITY] = identity
+    return this.#prefixes.update(address, prefixLength, value) >= 0
+  }
+
+  /** Control plane: takes it away again. */
+  deleteCidr(address: Int32Array, prefixLength: number): void {
+    const value = this.#valueOf(address, prefixLength)
+    if (value[IS_OWNED] === 0) {
+      this.#prefixes.delete(address, prefixLength)
+      return
+    }
+    value[CIDR_IDENTITY] = 0
+    this.#prefixes.update(address, prefixLength, value)
+  }
+
+  /** All identities that policy has given prefixes. */
+  *cidrs(): Generator<{ words: Int32Array; prefixLength: number; identity: number }> {
+    const prefix = new Int32Array(PREFIX_WORDS)
+    const value = new Int32Array(VALUE_WORDS)
+    for (const slot of this.#prefixes.slots()) {
+      if (!this.#prefixes.read(slot, prefix, value) || value[CIDR_IDENTITY] === 0) continue
+      const words = prefix.slice(0, PREFIX_WORDS - 1)
+      const prefixLength = prefix[PREFIX_WORDS - 1] as number
+      yield { words, prefixLength, identity: value[CIDR_IDENTITY] as number }
+    }
+  }
+
+  /** Writes the scratch value, as that of a prefix that nobody has. */
+  #writeCidr(address: Int32Array, prefixLength: number, identity: number): boolean {
+    const value = this.#value
+    value[IDENTITY] = identity
+    value[CIDR_IDENTITY] = identity
+    value[ENDPOINT] = 0
+    value[IS_OWNED] = 0
+    return this.#prefixes.update(address, prefixLength, value) >= 0
+  }
+
+  /** The scratch value with what the longest prefix around this one has; WORLD without one. */
+  #valueAround(address: Int32Array, prefixLength: number): Int32Array {
+    const isIpv4 = isIpv4Words(address) && prefixLength >= IPV4_PREFIX_BITS
+    for (let length = prefixLength - 1; length >= 0; length--) {
+      // Of the prefixes around all of IPv4 only ::/0 is one that somebody would have.
+      if (isIpv4 && length < IPV4_PREFIX_BITS) length = 0
+      const slot = this.#prefixes.find(address, length)
+      if (slot !== NOT_FOUND) return this.#load(slot)
+    }
+    this.#value.fill(0)
+    this.#value[IDENTITY] = Identity.WORLD
+    return this.#value
+  }
+
+  /** The scratch value with what exactly this prefix has, or zeros. */
+  #valueOf(address: Int32Array, prefixLength: number): Int32Array {
+    const slot = this.#prefixes.find(address, prefixLength)
+    if (slot === NOT_FOUND) this.#value.fill(0)
+    else this.#load(slot)
+    return this.#value
+  }
+
+  #load(slot: Slot): Int32Array {
+    const start = this.#prefixes.valueStart(slot)
+    for (let i = 0; i < VALUE_WORDS; i++) {
+      this.#value[i] = this.#prefixes.words[start + i] as number
+    }
+    return this.#value
   }
 }

@@ -41,6 +41,50 @@ export class CidrIndex<T> {
   }
 }
 
+/** Things of a prefix, found by any prefix that lies in theirs. */
+export class CoverIndex<T> {
+  readonly #byLength = new Map<number, Map<string, Set<T>>>()
+
+  add(cidr: Cidr, item: T): void {
+    let ofLength = this.#byLength.get(cidr.prefixBits)
+    if (ofLength === undefined) {
+      ofLength = new Map()
+      this.#byLength.set(cidr.prefixBits, ofLength)
+    }
+    const key = keyOf(cidr, cidr.prefixBits)
+    const items = ofLength.get(key)
+    if (items === undefined) ofLength.set(key, new Set([item]))
+    else items.add(item)
+  }
+
+  delete(cidr: Cidr, item: T): void {
+    const ofLength = this.#byLength.get(cidr.prefixBits)
+    const key = keyOf(cidr, cidr.prefixBits)
+    const items = ofLength?.get(key)
+    items?.delete(item)
+    if (items?.size === 0) ofLength?.delete(key)
+    if (ofLength?.size === 0) this.#byLength.delete(cidr.prefixBits)
+  }
+
+  /** At most one look for each prefix length in use. */
+  *covering(cidr: Cidr): Generator<T> {
+    for (const [length, ofLength] of this.#byLength) {
+      if (length <= cidr.prefixBits) yield* ofLength.get(keyOf(cidr, length)) ?? []
+    }
+  }
+}
+
+/** The first `length` bits of the address, as text. */
+function keyOf({ words }: Cidr, length: number): string {
+  let key = ''
+  for (let i = 0; i < ADDRESS_WORDS; i++) {
+    const bits = length - 32 * i
+    if (bits <= 0) break
+    key += `${bits >= 32 ? words[i] : (words[i] as number) & (-1 << (32 - bits))},`
+  }
+  return key
+}
+
 /** Does the first prefix contain the second, or is it the same? */
 export const contains = (outer: Cidr, inner: Cidr): boolean =>
   isOfIpv4(outer) === isOfIpv4(inner) && coversBits(outer, inner)

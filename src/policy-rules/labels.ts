@@ -32,10 +32,13 @@ const UNSPECIFIED_SOURCE = 'unspec'
 /** Labels of one thing, ready to be asked; made once for each identity and endpoint. */
 export class LabelSet {
   readonly #values = new Map<string, string>()
+  /** As they were given. */
+  readonly labels: Labels
   /** The same for the same labels, in whatever order they were given. */
   readonly text: string
 
   constructor(labels: Labels) {
+    this.labels = labels
     const full = Object.entries(labels).map(([key, value]): [string, string] => {
       const [source, name] = splitKey(key)
       return [`${source === '' ? UNSPECIFIED_SOURCE : source}:${name}`, value]

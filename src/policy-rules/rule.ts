@@ -23,7 +23,7 @@ export interface PeerSelector {
   readonly matches: (identity: IdentityRecord) => boolean
   /** Labels of which one is needed, for an index; absent where labels do not decide. */
   readonly labels?: LabelSelector
-  /** The prefix that its identities lie in. */
+  /** The prefix that all of its identities lie in. */
   readonly within?: Cidr
   /** Prefixes that need an identity of their own for the selector to be exact. */
   readonly cidrs: readonly Cidr[]
@@ -93,7 +93,7 @@ export function cidrPeers(cidr: Cidr, except: readonly Cidr[], text: string): Pe
   const worlds = worldsOf(cidr)
   return {
     text: `cidr ${text}`,
-    within: cidr,
+    ...(worlds.length > 0 ? {} : { within: cidr }),
     cidrs: worlds.length > 0 ? except : [cidr, ...except],
     matches: (identity) => {
       const own = identity.cidr

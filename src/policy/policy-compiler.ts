@@ -31,16 +31,35 @@ export interface PolicyEntry {
 
 type Place = Pick<PolicyEntry, 'protocol' | 'port' | 'prefixLength'>
 
+/** Of one direction and identity, by place. */
+type Places = Map<number, PolicyEntry>
+
 export function compilePolicy(policy: EndpointPolicy): PolicyEntry[] {
-  const strongest = new Map<string, PolicyEntry>()
+  const byPeer = new Map<number, Places>()
   for (const rule of rulesOf(policy)) {
-    for (const entry of entriesOf(rule)) {
-      const key = keyOf(entry, entry)
-      const present = strongest.get(key)
-      if (present === undefined || isStronger(entry, present)) strongest.set(key, entry)
-    }
+    for (const entry of entriesOf(rule)) addStrongest(placesOfPeer(byPeer, entry), entry)
   }
-  return [...strongest.values()].filter((entry) => !isCovered(entry, strongest))
+  const entries: PolicyEntry[] = []
+  for (const places of byPeer.values()) {
+    for (const entry of places.values()) if (!isCovered(entry, places)) entries.push(entry)
+  }
+  return entries
+}
+
+function placesOfPeer(byPeer: Map<number, Places>, entry: PolicyEntry): Places {
+  const peer = entry.identity * 2 + (entry.direction === Direction.EGRESS ? 1 : 0)
+  let places = byPeer.get(peer)
+  if (places === undefined) {
+    places = new Map()
+    byPeer.set(peer, places)
+  }
+  return places
+}
+
+function addStrongest(places: Places, entry: PolicyEntry): void {
+  const key = placeKey(entry)
+  const present = places.get(key)
+  if (present === undefined || isStronger(entry, present)) places.set(key, entry)
 }
 
 /** A direction that is not enforced is one rule that allows what no other rule denies. */
@@ -71,9 +90,10 @@ function placesOf(rule: PolicyRule): Place[] {
   })
 }
 
-function isCovered(entry: PolicyEntry, all: ReadonlyMap<string, PolicyEntry>): boolean {
+function isCovered(entry: PolicyEntry, places: Places): boolean {
+  if (places.size === 1) return false
   return widerPlaces(entry).some((place) => {
-    const wider = all.get(keyOf(entry, place))
+    const wider = places.get(placeKey(place))
     return wider !== undefined && isStronger(wider, entry)
   })
 }
@@ -92,5 +112,6 @@ function widerPlaces(entry: PolicyEntry): Place[] {
 const isStronger = (a: PolicyEntry, b: PolicyEntry): boolean =>
   a.precedence >>> 0 > b.precedence >>> 0
 
-const keyOf = (of: PolicyEntry, place: Place): string =>
-  `${of.direction}/${of.identity}/${place.protocol}/${place.port}/${place.prefixLength}`
+/** 16 bits of port, 5 of prefix length, 8 of protocol. */
+const placeKey = ({ protocol, port, prefixLength }: Place): number =>
+  (protocol << 21) | (prefixLength << 16) | port

@@ -57,6 +57,9 @@ export interface TestNodeOptions {
   readonly seed?: number
   /** As PipelineOptions has it. */
   readonly repeatsFlows?: boolean
+  /** Entries of the ipcache, 1024 unless given, and of the policy map, 4096. */
+  readonly prefixes?: number
+  readonly policies?: number
 }
 
 const SERVICES = {
@@ -107,7 +110,9 @@ export class TestNode {
     this.address = numbered(NODE_ADDRESS, number)
     this.uplinkAddress = numbered(UPLINK_ADDRESS, number)
     this.uplinkMac = numbered(UPLINK_MAC, number * 16 - 15, ':')
-    this.maps = DatapathMaps.inMemory({ ...SMALL, connections: options.connections ?? 4096 })
+    const { connections = SMALL.connections, prefixes = SMALL.identities } = options
+    const { policies = SMALL.policies } = options
+    this.maps = DatapathMaps.inMemory({ ...SMALL, connections, identities: prefixes, policies })
     this.controller = new NodeController(this.maps, { maglevTableSize: 251 })
     this.exchange = new SoftwareExchange([], { clock: this.clock, frameCount: 512 })
     this.host = new MemoryPort('host')
