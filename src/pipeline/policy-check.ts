@@ -64,9 +64,10 @@ export class PolicyCheck {
     // Only the client's side turns a service's replies back, and so has to know the service.
     const revNatIndex = this.#ctDirection === CtDirection.EGRESS ? ctx.revNatIndex : 0
     const conntrack = this.#conntrack
+    this.#policy = this.#endpoints.words[row + Endpoint.POLICY] as number
     if (ctx.ctResult === CtResult.ESTABLISHED) {
-      const policy = this.#endpoints.words[row + Endpoint.POLICY] as number
-      if (!ctx.isMonitored && conntrack.isAllowedBy(policy, identity, revNatIndex)) return ALLOWED
+      const isKnown = !ctx.isMonitored && conntrack.isAllowedBy(this.#policy, identity, revNatIndex)
+      if (isKnown) return ALLOWED
       // The flow with these addresses and ports was another one's: of another service with the same
       // backend, or of none. Its entry is made anew, for replies are turned back by it.
       if (conntrack.revNatIndex !== revNatIndex) {
