@@ -1,12 +1,13 @@
 /**
  * Collection of expired connections in bounded steps, on the worker's own time between bursts
- * (Cilium: pkg/maps/ctmap).
+ * (Cilium: pkg/maps/ctmap). Any table will do whose stamp is the second at which an entry expires,
+ * such as the one of fragments.
  *
  * The interval adapts as Cilium's does: a sweep that finds many dead entries makes the next come
- * sooner, one that finds few makes it later.
+ * sooner, one that finds few makes it later. A table that begins to evict is swept at once, so that
+ * the dead go before the living; how much each sweep found stands in the table's header.
  */
 import type { LruHashMap } from '../maps/lru-hash-map.js'
-import { Ct } from './ct-entry.js'
 
 const INTERVAL_FIRST_SECONDS = 300
 const INTERVAL_MIN_SECONDS = 10
@@ -31,12 +32,15 @@ export function nextInterval(seconds: number, ratio: number): number {
 
 export class ConntrackGc {
   readonly #table: LruHashMap
+  readonly #stampWord: number
   #nextSlot = 0
   #isSweeping = false
   #sizeAtStart = 0
   #deletedInSweep = 0
   #dueSeconds = -1
   #isRequested = false
+  #evictionsSeen: number
+  #endedSeconds = -INTERVAL_MIN_SECONDS
 
   intervalSeconds = INTERVAL_FIRST_SECONDS
   /** Entries deleted since the start. */
@@ -45,6 +49,8 @@ export class ConntrackGc {
 
   constructor(table: LruHashMap) {
     this.#table = table
+    this.#stampWord = table.spec.stampWord ?? 0
+    this.#evictionsSeen = table.evictions
   }
 
   /** Starts the next sweep at once, as when a table fills up. */
@@ -57,6 +63,7 @@ export class ConntrackGc {
   step(nowSeconds: number): void {
     if (!this.#isSweeping) {
       if (this.#dueSeconds < 0) this.#dueSeconds = nowSeconds + this.intervalSeconds
+      if (this.#isFillingUp(nowSeconds)) this.request()
       if (nowSeconds < this.#dueSeconds) return
       this.#isSweeping = true
       this.#sizeAtStart = this.#table.size
@@ -71,10 +78,19 @@ export class ConntrackGc {
     if (end === this.#table.slotCount) this.#finish(nowSeconds)
   }
 
+  /** It has evicted since the last look; a sweep that did not help is not repeated at once. */
+  #isFillingUp(nowSeconds: number): boolean {
+    const evictions = this.#table.evictions
+    if (evictions === this.#evictionsSeen) return false
+    if (nowSeconds < this.#endedSeconds + INTERVAL_MIN_SECONDS) return false
+    this.#evictionsSeen = evictions
+    return true
+  }
+
   #isExpired(slot: number, nowSeconds: number): boolean {
     if (!this.#table.isLive(slot)) return false
-    const lifetime = this.#table.words[this.#table.valueStart(slot) + Ct.LIFETIME] as number
-    return lifetime < nowSeconds
+    const stamp = this.#table.valueStart(slot) + this.#stampWord
+    return (this.#table.words[stamp] as number) < nowSeconds
   }
 
   #finish(nowSeconds: number): void {
@@ -87,5 +103,9 @@ export class ConntrackGc {
     if (!this.#isRequested || next < this.intervalSeconds) this.intervalSeconds = next
     this.#isRequested = false
     this.#dueSeconds = nowSeconds + this.intervalSeconds
+    this.#endedSeconds = nowSeconds
+    // What the sweep's own time brought is no reason for another.
+    this.#evictionsSeen = this.#table.evictions
+    this.#table.noteSweep(this.#deletedInSweep, this.intervalSeconds)
   }
 }

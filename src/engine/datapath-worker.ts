@@ -45,7 +45,8 @@ function run(input: WorkerInput): void {
   const publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
   const conntrackGc = new ConntrackGc(maps.conntrackTable)
   const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
-  const housekeeping = [ports, steering, conntrackGc, natGc, publisher, pipeline]
+  const fragmentsGc = new ConntrackGc(maps.fragmentsMap)
+  const housekeeping = [ports, steering, conntrackGc, natGc, fragmentsGc, publisher, pipeline]
   const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
 
   // The ports first, so that "ready" means frames flow.

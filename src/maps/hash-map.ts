@@ -11,7 +11,14 @@ import {
   type Slot,
   UpdateFlag,
 } from './map.js'
-import { boundedWords, checkSpec, createWords, openWords, publishWords } from './map-header.js'
+import {
+  boundedWords,
+  checkSpec,
+  createWords,
+  Header,
+  openWords,
+  publishWords,
+} from './map-header.js'
 import { markChanged } from './revision.js'
 
 export class HashMap extends HashTable {
@@ -79,7 +86,10 @@ export class HashMap extends HashTable {
     }
     if (flag === UpdateFlag.EXIST) return NOT_FOUND
     const slot = this.vacant
-    if (slot === NOT_FOUND || !this.takeRoom()) return FULL
+    if (slot === NOT_FOUND || !this.takeRoom()) {
+      Atomics.add(this.words, Header.REFUSED, 1)
+      return FULL
+    }
     this.place(slot, hash, key, value, 0)
     return slot
   }

@@ -41,6 +41,7 @@ import {
   boundedWords,
   checkSpec,
   createWords,
+  Header,
   openWords,
   publishWords,
   wrongSpec,
@@ -193,6 +194,7 @@ export class LpmMap implements FixedMap {
     const slot = this.#updateLocked(value, flag)
     this.#end()
     if (slot >= 0) markChanged(this.words)
+    if (slot === FULL) Atomics.add(this.words, Header.REFUSED, 1)
     return slot
   }
 

@@ -83,6 +83,18 @@ export class LruHashMap extends HashTable {
   }
 
   /**
+   * For gauges: a sweep of expired entries ended.
+   *
+   * @param deleted by this sweep
+   * @param nextSeconds until the next
+   */
+  noteSweep(deleted: number, nextSeconds: number): void {
+    Atomics.add(this.words, Header.SWEEPS, 1)
+    Atomics.add(this.words, Header.COLLECTED, deleted)
+    Atomics.store(this.words, Header.SWEEP_SECONDS, nextSeconds)
+  }
+
+  /**
    * Writes an entry, evicting at most one other: see `hasEvicted`.
    *
    * @returns its slot; EXISTS (NO_EXIST) or NOT_FOUND (EXIST) by the flag. FULL only if writers on
@@ -104,6 +116,7 @@ export class LruHashMap extends HashTable {
       else if (isKept) return slot
       else hasRoom = false
     }
+    Atomics.add(this.words, Header.REFUSED, 1)
     return FULL
   }
 

@@ -40,6 +40,12 @@ export const Header = {
   ENTRIES_DROPPED: 35,
   /** See revision.ts. */
   REVISION: 36,
+  /** Entries that were not written because the map was full; wraps. */
+  REFUSED: 37,
+  /** Sweeps of expired entries, what they deleted (both wrap), and seconds until the next. */
+  SWEEPS: 38,
+  COLLECTED: 39,
+  SWEEP_SECONDS: 40,
   OWN: 48,
 } as const
 

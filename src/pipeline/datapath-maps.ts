@@ -75,6 +75,13 @@ export const MAP_SIZES: MapSizes = {
 /** What decides on no packet. */
 const RECORD_TYPES: ReadonlySet<MapType> = new Set([MapType.COUNTER, MapType.EVENT_RING])
 
+const TABLE_TYPES: ReadonlySet<MapType> = new Set([
+  MapType.HASH,
+  MapType.LRU_HASH,
+  MapType.LPM,
+  MapType.EVENT_RING,
+])
+
 /** So that ports and backends are chosen by different numbers of one seed. */
 const NAT_SEED = 0x5a17
 
@@ -99,15 +106,19 @@ export class DatapathMaps {
   readonly neighbourMemory: LruHashMap
   readonly nat: NatMaps
   readonly netdev: NetdevMaps
+  /** Every map that can be full: what `readPressure` is asked for. */
+  readonly tables: readonly FixedMap[]
   /** Of every map that decisions rest on: another sum says that they may be others now. */
   readonly revisions: Revisions
 
   constructor(allocate: Allocate, sizes: MapSizes = MAP_SIZES) {
     const deciding: FixedMap[] = []
+    const tables: FixedMap[] = []
     const make: MakeMap = <M extends FixedMap>(kind: MapKind<M>, spec: MapSpec): M => {
       const buffer = allocate(spec.name, kind.bytesFor(spec))
       const map = isBlank(buffer) ? kind.create(spec, buffer) : kind.open(buffer, spec)
       if (!RECORD_TYPES.has(spec.type)) deciding.push(map)
+      if (TABLE_TYPES.has(spec.type)) tables.push(map)
       return map
     }
     this.endpoints = new EndpointTable(make(ArrayMap, ENDPOINTS_SPEC))
@@ -129,6 +140,7 @@ export class DatapathMaps {
     this.nat = new NatMaps(make, sizes.nat)
     this.netdev = new NetdevMaps(make, sizes.netdev)
     this.revisions = new Revisions(deciding)
+    this.tables = tables
   }
 
   /** In memory of this process, shared between its threads. */
