@@ -120,8 +120,9 @@ export class IcmpAnswer {
   #turnBack(ctx: PacketContext): Verdict {
     // The packet goes nowhere, so nothing that it began is remembered.
     this.#conntrack.undo()
-    // The event that belongs to the packet is its drop.
+    // The event that belongs to the packet is its drop, and the next one's token is another.
     ctx.isMonitored = false
+    ctx.isRepeatable = false
     this.#monitor.note(ctx, NotedReason.ANSWER_SENT)
     if (ctx.isFromTunnel) {
       ctx.sourceIdentity = Identity.HOST

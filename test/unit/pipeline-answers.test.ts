@@ -286,6 +286,11 @@ t.test('a reset has the numbers of RFC 9293 3.10.7.1', async (t) => {
     tcp: { ...expected, flags: 'RST', seq: 0x80000001, ack: 0 },
   })
   t.equal(node.drops().length, 4)
+  for (let i = 0; i < 3; i++) {
+    checkPacket(t, reset('ACK', 10, 5 + i, 77 + i) as Uint8Array, {
+      tcp: { ...expected, flags: 'RST', seq: 77 + i },
+    })
+  }
   const toReset = reset('RST', 0, 5)
   checkPacket(t, toReset as Uint8Array, { icmp: { type: 3, code: 13 } }, 'never to a reset')
   node.send(client.port, ip(client, server.address).udp({ from: 1, to: 2 }).bytes())
