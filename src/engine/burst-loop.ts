@@ -17,6 +17,8 @@ export interface BurstHandler {
 export interface Housekeeping {
   /** @param nowNanoseconds within that second */
   step(nowSeconds: number, nowNanoseconds: number): void
+  /** True while the last step left something undone: the worker then does not sleep. */
+  readonly hasMore?: boolean
 }
 
 /**
@@ -64,8 +66,12 @@ export class BurstLoop {
     }
     this.#burstsUntilStep = BURSTS_PER_STEP
     const { nowSeconds, nowNanoseconds } = this.burst
-    for (const task of this.#housekeeping) task.step(nowSeconds, nowNanoseconds)
-    if (count === 0) this.#idle.idle(this.#exchange)
+    let hasMore = false
+    for (const task of this.#housekeeping) {
+      task.step(nowSeconds, nowNanoseconds)
+      if (task.hasMore === true) hasMore = true
+    }
+    if (count === 0 && !hasMore) this.#idle.idle(this.#exchange)
     return count
   }
 }

@@ -30,6 +30,7 @@ export class UplinkSteering implements Housekeeping, PortListener {
   readonly #uplinks = new Map<number, Uplink>()
   /** The same, for a loop without an iterator's object. */
   #list: readonly Uplink[] = []
+  hasMore = false
 
   /** @param programOf the program on an attached port, such as `XskExchange.program` */
   constructor(
@@ -67,7 +68,7 @@ export class UplinkSteering implements Housekeeping, PortListener {
   }
 
   step(): void {
-    this.#stepAll()
+    this.hasMore = !this.#stepAll()
   }
 
   /** Works until every program has been told everything. */

@@ -16,6 +16,8 @@ const LXC_PREFIX = 'lxc-'
 export const DEFAULT_MTU_BYTES = 1500
 /** No address of any host: the engine answers ARP for it, as it does for all but the pod's own. */
 export const DEFAULT_GATEWAY = '169.254.1.1'
+/** In whose name the engine brings the node's stack requests to its own services. */
+export const STAND_IN_ADDRESS = '169.254.42.1'
 export const HOST_DEVICE = 'ringpath_host'
 export const NET_DEVICE = 'ringpath_net'
 
@@ -107,6 +109,7 @@ export function hostPairLines(pair: HostPairSpec): string[] {
     `link set ${HOST_DEVICE} up`,
     `link set ${NET_DEVICE} up`,
     `route add ${pair.podCidr} dev ${HOST_DEVICE} scope link src ${pair.address}`,
+    `route add ${STAND_IN_ADDRESS} dev ${HOST_DEVICE} scope link`,
   ]
 }
 
