@@ -102,7 +102,9 @@ export class ChainRig {
   /** What `run` costs without the pipeline. */
   runEmpty(frames: number): number {
     const bursts = Math.ceil(frames / BURST_RECEIVE_MAX)
+    const now = this.#bursts
     for (let i = 0; i < bursts; i++) this.#receive()
+    this.#bursts = now
     return bursts * BURST_RECEIVE_MAX
   }
 

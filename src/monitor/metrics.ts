@@ -45,9 +45,13 @@ export class Metrics {
   }
 
   count(reason: number, direction: number, bytes: number): void {
+    this.add(reason, direction, 1, bytes)
+  }
+
+  add(reason: number, direction: number, frames: number, bytes: number): void {
     const at = cell(reason, direction)
     const counters = this.#counters
-    counters[at] = (counters[at] as number) + 1
+    counters[at] = (counters[at] as number) + frames
     counters[at + 1] = (counters[at + 1] as number) + bytes
   }
 }

@@ -63,9 +63,9 @@ export class Monitor {
     this.#metrics.count(reason, ctx.direction, ctx.packet.length)
   }
 
-  /** A packet that was forwarded as the one of its flow before. */
-  repeated(direction: number, bytes: number): void {
-    this.#metrics.count(REASON_FORWARDED, direction, bytes)
+  /** Packets that were forwarded as those of their flows before. */
+  repeated(direction: number, frames: number, bytes: number): void {
+    this.#metrics.add(REASON_FORWARDED, direction, frames, bytes)
   }
 
   trace(ctx: ObservedPacket, point: ObservationPoint): void {

@@ -17,6 +17,8 @@ export class PacketBuffer {
   readonly #bytes: Uint8Array
   readonly #view: DataView
   readonly #words: Uint32Array
+  /** All of the packet memory, in the machine's order: for who reads frames by whole words. */
+  readonly memoryWords: Int32Array
   readonly #headroomBytes: number
   readonly #stride: number
   #start = 0
@@ -32,6 +34,7 @@ export class PacketBuffer {
     this.#bytes = new Uint8Array(umem)
     this.#view = new DataView(umem)
     this.#words = new Uint32Array(umem, 0, umem.byteLength >>> 2)
+    this.memoryWords = new Int32Array(umem, 0, umem.byteLength >>> 2)
     this.#stride = stride
     this.#headroomBytes = headroomBytes
   }

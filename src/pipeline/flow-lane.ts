@@ -6,13 +6,13 @@
  *
  * When it may repeat: a plain TCP or UDP packet (src/wire/plain4.ts) that neither opens nor closes
  * a connection; by the port, with the addresses and ports, that the chain forwarded within the last
- * second; and no map of the control plane has changed since (src/maps/revision.ts), nor has a NAT
+ * two seconds; and no map of the control plane has changed since (src/maps/revision.ts), nor has a NAT
  * binding been evicted. Everything else takes the chain: first packets, SYN, FIN and RST, ICMP,
- * fragments, drops, and one packet of each flow a second, which refreshes the connection's lifetime
+ * fragments, drops, and one packet of each flow every two seconds, which refreshes the connection's lifetime
  * and tells of it. A stage whose decision holds for one packet alone says so (`isRepeatable`).
  *
  * It belongs to one worker, and so is plain memory without locks. It tracks nothing: the packets
- * that it carried are added to their connections' entries at the latest a second after.
+ * that it carried are added to their connections' entries when the chain sees the flow again.
  *
  * It is over 400 lines because V8 folds constants only in the module that they belong to, and the layout of
  * a flow is used by all of it.
@@ -24,30 +24,37 @@ import type { Revisions } from '../maps/revision.js'
 import type { Monitor } from '../monitor/monitor.js'
 import type { Burst } from '../packet/burst.js'
 import type { PacketBuffer } from '../packet/packet-buffer.js'
-import * as checksums from '../wire/checksum.js'
 import { completePartialChecksum } from '../wire/partial-checksum.js'
 import * as plain4 from '../wire/plain4.js'
 import type { PacketContext } from './context.js'
 
 /** How long a decision is repeated before the chain is asked again. */
-const REPEAT_MILLISECONDS = 1000
+const REPEAT_MILLISECONDS = 2000
 const TTL_HOPS_MAX = 3
 
 // Constants of this file, and not of another: V8 folds those it finds in a function's own module,
 // and reads an imported or exported one anew, checks included, at each use.
 const { NONE, STEADY } = plain4.Plain
-/** The transport header begins so far behind the IP header. */
-const IP_HEADER_BYTES = plain4.L4_OFFSET - plain4.L3_OFFSET
+/** A frame's place: the set of its flow, with its kind (Plain) in the bits below. */
+const KIND_MASK = 3
 
-/** Words of what is noted of each frame of the burst. */
+/** Words that are noted of a frame which the chain handles, to learn from what it does. */
 const FRAME_SHIFT = 3
-const Frame = { KIND: 0, SET: 1, SOURCE: 2, DESTINATION: 3, PORTS: 4, WAY: 5, TTL: 6 } as const
+const Frame = { PLACE: 0, ENDS_A: 1, ENDS_B: 2, ENDS_C: 3, WAY: 4, TTL: 5 } as const
 
 /** A flow is one cache line; a set of four flows is where a hash leads. */
 const FLOW_SHIFT = 4
+const FLOW_WORDS = 1 << FLOW_SHIFT
 const WAYS = 4
 const SET_SHIFT = FLOW_SHIFT + 2
-const SETS = 1 << 16
+/**
+ * Few flows in a large table lie in a page each, and the processor's address translation would miss
+ * more than its cache does: the table begins small, and is four times as large each time that flows
+ * in use displace each other.
+ */
+const SETS_FIRST = 1 << 10
+const SETS_MAX = 1 << 16
+const GROWTH_SHIFT = 2
 const VISITED_WORDS = 2 * VISITED_MAX
 const NO_FLOW = -1
 /** Flows that one step of the sweep looks at. */
@@ -55,10 +62,10 @@ const SWEEP_FLOWS = 64
 
 /** Words of a flow. */
 const Flow = {
-  /** As the packet comes in: addresses, ports (source << 16 | destination). */
-  SOURCE: 0,
-  DESTINATION: 1,
-  PORTS: 2,
+  /** Addresses and ports as the packet comes in, see plain4.ts. */
+  ENDS_A: 0,
+  ENDS_B: 1,
+  ENDS_C: 2,
   /** Port it comes in by << 8 | protocol. */
   WAY: 3,
   /** State of the maps that the decision was made in; 0 for none. */
@@ -66,10 +73,11 @@ const Flow = {
   LEARNED_AT: 5,
   /** Greatest IP length << 16 | metric direction << 12 | hops << 10 | port it leaves by. */
   ACTION: 6,
-  NEW_SOURCE: 7,
-  NEW_DESTINATION: 8,
-  NEW_PORTS: 9,
-  /** Of the IP header's checksum << 16 | of the transport's; 0 where it stays. */
+  /** As it leaves. */
+  NEW_ENDS_A: 7,
+  NEW_ENDS_B: 8,
+  NEW_ENDS_C: 9,
+  /** What that adds to the checksums, see plain4.ts. */
   DELTAS: 10,
   /** Both MAC addresses as it leaves: three words. */
   MACS: 11,
@@ -77,19 +85,30 @@ const Flow = {
   PACKETS: 14,
   BYTES: 15,
 } as const
+const ACTION_PORT_MASK = 0x3ff
+const ACTION_HOPS_SHIFT = 10
+const ACTION_DIRECTION_SHIFT = 12
+const ACTION_BYTES_SHIFT = 16
 
 export class FlowLane {
   readonly #revisions: Revisions
   readonly #conntrack: Conntrack
   readonly #monitor: Monitor
   readonly #packet: PacketBuffer
+  /** The packet memory. */
+  readonly #words: Int32Array
   readonly #isClosed: boolean
   readonly #frames: Int32Array
-  readonly #flows = new Int32Array(SETS << SET_SHIFT)
+  readonly #flows = new Int32Array(SETS_MAX << SET_SHIFT)
   /** Slot and state of the connections that each flow's packets belong to. */
-  readonly #visited = new Int32Array(SETS * WAYS * VISITED_WORDS)
+  readonly #visited = new Int32Array(SETS_MAX * WAYS * VISITED_WORDS)
+  /** Of this burst: frames and bytes by metric direction. */
+  readonly #carried = new Int32Array(8)
   /** Random, so that no sender can aim at one set. */
   readonly #seed = randomInt(2 ** 31)
+  #sets = SETS_FIRST
+  /** Flows displaced while they were in use, since the table grew. */
+  #displaced = 0
   #sweep = 0
   #revision = 0
   #epoch = 1
@@ -115,6 +134,7 @@ export class FlowLane {
     this.#conntrack = state.conntrack
     this.#monitor = state.monitor
     this.#packet = packet
+    this.#words = packet.memoryWords
     this.#frames = new Int32Array(burstCapacity << FRAME_SHIFT)
     this.rest = new Int32Array(burstCapacity)
   }
@@ -132,14 +152,16 @@ export class FlowLane {
       this.#revision = revision
       this.#epoch = (this.#epoch + 1) | 0
     }
+    if (this.#displaced > this.#sets >> 2 && this.#sets < SETS_MAX) this.#grow()
     this.#touchFrames(burst)
-    this.#readFrames(burst)
+    this.#placeFrames(burst)
     this.#repeatFrames(burst)
+    this.#countCarried()
   }
 
   #leaveAll(count: number): void {
     for (let i = 0; i < count; i++) {
-      this.#frames[(i << FRAME_SHIFT) + Frame.KIND] = NONE
+      this.#frames[i << FRAME_SHIFT] = NONE
       this.rest[i] = i
     }
     this.restCount = count
@@ -151,63 +173,66 @@ export class FlowLane {
    */
   #touchFrames(burst: Burst): void {
     const { starts, count } = burst
-    const p = this.#packet
+    const words = this.#words
     let touched = 0
     for (let i = 0; i < count; i++) {
-      p.attach(starts[i] as number, 0)
-      touched += p.u8(0)
+      touched = (touched + (words[(starts[i] as number) >> 2] as number)) | 0
     }
     this.touched = touched
   }
 
-  /**
-   * First pass: what flow is each frame of? The table's lines are touched, so that their cache
-   * misses overlap.
-   */
-  #readFrames(burst: Burst): void {
+  /** First pass: what flow is each frame of? The table's lines are touched for the same reason. */
+  #placeFrames(burst: Burst): void {
     const { starts, lengths, ports, count } = burst
-    const p = this.#packet
+    const words = this.#words
     const frames = this.#frames
     const flows = this.#flows
     const seed = this.#seed
-    let touched = 0
+    const setMask = this.#sets - 1
+    let touched = this.touched
     for (let i = 0; i < count; i++) {
-      p.attach(starts[i] as number, lengths[i] as number)
-      const frame = i << FRAME_SHIFT
-      const kind = plain4.classify(p)
-      frames[frame + Frame.KIND] = kind
-      if (kind === NONE) continue
-      const source = plain4.source(p)
-      const destination = plain4.destination(p)
-      const portPair = plain4.ports(p)
-      const ttlWord = plain4.ttlWord(p)
-      const way = ((ports[i] as number) << 8) | ((ttlWord >>> 16) & 0xff)
-      const set = setOf(source ^ seed, destination, portPair, way)
-      frames[frame + Frame.SET] = set
-      frames[frame + Frame.SOURCE] = source
-      frames[frame + Frame.DESTINATION] = destination
-      frames[frame + Frame.PORTS] = portPair
-      frames[frame + Frame.WAY] = way
-      frames[frame + Frame.TTL] = ttlWord >>> 24
+      const start = starts[i] as number
+      const kind = plain4.classify(words, start, lengths[i] as number)
+      if (kind === NONE) {
+        frames[i << FRAME_SHIFT] = NONE
+        continue
+      }
+      const at = start >> 2
+      const way = ((ports[i] as number) << 8) | plain4.protocol(words, at)
+      let h = Math.imul(plain4.endsA(words, at) ^ seed, 0x9e3779b1)
+      h = (h + Math.imul(plain4.endsB(words, at), 0x85ebca6b)) | 0
+      h = (h + Math.imul(plain4.endsC(words, at), 0xc2b2ae35)) ^ way
+      h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
+      h ^= h >>> 13
+      const set = (h & setMask) << SET_SHIFT
+      frames[i << FRAME_SHIFT] = set | kind
       touched = (touched + (flows[set] as number)) | 0
     }
-    this.touched = (this.touched + touched) | 0
+    this.touched = touched
   }
 
+  /** Second pass: what is known is repeated, the rest is noted. */
   #repeatFrames(burst: Burst): void {
-    const count = burst.count
+    const { starts, lengths, ports, count } = burst
+    const words = this.#words
+    const frames = this.#frames
     const rest = this.rest
     let restCount = 0
     for (let i = 0; i < count; i++) {
-      const frame = i << FRAME_SHIFT
-      const kind = this.#frames[frame + Frame.KIND]
-      if (kind !== NONE) {
-        const flow = this.#find(frame)
-        if (flow !== NO_FLOW) {
-          if (kind === STEADY && this.#repeat(burst, i, frame, flow)) continue
-          // Nor may a later packet of this burst overtake what the chain now decides.
-          this.#forget(flow)
+      const place = frames[i << FRAME_SHIFT] as number
+      if (place !== NONE) {
+        const at = (starts[i] as number) >> 2
+        const way = ((ports[i] as number) << 8) | plain4.protocol(words, at)
+        const flow = this.#find(place & ~KIND_MASK, at, way)
+        const isSteady = (place & KIND_MASK) === STEADY
+        if (flow !== NO_FLOW && isSteady && this.#mayRepeat(flow, at)) {
+          const bytes = lengths[i] as number
+          ports[i] = this.#repeat(flow, at, bytes)
+          continue
         }
+        // Nor may a later packet of this burst overtake what the chain now decides.
+        if (flow !== NO_FLOW) this.#forget(flow)
+        this.#note(i << FRAME_SHIFT, at, way)
       }
       rest[restCount++] = i
     }
@@ -215,18 +240,19 @@ export class FlowLane {
     this.restCount = restCount
   }
 
-  /** Index in `#flows` of the frame's flow, or NO_FLOW. */
-  #find(frame: number): number {
-    const frames = this.#frames
+  /** Index in `#flows` of the flow that the frame at `at` is of, or NO_FLOW. */
+  #find(set: number, at: number, way: number): number {
     const flows = this.#flows
-    const set = frames[frame + Frame.SET] as number
-    const ports = frames[frame + Frame.PORTS]
-    for (let flow = set; flow < set + (WAYS << FLOW_SHIFT); flow += 1 << FLOW_SHIFT) {
+    const words = this.#words
+    const a = plain4.endsA(words, at)
+    const b = plain4.endsB(words, at)
+    const c = plain4.endsC(words, at)
+    for (let flow = set; flow < set + WAYS * FLOW_WORDS; flow = (flow + FLOW_WORDS) | 0) {
       if (
-        flows[flow + Flow.PORTS] === ports &&
-        flows[flow + Flow.SOURCE] === frames[frame + Frame.SOURCE] &&
-        flows[flow + Flow.DESTINATION] === frames[frame + Frame.DESTINATION] &&
-        flows[flow + Flow.WAY] === frames[frame + Frame.WAY]
+        flows[flow] === a &&
+        flows[flow + Flow.ENDS_B] === b &&
+        flows[flow + Flow.ENDS_C] === c &&
+        flows[flow + Flow.WAY] === way
       ) {
         return flow
       }
@@ -234,113 +260,159 @@ export class FlowLane {
     return NO_FLOW
   }
 
-  /** Which flow of a set a new one replaces: a forgotten one, or else the one learned first. */
+  #mayRepeat(flow: number, at: number): boolean {
+    const flows = this.#flows
+    const words = this.#words
+    if (!this.#isFresh(flow)) return false
+    const action = flows[flow + Flow.ACTION] as number
+    const hops = (action >>> ACTION_HOPS_SHIFT) & TTL_HOPS_MAX
+    if (plain4.ttl(words, at) <= hops) return false
+    return plain4.totalLength(words, at) <= action >>> ACTION_BYTES_SHIFT
+  }
+
+  /** Rewrites the frame as the flow's last one was, and returns the port it leaves by. */
+  #repeat(flow: number, at: number, bytes: number): number {
+    const flows = this.#flows
+    const words = this.#words
+    if (plain4.isChecksumPartial(words, at)) this.#completeChecksum(at, bytes)
+    const action = flows[flow + Flow.ACTION] as number
+    plain4.rewrite(
+      words,
+      at,
+      flows[flow + Flow.NEW_ENDS_A] as number,
+      flows[flow + Flow.NEW_ENDS_B] as number,
+      flows[flow + Flow.NEW_ENDS_C] as number,
+      (action >>> ACTION_HOPS_SHIFT) & TTL_HOPS_MAX,
+      flows[flow + Flow.DELTAS] as number,
+    )
+    words[at] = flows[flow + Flow.MACS] as number
+    words[at + 1] = flows[flow + Flow.MACS + 1] as number
+    words[at + 2] = flows[flow + Flow.MACS + 2] as number
+    flows[flow + Flow.PACKETS] = (flows[flow + Flow.PACKETS] as number) + 1
+    flows[flow + Flow.BYTES] = (flows[flow + Flow.BYTES] as number) + bytes
+    const counter = ((action >>> ACTION_DIRECTION_SHIFT) & 3) << 1
+    this.#carried[counter] = (this.#carried[counter] as number) + 1
+    this.#carried[counter + 1] = (this.#carried[counter + 1] as number) + bytes
+    return action & ACTION_PORT_MASK
+  }
+
+  #completeChecksum(at: number, bytes: number): void {
+    const p = this.#packet
+    p.attach(at << 2, bytes)
+    const protocol = plain4.protocol(this.#words, at)
+    completePartialChecksum(p, plain4.L3_OFFSET, plain4.L4_OFFSET, protocol)
+  }
+
+  #countCarried(): void {
+    const carried = this.#carried
+    for (let direction = 0; direction < 4; direction++) {
+      const frames = carried[2 * direction] as number
+      if (frames === 0) continue
+      this.#monitor.repeated(direction, frames, carried[2 * direction + 1] as number)
+      carried[2 * direction] = 0
+      carried[2 * direction + 1] = 0
+    }
+  }
+
+  /** Keeps what the frame is before the chain changes it. */
+  #note(frame: number, at: number, way: number): void {
+    const frames = this.#frames
+    const words = this.#words
+    frames[frame + Frame.ENDS_A] = plain4.endsA(words, at)
+    frames[frame + Frame.ENDS_B] = plain4.endsB(words, at)
+    frames[frame + Frame.ENDS_C] = plain4.endsC(words, at)
+    frames[frame + Frame.WAY] = way
+    frames[frame + Frame.TTL] = plain4.ttl(words, at)
+  }
+
+  /** The chain has forwarded frame `index`, which begins where it did; `ctx` shows it as it leaves. */
+  learn(ctx: PacketContext, index: number): void {
+    const frame = index << FRAME_SHIFT
+    const frames = this.#frames
+    const place = frames[frame] as number
+    if ((place & KIND_MASK) !== STEADY || !ctx.isRepeatable) return
+    if (this.#conntrack.visited.hasNew) return
+    const words = this.#words
+    const { start, length } = ctx.packet
+    // An answer that the chain made of the packet is none to the flow's next one.
+    if (plain4.classify(words, start, length) !== STEADY) return
+    const at = start >> 2
+    const hops = (frames[frame + Frame.TTL] as number) - plain4.ttl(words, at)
+    if (hops < 0 || hops > TTL_HOPS_MAX) return
+    const flow = this.#victim(place & ~KIND_MASK)
+    this.#settle(flow)
+    const flows = this.#flows
+    const a = frames[frame + Frame.ENDS_A] as number
+    const b = frames[frame + Frame.ENDS_B] as number
+    const c = frames[frame + Frame.ENDS_C] as number
+    const newA = plain4.endsA(words, at)
+    const newB = plain4.endsB(words, at)
+    const newC = plain4.endsC(words, at)
+    flows[flow] = a
+    flows[flow + Flow.ENDS_B] = b
+    flows[flow + Flow.ENDS_C] = c
+    flows[flow + Flow.WAY] = frames[frame + Frame.WAY] as number
+    flows[flow + Flow.EPOCH] = this.#epoch
+    flows[flow + Flow.LEARNED_AT] = this.#nowMilliseconds
+    flows[flow + Flow.ACTION] =
+      (ctx.repeatableBytesMax << ACTION_BYTES_SHIFT) |
+      (ctx.direction << ACTION_DIRECTION_SHIFT) |
+      (hops << ACTION_HOPS_SHIFT) |
+      ctx.egressPort
+    flows[flow + Flow.NEW_ENDS_A] = newA
+    flows[flow + Flow.NEW_ENDS_B] = newB
+    flows[flow + Flow.NEW_ENDS_C] = newC
+    flows[flow + Flow.DELTAS] = plain4.deltas(a, b, c, newA, newB, newC, hops)
+    for (let i = 0; i < 3; i++) flows[flow + Flow.MACS + i] = words[at + i] as number
+    this.#noteVisited(flow, this.#conntrack.visited)
+  }
+
+  /**
+   * Which flow of a set a new one replaces: a forgotten one, as is the flow's own, or else the one
+   * learned first.
+   */
   #victim(set: number): number {
     const flows = this.#flows
     let oldest = set
-    for (let flow = set; flow < set + (WAYS << FLOW_SHIFT); flow += 1 << FLOW_SHIFT) {
+    for (let flow = set; flow < set + WAYS * FLOW_WORDS; flow += FLOW_WORDS) {
       if (flows[flow + Flow.EPOCH] === 0) return flow
       const learnedAt = flows[flow + Flow.LEARNED_AT] as number
       const isOlder = ((learnedAt - (flows[oldest + Flow.LEARNED_AT] as number)) | 0) < 0
       if (isOlder) oldest = flow
     }
+    if (this.#isFresh(oldest)) this.#displaced++
     return oldest
   }
 
-  /** False, and nothing done, when this packet needs the chain. */
-  #repeat(burst: Burst, index: number, frame: number, flow: number): boolean {
-    const words = this.#flows
-    if (words[flow + Flow.EPOCH] !== this.#epoch) return false
-    const age = (this.#nowMilliseconds - (words[flow + Flow.LEARNED_AT] as number)) >>> 0
-    if (age >= REPEAT_MILLISECONDS) return false
-    const p = this.#packet
-    const frameBytes = burst.lengths[index] as number
-    p.attach(burst.starts[index] as number, frameBytes)
-    const bytes = plain4.totalLength(p)
-    const action = words[flow + Flow.ACTION] as number
-    const hops = (action >>> 10) & TTL_HOPS_MAX
-    if (bytes > action >>> 16 || (this.#frames[frame + Frame.TTL] as number) <= hops) return false
-    const protocol = (words[flow + Flow.WAY] as number) & 0xff
-    const source = words[flow + Flow.SOURCE] as number
-    const destination = words[flow + Flow.DESTINATION] as number
-    // What a sender with offload left undone (src/wire/partial-checksum.ts).
-    const pseudo = checksums.word(source) + checksums.word(destination) + protocol + bytes
-    const field = plain4.transportChecksum(p, protocol)
-    if (field === checksums.fold(pseudo - IP_HEADER_BYTES)) {
-      completePartialChecksum(p, plain4.L3_OFFSET, plain4.L4_OFFSET, protocol)
-    }
-    const deltas = words[flow + Flow.DELTAS] as number
-    if (deltas >>> 16 !== 0) plain4.lowerTtl(p, hops, deltas >>> 16)
-    if ((deltas & 0xffff) !== 0) plain4.applyTransportDelta(p, protocol, deltas & 0xffff)
-    plain4.setTuple(
-      p,
-      words[flow + Flow.NEW_SOURCE] as number,
-      words[flow + Flow.NEW_DESTINATION] as number,
-      words[flow + Flow.NEW_PORTS] as number,
-    )
-    plain4.setMacs(
-      p,
-      words[flow + Flow.MACS] as number,
-      words[flow + Flow.MACS + 1] as number,
-      words[flow + Flow.MACS + 2] as number,
-    )
-    words[flow + Flow.PACKETS] = ((words[flow + Flow.PACKETS] as number) + 1) | 0
-    words[flow + Flow.BYTES] = ((words[flow + Flow.BYTES] as number) + frameBytes) | 0
-    burst.ports[index] = action & 0x3ff
-    this.#monitor.repeated((action >>> 12) & 3, frameBytes)
-    return true
+  #grow(): void {
+    this.settleAll()
+    this.#flows.fill(0, 0, this.#sets << SET_SHIFT)
+    this.#sets <<= GROWTH_SHIFT
+    this.#displaced = 0
+    this.#sweep = 0
   }
 
-  /** The chain has forwarded frame `index`; `ctx` shows it as it leaves. */
-  learn(ctx: PacketContext, index: number, isMoved: boolean): void {
-    const frame = index << FRAME_SHIFT
-    const frames = this.#frames
-    if (frames[frame + Frame.KIND] !== STEADY || !ctx.isRepeatable || isMoved) return
-    if (this.#conntrack.visited.hasNew) return
-    const p = ctx.packet
-    // An answer that the chain made of the packet is none to the flow's next one.
-    if (plain4.classify(p) !== STEADY) return
-    const ttl = frames[frame + Frame.TTL] as number
-    const hops = ttl - (plain4.ttlWord(p) >>> 24)
-    if (hops < 0 || hops > TTL_HOPS_MAX) return
-    const known = this.#find(frame)
-    const flow = known === NO_FLOW ? this.#victim(frames[frame + Frame.SET] as number) : known
-    this.#settle(flow)
-    const words = this.#flows
-    words[flow + Flow.SOURCE] = frames[frame + Frame.SOURCE] as number
-    words[flow + Flow.DESTINATION] = frames[frame + Frame.DESTINATION] as number
-    words[flow + Flow.PORTS] = frames[frame + Frame.PORTS] as number
-    words[flow + Flow.WAY] = frames[frame + Frame.WAY] as number
-    words[flow + Flow.EPOCH] = this.#epoch
-    words[flow + Flow.LEARNED_AT] = this.#nowMilliseconds
-    words[flow + Flow.ACTION] =
-      (ctx.repeatableBytesMax << 16) | (ctx.direction << 12) | (hops << 10) | ctx.egressPort
-    words[flow + Flow.NEW_SOURCE] = plain4.source(p)
-    words[flow + Flow.NEW_DESTINATION] = plain4.destination(p)
-    words[flow + Flow.NEW_PORTS] = plain4.ports(p)
-    words[flow + Flow.MACS] = plain4.macWord(p, 0)
-    words[flow + Flow.MACS + 1] = plain4.macWord(p, 1)
-    words[flow + Flow.MACS + 2] = plain4.macWord(p, 2)
-    words[flow + Flow.DELTAS] = deltasOf(words, flow, hops)
-    this.#noteVisited(flow, this.#conntrack.visited)
+  #isFresh(flow: number): boolean {
+    const age = (this.#nowMilliseconds - (this.#flows[flow + Flow.LEARNED_AT] as number)) >>> 0
+    return age < REPEAT_MILLISECONDS && this.#flows[flow + Flow.EPOCH] === this.#epoch
   }
 
   /** The chain decides anew, and what it does is learned again, or not. */
   #forget(flow: number): void {
     this.#settle(flow)
-    this.#flows[flow + Flow.EPOCH] = 0
+    this.#flows.fill(0, flow, flow + FLOW_WORDS)
   }
 
   /** Housekeeping: a part of the table, so that flows which ended are counted too. */
   step(): void {
     const first = this.#sweep
-    this.#sweep = (first + (SWEEP_FLOWS << FLOW_SHIFT)) & (this.#flows.length - 1)
+    this.#sweep = (first + (SWEEP_FLOWS << FLOW_SHIFT)) & ((this.#sets << SET_SHIFT) - 1)
     for (let i = 0; i < SWEEP_FLOWS; i++) this.#settleOld(first + (i << FLOW_SHIFT))
   }
 
   /** Brings the connections' counters up to date: before a dump, and when the worker ends. */
   settleAll(): void {
-    const end = this.#flows.length
+    const end = this.#sets << SET_SHIFT
     for (let flow = 0; flow < end; flow += 1 << FLOW_SHIFT) this.#settle(flow)
   }
 
@@ -353,19 +425,19 @@ export class FlowLane {
   }
 
   #settleOld(flow: number): void {
-    const words = this.#flows
-    if (words[flow + Flow.PACKETS] === 0) return
-    const age = (this.#nowMilliseconds - (words[flow + Flow.LEARNED_AT] as number)) >>> 0
+    const flows = this.#flows
+    if (flows[flow + Flow.PACKETS] === 0) return
+    const age = (this.#nowMilliseconds - (flows[flow + Flow.LEARNED_AT] as number)) >>> 0
     if (age >= REPEAT_MILLISECONDS) this.#settle(flow)
   }
 
   #settle(flow: number): void {
-    const words = this.#flows
-    const packets = words[flow + Flow.PACKETS] as number
+    const flows = this.#flows
+    const packets = flows[flow + Flow.PACKETS] as number
     if (packets === 0) return
-    const bytes = words[flow + Flow.BYTES] as number
-    words[flow + Flow.PACKETS] = 0
-    words[flow + Flow.BYTES] = 0
+    const bytes = flows[flow + Flow.BYTES] as number
+    flows[flow + Flow.PACKETS] = 0
+    flows[flow + Flow.BYTES] = 0
     const visited = this.#visited
     const first = visitedStart(flow)
     for (let i = first; i < first + VISITED_WORDS; i += 2) {
@@ -376,38 +448,3 @@ export class FlowLane {
 }
 
 const visitedStart = (flow: number): number => (flow >>> FLOW_SHIFT) * VISITED_WORDS
-
-/** Index in `#flows` of the first flow of the set. */
-function setOf(source: number, destination: number, ports: number, way: number): number {
-  let h = Math.imul(source, 0x9e3779b1) + Math.imul(destination, 0x85ebca6b)
-  h = (h + Math.imul(ports, 0xc2b2ae35)) ^ way
-  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
-  h ^= h >>> 13
-  return (h & (SETS - 1)) << SET_SHIFT
-}
-
-/**
- * What the change of the flow's headers adds to the checksums: the IP header's in the upper half,
- * the transport's, 0 when it stays, in the lower.
- */
-function deltasOf(words: Int32Array, flow: number, hops: number): number {
-  const ports = words[flow + Flow.PORTS] as number
-  const newPorts = words[flow + Flow.NEW_PORTS] as number
-  const isTranslated =
-    words[flow + Flow.SOURCE] !== words[flow + Flow.NEW_SOURCE] ||
-    words[flow + Flow.DESTINATION] !== words[flow + Flow.NEW_DESTINATION] ||
-    ports !== newPorts
-  const addresses =
-    checksums.delta32(
-      words[flow + Flow.SOURCE] as number,
-      words[flow + Flow.NEW_SOURCE] as number,
-    ) +
-    checksums.delta32(
-      words[flow + Flow.DESTINATION] as number,
-      words[flow + Flow.NEW_DESTINATION] as number,
-    )
-  const isChanged = isTranslated || hops !== 0
-  const l3 = isChanged ? checksums.fold(addresses + checksums.delta16(hops << 8, 0)) : 0
-  const l4 = isTranslated ? checksums.fold(addresses + checksums.delta32(ports, newPorts)) : 0
-  return (l3 << 16) | l4
-}

@@ -171,7 +171,7 @@ export class Pipeline {
     const ctx = this.#ctx
     const { start, length } = ctx.packet
     const isMoved = start !== burst.starts[index] || length !== burst.lengths[index]
-    this.#lane.learn(ctx, index, isMoved)
+    if (!isMoved) this.#lane.learn(ctx, index)
     burst.starts[index] = start
     burst.lengths[index] = length
     burst.ports[index] = ctx.egressPort

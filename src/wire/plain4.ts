@@ -1,43 +1,48 @@
 /**
  * The plain case of a frame, which nearly all are: Ethernet II, IPv4 without options, no fragment,
- * TCP or UDP, and all of it there. Every field then has a fixed place, and a frame is read and
- * rewritten in a handful of words. What is not plain is for the headers' own files to judge.
+ * TCP or UDP, all of it there, and beginning at a multiple of four bytes. Every field then has a
+ * fixed place in the memory's 32-bit words, and a frame is compared, read and rewritten by whole
+ * words in the machine's own order (little-endian; elsewhere nothing is plain).
+ *
+ * `words` is the packet memory, `at` the index of the frame's first word:
+ *
+ *     0-2  MAC addresses                   7  source (low)       | destination (high)
+ *     3    type | version, TOS             8  destination (low)  | source port
+ *     4    total length | identification   9  destination port   | UDP length
+ *     5    fragment | TTL, protocol       10  UDP checksum
+ *     6    checksum | source (high)       11  TCP offset, flags (high half)   12  TCP checksum (high)
+ *
+ * The two ends of a flow, which are words 6 to 9 without the IP checksum and the UDP length, are kept
+ * as three words: A is source (high) and destination port, B is word 7, C is word 8. They are for
+ * comparing and putting back; nobody reads an address from them.
+ *
+ * Checksums are sums of 16-bit halves, and RFC 1071 section 2 (B) lets both operands be byte-swapped
+ * alike: what is added here is swapped throughout, and so is the result.
  */
-import type { PacketBuffer } from '../packet/packet-buffer.js'
 import * as checksums from './checksum.js'
 import { Protocol } from './protocols.js'
 
-const MAC_ADDRESSES = 0
-/** Type, then version, header length and type of service. */
-const ETHER_TYPE = 12
-const TOTAL_LENGTH = 16
-/** Identification, then flags and fragment offset. */
-const FRAGMENT = 18
-/** TTL, protocol, header checksum. */
-const TTL = 22
-const SOURCE = 26
-const DESTINATION = 30
-const PORTS = 34
-const UDP_LENGTH = 38
-const UDP_CHECKSUM = 40
-const TCP_OFFSET_AND_FLAGS = 46
-const TCP_CHECKSUM = 50
+const IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+const { TCP, UDP } = Protocol
 
 const L3 = 14
 const L4 = 34
-export const L3_OFFSET = L3
-export const L4_OFFSET = L4
 const IPV4_BYTES = 20
 const UDP_BYTES = 8
 const TCP_BYTES = 20
-/** 0x0800, version 4, header of five words. */
-const IPV4_PLAIN = 0x080045
-/** More fragments, or an offset. */
-const FRAGMENT_MASK = 0x3fff
-/** FIN, SYN, RST. */
-const STATE_FLAGS = 0x07
+export const L3_OFFSET = L3
+export const L4_OFFSET = L4
 
-const { TCP, UDP } = Protocol
+const UPPER = 0xffff0000 | 0
+const LOWER = 0xffff
+/** 0x0800, then version 4 and a header of five words; type of service is left out. */
+const TYPE_MASK = 0xffffff
+const IPV4_PLAIN = 0x450008
+/** More fragments, or an offset. */
+const FRAGMENT_MASK = 0xff3f
+/** FIN, SYN and RST, in the upper half's upper byte. */
+const STATE_FLAGS = 0x0700_0000
+
 const NONE = 0
 const CHANGING = 1
 const STEADY = 2
@@ -50,65 +55,116 @@ export const Plain = {
 } as const
 export type Plain = (typeof Plain)[keyof typeof Plain]
 
-export function classify(p: PacketBuffer): Plain {
-  if (!p.has(L4 + UDP_BYTES) || p.i32(ETHER_TYPE) >>> 8 !== IPV4_PLAIN) return NONE
-  const bytes = p.u16(TOTAL_LENGTH)
-  if ((p.i32(FRAGMENT) & FRAGMENT_MASK) !== 0 || !p.has(L3 + bytes)) return NONE
-  const protocol = (p.i32(TTL) >>> 16) & 0xff
+const swap16 = (half: number): number => ((half & 0xff) << 8) | ((half >>> 8) & 0xff)
+
+/** @param start byte that the frame begins at @param bytes of the frame */
+export function classify(words: Int32Array, start: number, bytes: number): Plain {
+  const at = start >> 2
+  if (!IS_LITTLE_ENDIAN || (start & 3) !== 0 || bytes < L4 + UDP_BYTES) return NONE
+  if (((words[at + 3] as number) & TYPE_MASK) !== IPV4_PLAIN) return NONE
+  const total = swap16(words[at + 4] as number)
+  const fragmentWord = words[at + 5] as number
+  if ((fragmentWord & FRAGMENT_MASK) !== 0 || bytes < L3 + total) return NONE
+  const protocol = fragmentWord >>> 24
   if (protocol === UDP) {
-    const isWhole = p.u16(UDP_LENGTH) === bytes - IPV4_BYTES && bytes >= IPV4_BYTES + UDP_BYTES
-    return isWhole ? STEADY : NONE
+    const udpBytes = swap16((words[at + 9] as number) >>> 16)
+    return udpBytes >= UDP_BYTES && udpBytes === total - IPV4_BYTES ? STEADY : NONE
   }
-  if (protocol !== TCP || bytes < IPV4_BYTES + TCP_BYTES) return NONE
-  const offsetAndFlags = p.u16(TCP_OFFSET_AND_FLAGS)
-  const headerBytes = (offsetAndFlags >>> 12) << 2
-  if (headerBytes < TCP_BYTES || bytes < IPV4_BYTES + headerBytes) return NONE
+  if (protocol !== TCP || total < IPV4_BYTES + TCP_BYTES) return NONE
+  const offsetAndFlags = words[at + 11] as number
+  const headerBytes = ((offsetAndFlags >>> 20) & 0xf) << 2
+  if (headerBytes < TCP_BYTES || total < IPV4_BYTES + headerBytes) return NONE
   return (offsetAndFlags & STATE_FLAGS) === 0 ? STEADY : CHANGING
 }
 
-export const totalLength = (p: PacketBuffer) => p.u16(TOTAL_LENGTH)
-/** TTL in the upper byte, protocol below it, then the header's checksum. */
-export const ttlWord = (p: PacketBuffer) => p.i32(TTL)
-export const source = (p: PacketBuffer) => p.i32(SOURCE)
-export const destination = (p: PacketBuffer) => p.i32(DESTINATION)
-/** Source port in the upper half, destination port in the lower. */
-export const ports = (p: PacketBuffer) => p.i32(PORTS)
-/** A third of both MAC addresses, which are twelve bytes: `third` is 0, 1 or 2. */
-export const macWord = (p: PacketBuffer, third: number) => p.i32(MAC_ADDRESSES + (third << 2))
+/** Bytes from the IP header on. */
+export const totalLength = (words: Int32Array, at: number): number =>
+  swap16(words[at + 4] as number)
+export const ttl = (words: Int32Array, at: number): number =>
+  ((words[at + 5] as number) >>> 16) & 0xff
+export const protocol = (words: Int32Array, at: number): number => (words[at + 5] as number) >>> 24
+export const endsA = (words: Int32Array, at: number): number =>
+  ((words[at + 6] as number) & UPPER) | ((words[at + 9] as number) & LOWER)
+export const endsB = (words: Int32Array, at: number): number => words[at + 7] as number
+export const endsC = (words: Int32Array, at: number): number => words[at + 8] as number
 
-/** TCP's or UDP's. */
-export function transportChecksum(p: PacketBuffer, protocol: number): number {
-  return p.u16(protocol === UDP ? UDP_CHECKSUM : TCP_CHECKSUM)
+/**
+ * Is the transport's checksum the sum of the pseudo header, as a sender with offload leaves it (see
+ * partial-checksum.ts)?
+ */
+export function isChecksumPartial(words: Int32Array, at: number): boolean {
+  const type = (words[at + 5] as number) >>> 24
+  const destinationAndPort = words[at + 8] as number
+  const pseudo =
+    ((words[at + 6] as number) >>> 16) +
+    checksums.word(words[at + 7] as number) +
+    (destinationAndPort & LOWER) +
+    (type << 8) +
+    swap16(swap16(words[at + 4] as number) - IPV4_BYTES)
+  const field =
+    type === UDP ? (words[at + 10] as number) & LOWER : (words[at + 12] as number) >>> 16
+  return field === checksums.fold(pseudo)
 }
 
-export function setMacs(p: PacketBuffer, first: number, second: number, third: number): void {
-  p.setI32(MAC_ADDRESSES, first)
-  p.setI32(MAC_ADDRESSES + 4, second)
-  p.setI32(MAC_ADDRESSES + 8, third)
+/**
+ * What a change of the ends and of the TTL adds to the checksums: the IP header's in the upper half,
+ * the transport's in the lower; 0 where nothing changes.
+ *
+ * @param hops by which the TTL goes down
+ */
+export function deltas(
+  a: number,
+  b: number,
+  c: number,
+  newA: number,
+  newB: number,
+  newC: number,
+  hops: number,
+): number {
+  const isTranslated = a !== newA || b !== newB || c !== newC
+  const addresses =
+    checksums.delta16(a >>> 16, newA >>> 16) +
+    checksums.delta32(b, newB) +
+    checksums.delta16(c & LOWER, newC & LOWER)
+  const ports =
+    checksums.delta16(c >>> 16, newC >>> 16) + checksums.delta16(a & LOWER, newA & LOWER)
+  const isChanged = isTranslated || hops !== 0
+  const l3 = isChanged ? checksums.fold(addresses + checksums.delta16(hops, 0)) : 0
+  const l4 = isTranslated ? checksums.fold(addresses + ports) : 0
+  return (l3 << 16) | l4
 }
 
-/** All that translation changes, but for checksums. */
-export function setTuple(p: PacketBuffer, from: number, to: number, portPair: number): void {
-  p.setI32(SOURCE, from)
-  p.setI32(DESTINATION, to)
-  p.setI32(PORTS, portPair)
-}
-
-/** @param delta of the header's words, that of the TTL included */
-export function lowerTtl(p: PacketBuffer, hops: number, delta: number): void {
-  const word = p.i32(TTL)
-  const checksum = checksums.apply(word & 0xffff, delta)
-  p.setI32(TTL, ((word & 0xffff0000) - (hops << 24)) | checksum)
+/** Writes TTL and ends of the IP and transport header. @param change from `deltas` */
+export function rewrite(
+  words: Int32Array,
+  at: number,
+  a: number,
+  b: number,
+  c: number,
+  hops: number,
+  change: number,
+): void {
+  const l3 = change >>> 16
+  const l4 = change & LOWER
+  let checksum = (words[at + 6] as number) & LOWER
+  if (l3 !== 0) checksum = checksums.apply(checksum, l3)
+  words[at + 5] = (words[at + 5] as number) - (hops << 16)
+  words[at + 6] = (a & UPPER) | checksum
+  words[at + 7] = b
+  words[at + 8] = c
+  words[at + 9] = ((words[at + 9] as number) & UPPER) | (a & LOWER)
+  if (l4 !== 0) applyTransportDelta(words, at, l4)
 }
 
 /** RFC 768: a datagram without checksum keeps none, and a computed zero is sent as all ones. */
-export function applyTransportDelta(p: PacketBuffer, protocol: number, delta: number): void {
-  if (protocol === TCP) {
-    p.setU16(TCP_CHECKSUM, checksums.apply(p.u16(TCP_CHECKSUM), delta))
+function applyTransportDelta(words: Int32Array, at: number, delta: number): void {
+  if ((words[at + 5] as number) >>> 24 === TCP) {
+    const word = words[at + 12] as number
+    words[at + 12] = (checksums.apply(word >>> 16, delta) << 16) | (word & LOWER)
     return
   }
-  const before = p.u16(UDP_CHECKSUM)
-  if (before === 0) return
-  const after = checksums.apply(before, delta)
-  p.setU16(UDP_CHECKSUM, after === 0 ? 0xffff : after)
+  const word = words[at + 10] as number
+  if ((word & LOWER) === 0) return
+  const checksum = checksums.apply(word & LOWER, delta)
+  words[at + 10] = (word & UPPER) | (checksum === 0 ? LOWER : checksum)
 }

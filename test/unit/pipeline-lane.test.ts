@@ -159,7 +159,7 @@ t.test('nobody can tell whether a packet was repeated or went through the chain'
     const twins = new Twins()
     for (let i = 0; i < PODS; i++) twins.pod()
     if (!run(t, prng, twins, flags)) return
-    // When the same ports begin a new connection, replies repeated within that second are still
+    // When the same ports begin a new connection, replies repeated within two seconds are still
     // counted for the one before.
     const isExact = flags === STEADY_FLAGS
     const [got, wanted] = twins.nodes.map((node) => connections(node, isExact))
@@ -186,7 +186,7 @@ t.test(
 )
 
 t.test(
-  'one packet of a flow goes through the chain each second, and keeps the flow alive',
+  'every two seconds a packet of a flow goes through the chain, and keeps the flow alive',
   async (t) => {
     const node = new TestNode()
     const [client, server] = [node.pod(), node.pod()]
@@ -196,7 +196,7 @@ t.test(
       node.clock.advanceSeconds(1)
       node.send(client.port, frame)
     }
-    t.equal(node.pipeline.framesRepeated, 0, 'a packet a second is never repeated')
+    t.equal(node.pipeline.framesRepeated, 50, 'of a packet a second, every other one')
     t.equal(node.maps.conntrackTable.size, 2)
     t.equal(server.port.take().length, 101)
     node.close()
