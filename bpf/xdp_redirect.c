@@ -10,9 +10,12 @@
  * Ours on an uplink: a destination in `pod_cidrs`; a destination address, port and protocol in
  * `frontends` (overlay port, services, NodePorts); a destination in `nat_addresses` whose port is
  * marked in `nat_ports`; an ICMP error that quotes a packet sent from one of those; ARP for an
- * address in `announced`; the later fragments of an IPv4 datagram whose first one was ours. Not
- * looked into, so passed: VLAN-tagged frames, IPv6 extension headers unless the destination is in a
- * pod CIDR, and multi-buffer frames.
+ * address in `announced`; the later fragments of an IPv4 datagram whose first one was ours; frames of
+ * a VLAN that is not in `vlans`, once somebody filters VLANs. Not looked into, so passed: other
+ * VLAN-tagged frames, IPv6 extension headers unless the destination is in a pod CIDR, and
+ * multi-buffer frames.
+ *
+ * Before all that, what comes from a prefix in `denied` is dropped, for whomever it may be.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -38,6 +41,9 @@ enum nat_row { NAT_TCP = 0, NAT_UDP = 1, NAT_ICMP = 2, NAT_SCTP = 3, NAT_ROWS = 
 #define ARP_TARGET_ADDRESS 24
 #define FRAGMENT_OFFSET 0x1fff
 #define MORE_FRAGMENTS 0x2000
+#define VLAN_ID 0xfff
+/* A key of `vlans` that is no id: there is a filter. */
+#define VLAN_FILTER_ON 4096
 
 /* linux/icmp.h needs the C library. */
 enum icmp_type { ICMP_ECHO_REPLY = 0, ICMP_UNREACHABLE = 3, ICMP_TIME_EXCEEDED = 11,
@@ -109,6 +115,8 @@ SET_MAP(frontends, BPF_MAP_TYPE_HASH, struct frontend, 65536);
 SET_MAP(pod_cidrs, BPF_MAP_TYPE_LPM_TRIE, struct cidr, 65536);
 SET_MAP(nat_addresses, BPF_MAP_TYPE_HASH, struct address, 256);
 SET_MAP(announced, BPF_MAP_TYPE_HASH, struct address, 4096);
+SET_MAP(denied, BPF_MAP_TYPE_LPM_TRIE, struct cidr, 65536);
+SET_MAP(vlans, BPF_MAP_TYPE_HASH, __u32, 4096 + 1);
 
 /* Datagrams whose first fragment is ours: only that one tells a port. */
 struct {
@@ -236,6 +244,37 @@ static __always_inline int is_our_ipv4(struct iphdr *ipv4, const struct address 
 	return ours;
 }
 
+/* IEEE 802.1Q: the type, then priority and id. Id 0 names no VLAN. */
+static __always_inline int is_unwanted_vlan(void *at, void *end)
+{
+	__be16 *control = at;
+	__u32 id, filter_on = VLAN_FILTER_ON;
+
+	if ((void *)(control + 1) > end)
+		return 0;
+	id = bpf_ntohs(*control) & VLAN_ID;
+	return id != 0 && bpf_map_lookup_elem(&vlans, &filter_on) &&
+	       !bpf_map_lookup_elem(&vlans, &id);
+}
+
+static __always_inline int is_denied(void *at, void *end)
+{
+	struct ethhdr *ethernet = at;
+	struct iphdr *ipv4 = at + sizeof(*ethernet);
+	struct ipv6hdr *ipv6 = at + sizeof(*ethernet);
+	struct cidr from = { .prefix_bits = 128 };
+
+	if ((void *)(ethernet + 1) > end)
+		return 0;
+	if (ethernet->h_proto == bpf_htons(ETH_P_IP) && (void *)(ipv4 + 1) <= end)
+		set_ipv4(&from.address, ipv4->saddr);
+	else if (ethernet->h_proto == bpf_htons(ETH_P_IPV6) && (void *)(ipv6 + 1) <= end)
+		__builtin_memcpy(&from.address, &ipv6->saddr, sizeof(from.address));
+	else
+		return 0;
+	return bpf_map_lookup_elem(&denied, &from) != 0;
+}
+
 static __always_inline int is_ours(void *at, void *end)
 {
 	struct ethhdr *ethernet = at;
@@ -248,6 +287,9 @@ static __always_inline int is_ours(void *at, void *end)
 		return 0;
 	if (ethernet->h_proto == bpf_htons(ETH_P_ARP))
 		return is_our_arp(ethernet + 1, end);
+	if (ethernet->h_proto == bpf_htons(ETH_P_8021Q) ||
+	    ethernet->h_proto == bpf_htons(ETH_P_8021AD))
+		return is_unwanted_vlan(ethernet + 1, end);
 	if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
 		if ((void *)(ipv4 + 1) > end || ipv4->ihl < 5)
 			return 0;
@@ -279,7 +321,10 @@ int xdp_redirect(struct xdp_md *ctx)
 	long action = XDP_PASS;
 
 	/* The action in the flags is what bpf_redirect_map answers when the queue has no socket. */
-	if (fallback == XDP_DROP || is_ours((void *)(long)ctx->data, (void *)(long)ctx->data_end))
+	if (fallback == XDP_PASS && is_denied((void *)(long)ctx->data, (void *)(long)ctx->data_end))
+		action = XDP_DROP;
+	else if (fallback == XDP_DROP ||
+		 is_ours((void *)(long)ctx->data, (void *)(long)ctx->data_end))
 		action = bpf_redirect_map(&sockets, queue, fallback);
 
 	index = (queue < QUEUES_MAX ? queue : QUEUES_MAX - 1) * VERDICTS;

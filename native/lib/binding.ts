@@ -106,6 +106,7 @@ export interface Binding {
   detachProgram(program: ProgramHandle, natPorts: ArrayBuffer): void
   deviceInfo(device: string): DeviceInfo
   setDeviceOffload(device: string, offload: number, on: boolean): void
+  sendFrame(device: string, frame: Uint8Array): void
   mapSharedFile(
     path: string,
     bytes: number,

@@ -20,3 +20,11 @@ export function deviceInfo(device: string): DeviceInfo {
 export function setDeviceOffload(device: string, offload: Offload, on: boolean): void {
   explained('device', { device }, () => binding().setDeviceOffload(device, OFFLOADS[offload], on))
 }
+
+/**
+ * Sends one whole Ethernet frame through the device's own queue, as any program of the node would:
+ * for the rare one that no ring brought. Throws EXDP_NO_DEVICE, EXDP_PERMISSION, EXDP_SYSTEM.
+ */
+export function sendFrame(device: string, frame: Uint8Array): void {
+  explained('device', { device }, () => binding().sendFrame(device, frame))
+}

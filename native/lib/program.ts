@@ -15,6 +15,9 @@ export const PROGRAM_QUEUES_MAX = 64
 const VERDICTS = 3
 const ADDRESS_BYTES = 16
 const PORTS = 65536
+const VLAN_ID_MAX = 4094
+/** The key of `vlans` that is no id. */
+const VLAN_FILTER_ON = 4096
 
 /**
  * 'pod': every frame to the ring, dropped while there is no socket. 'uplink': only what is ours,
@@ -157,6 +160,31 @@ export class XdpProgram {
     this.#edit('announced', addressKey(address), false)
   }
 
+  /** Frames from here are dropped, whomever they are for. @param prefixBits as of `addPodCidr` */
+  addDenied(address: Uint8Array, prefixBits: number): void {
+    this.#edit('denied', cidrKey(address, prefixBits), true)
+  }
+
+  removeDenied(address: Uint8Array, prefixBits: number): void {
+    this.#edit('denied', cidrKey(address, prefixBits), false)
+  }
+
+  /** With the filter on, frames of VLANs that are not allowed are ours, else none that is tagged. */
+  setVlanFilter(isOn: boolean): void {
+    this.#edit('vlans', numberKey(VLAN_FILTER_ON), isOn)
+  }
+
+  /** @param id 1 to 4094 */
+  addVlan(id: number): void {
+    checkInteger('id', id, 1, VLAN_ID_MAX)
+    this.#edit('vlans', numberKey(id), true)
+  }
+
+  removeVlan(id: number): void {
+    checkInteger('id', id, 1, VLAN_ID_MAX)
+    this.#edit('vlans', numberKey(id), false)
+  }
+
   /** Takes the program off the device; `natPorts` becomes empty. A second call does nothing. */
   detach(): void {
     if (this.#detached) return
@@ -196,6 +224,9 @@ function frontendKey(address: Uint8Array | null, port: number, protocol: number)
   key[ADDRESS_BYTES + 2] = protocol
   return key
 }
+
+/** A number as the machine has it. */
+const numberKey = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer)
 
 /** struct cidr: prefix length as the machine's own 32-bit number, then the address. */
 function cidrKey(address: Uint8Array, prefixBits: number): Uint8Array {

@@ -47,6 +47,16 @@ Napi::Value setDeviceOffload(const Napi::CallbackInfo& info) {
   return throwFailure(info.Env(), failure);
 }
 
+// Arguments: device, frame.
+Napi::Value sendFrame(const Napi::CallbackInfo& info) {
+  const Napi::Uint8Array frame = info[1].As<Napi::Uint8Array>();
+  Failure failure;
+  if (sendFrame(info[0].ToString(), frame.Data(), frame.ByteLength(), &failure)) {
+    return info.Env().Undefined();
+  }
+  return throwFailure(info.Env(), failure);
+}
+
 // Any thread may call it: adding to an eventfd is atomic.
 Napi::Value wakePoller(const Napi::CallbackInfo& info) {
   const uint64_t one = 1;
@@ -109,6 +119,7 @@ Napi::Value unmapSharedFile(const Napi::CallbackInfo& info) {
 void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("deviceInfo", Napi::Function::New<deviceInfo>(env));
   exports.Set("setDeviceOffload", Napi::Function::New<setDeviceOffload>(env));
+  exports.Set("sendFrame", Napi::Function::New<sendFrame>(env));
   exports.Set("wakePoller", Napi::Function::New<wakePoller>(env));
   exports.Set("mapSharedFile", Napi::Function::New<mapSharedFile>(env));
   exports.Set("unmapSharedFile", Napi::Function::New<unmapSharedFile>(env));

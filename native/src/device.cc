@@ -2,6 +2,7 @@
 #include "device.h"
 
 #include <linux/ethtool.h>
+#include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
@@ -61,6 +62,21 @@ bool setOffload(const std::string& name, Offload offload, bool on, Failure* fail
   value.data = on ? 1 : 0;
   DeviceRequest request(name);
   return request.ethtool(&value) || failure->set("ioctl SIOCETHTOOL", errno);
+}
+
+bool sendFrame(const std::string& name, const void* frame, size_t bytes, Failure* failure) {
+  if (name.empty() || name.size() >= IFNAMSIZ) return failure->set("if_nametoindex", ENODEV);
+  const unsigned index = ::if_nametoindex(name.c_str());
+  if (index == 0) return failure->set("if_nametoindex", ENODEV);
+  // Protocol 0: it receives nothing.
+  const FileDescriptor packets(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  if (!packets.valid()) return failure->set("socket", errno, "AF_PACKET");
+  sockaddr_ll to{};
+  to.sll_family = AF_PACKET;
+  to.sll_ifindex = static_cast<int>(index);
+  const ssize_t sent = ::sendto(packets.get(), frame, bytes, 0,
+                                reinterpret_cast<const sockaddr*>(&to), sizeof to);
+  return sent == static_cast<ssize_t>(bytes) || failure->set("sendto", errno);
 }
 
 }  // namespace xdp

@@ -21,4 +21,7 @@ bool readDevice(const std::string& name, DeviceInfo* info, Failure* failure);
 enum class Offload : uint32_t { kTxChecksum = 0, kSegmentation = 1, kGro = 2, kGso = 3 };
 bool setOffload(const std::string& name, Offload offload, bool on, Failure* failure);
 
+// Sends one whole Ethernet frame through the device's queue, as any program on the node would.
+bool sendFrame(const std::string& name, const void* frame, size_t bytes, Failure* failure);
+
 }  // namespace xdp

@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { wakePoller } from 'xdp-socket-napi'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
+import { AnnouncerTask } from './announcer-task.js'
 import { CONTROL_WORDS, Control, type WorkerInput, type WorkerMessage } from './control.js'
 import { HostPortTask } from './host-port-task.js'
 import { IDLE_DEFAULTS, type IdleOptions } from './idle-strategy.js'
@@ -42,6 +43,7 @@ export class Datapath {
   readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
   readonly #worker: Worker
   readonly #routing: RoutingTask
+  readonly #announcer: AnnouncerTask
   readonly #hostPorts: HostPortTask
   readonly #log: (line: string) => void
   #ready: Promise<void>
@@ -63,6 +65,7 @@ export class Datapath {
     // Before the first packet: routes of an earlier datapath may be wrong by now.
     const maps = DatapathMaps.openFiles(options.stateDirectory)
     this.#routing = new RoutingTask(maps.routing, maps.ports, this.#log)
+    this.#announcer = new AnnouncerTask(maps, this.#log)
     this.#hostPorts = new HostPortTask(maps.nat, options.reservePorts ?? true, this.#log)
     this.#worker = new Worker(WORKER_FILE, { workerData: input })
     this.#ready = this.#untilReady()
@@ -101,6 +104,7 @@ export class Datapath {
   async #untilEnded(): Promise<void> {
     const [code] = await once(this.#worker, 'exit')
     this.#routing.close()
+    this.#announcer.close()
     this.#hostPorts.close()
     if (code !== 0) throw new Error(`the datapath worker ended with code ${code}`)
   }

@@ -4,7 +4,8 @@
  *
  * Ours are: the frontends of services, and with all their ports the addresses that only services
  * have; the addresses of this node's pods; the tunnel port at our addresses; the ports in use of our
- * NAT. Nothing is kept but what each program has been told, so that a new worker, program or control
+ * NAT; ARP for announced addresses; VLANs that are not allowed. Denied sources the program drops
+ * itself. Nothing is kept but what each program has been told, so that a new worker, program or control
  * plane comes to the same.
  */
 import type { SteeringMode } from 'xdp-socket-napi'
@@ -12,10 +13,13 @@ import type { PortUse } from '../nat/port-use.js'
 import type { DatapathMaps } from '../pipeline/datapath-maps.js'
 import type { Housekeeping } from './burst-loop.js'
 import type { PortListener } from './port-manager.js'
+import { AnnouncedSteering } from './steering/announced-steering.js'
+import { DeniedSteering } from './steering/denied-steering.js'
 import { OwnAddressSteering } from './steering/own-address-steering.js'
 import { PodSteering } from './steering/pod-steering.js'
 import { ServiceSteering } from './steering/service-steering.js'
 import type { SteeringPart, SteeringProgram } from './steering/steering-program.js'
+import { VlanSteering } from './steering/vlan-steering.js'
 
 interface Uplink {
   readonly program: SteeringProgram
@@ -49,10 +53,14 @@ export class UplinkSteering implements Housekeeping, PortListener {
     const program = mode === 'uplink' ? this.#programOf(port) : null
     if (program === null) return
     const maps = this.#maps
+    const refused = (reason: string): void => this.#log(`port ${port}: ${reason}`)
     const parts = [
       new OwnAddressSteering(maps, program),
       new PodSteering(maps, program),
-      new ServiceSteering(maps, program, (reason) => this.#log(`port ${port}: ${reason}`)),
+      new ServiceSteering(maps, program, refused),
+      new AnnouncedSteering(maps, program, port),
+      new DeniedSteering(maps, program, refused),
+      new VlanSteering(maps, program),
     ]
     this.#portUse.attach(program.natPorts)
     this.#uplinks.set(port, { program, parts })

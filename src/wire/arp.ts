@@ -77,6 +77,22 @@ export function setTarget(
 }
 
 /**
+ * Writes an announcement (RFC 5227 section 2.3): a request for the sender's own address, from which
+ * everybody learns who has it now. To be sent to the broadcast address.
+ */
+export function writeAnnouncement(
+  p: PacketBuffer,
+  at: number,
+  macHigh: number,
+  macLow: number,
+  address: number,
+): void {
+  writeHeader(p, at, Operation.REQUEST)
+  setSender(p, at, macHigh, macLow, address)
+  setTarget(p, at, 0, 0, address)
+}
+
+/**
  * Turns a request into its reply in place (RFC 826, "Packet Reception"): sender and target change
  * places, and the sender's MAC becomes the given one. The Ethernet header is the caller's:
  * `ethernet.turnBack`.

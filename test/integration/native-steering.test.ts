@@ -183,6 +183,36 @@ t.test('uplink: every truncation of every frame is decided, and none is dropped'
   t.same([...seen].sort(), ['kernel', 'ring'])
 })
 
+t.test('uplink: what comes from a denied prefix is dropped, for whomever it is', async (t) => {
+  program.addDenied(v4('203.0.113.0'), 96 + 24)
+  program.addDenied(v6('fd00:2:0:0:0:0:0:0'), 32)
+  t.equal(verdict(to(POD).udp({ to: 1 })), 'drop')
+  t.equal(verdict(to(NODE).tcp({ to: 22 })), 'drop', 'also what the kernel would get')
+  t.equal(verdict(eth().ipv4({ from: '203.0.114.5', to: NODE }).tcp({ to: 22 })), 'kernel')
+  t.equal(verdict(eth().ipv6({ from: OTHER6, to: POD6 }).udp({ to: 1 })), 'drop')
+  t.equal(verdict(eth().ipv6({ from: POD6, to: POD6 }).udp({ to: 1 })), 'ring')
+  t.equal(verdict(eth().arpRequest({ target: NODE })), 'kernel')
+  program.removeDenied(v4('203.0.113.0'), 96 + 24)
+  program.removeDenied(v6('fd00:2:0:0:0:0:0:0'), 32)
+  t.equal(verdict(to(POD).udp({ to: 1 })), 'ring')
+})
+
+t.test('uplink: with a filter of VLANs those that are not allowed are ours', async (t) => {
+  const tagged = (id: number, type = 0x8100) =>
+    eth().vlan(id, { type }).ipv4({ to: NODE }).udp({ to: 1 })
+  program.addVlan(7)
+  t.equal(verdict(tagged(8)), 'kernel', 'no filter yet')
+  program.setVlanFilter(true)
+  t.equal(verdict(tagged(7)), 'kernel')
+  t.equal(verdict(tagged(8)), 'ring')
+  t.equal(verdict(tagged(8, 0x88a8)), 'ring')
+  t.equal(verdict(tagged(0)), 'kernel', 'a tag that names no VLAN')
+  program.removeVlan(7)
+  t.equal(verdict(tagged(7)), 'ring')
+  program.setVlanFilter(false)
+  t.equal(verdict(tagged(7)), 'kernel')
+})
+
 t.test('uplink: what was taken out of the maps is the kernel’s again', async (t) => {
   program.removeFrontend(v4(SERVICE), 80, TCP)
   program.removeFrontend(v4(SERVICE), 80, TCP)

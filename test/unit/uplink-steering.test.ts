@@ -45,6 +45,35 @@ class FakeProgram implements SteeringProgram {
     this.#set(false, `NAT ${text(address)}`)
   }
 
+  addAnnounced(address: Uint8Array): void {
+    this.#set(true, `ARP ${text(address)}`)
+  }
+
+  removeAnnounced(address: Uint8Array): void {
+    this.#set(false, `ARP ${text(address)}`)
+  }
+
+  addDenied(address: Uint8Array, prefixBits: number): void {
+    if (this.told.size >= this.#room) throw new Error('map denied is full')
+    this.#set(true, `deny ${text(address)}/${prefixBits}`)
+  }
+
+  removeDenied(address: Uint8Array, prefixBits: number): void {
+    this.#set(false, `deny ${text(address)}/${prefixBits}`)
+  }
+
+  setVlanFilter(isOn: boolean): void {
+    this.#set(isOn, 'VLAN filter')
+  }
+
+  addVlan(id: number): void {
+    this.#set(true, `VLAN ${id}`)
+  }
+
+  removeVlan(id: number): void {
+    this.#set(false, `VLAN ${id}`)
+  }
+
   get lines(): string[] {
     return [...this.told].sort()
   }
@@ -113,6 +142,53 @@ t.test('the tunnel’s port is ours at our addresses, whichever it is', async (t
   node.controller.setTunnel({ mode: 'native' })
   steering.finish()
   t.same(program.lines, [`NAT ${UPLINK_ADDRESS}`])
+  node.close()
+})
+
+t.test('announced addresses, denied sources and VLANs are told, and withdrawn', async (t) => {
+  const node = new TestNode({ hasUplink: true })
+  const { steering, program } = steer(node)
+  const { netdev } = node.controller
+  netdev.announce(VIP)
+  netdev.setDeniedSources(['198.51.100.0/24', '0.0.0.0/0', '203.0.113.7'])
+  netdev.setAllowedVlans([7, 4094])
+  steering.finish()
+  const base = `NAT ${UPLINK_ADDRESS}`
+  t.same(program.lines, [
+    `ARP ${VIP}`,
+    base,
+    'VLAN 4094',
+    'VLAN 7',
+    'VLAN filter',
+    'deny 0.0.0.0/96',
+    'deny 198.51.100.0/120',
+    'deny 203.0.113.7/128',
+  ])
+  netdev.withdraw(VIP)
+  netdev.setDeniedSources(['203.0.113.7'])
+  netdev.setAllowedVlans([8])
+  steering.finish()
+  t.same(program.lines, [base, 'VLAN 8', 'VLAN filter', 'deny 203.0.113.7/128'])
+  netdev.setDeniedSources([])
+  netdev.setAllowedVlans([])
+  steering.finish()
+  t.same(program.lines, [base])
+  node.close()
+})
+
+t.test('a list of denied sources is told in bounded steps, as far as it fits', async (t) => {
+  const node = new TestNode({ hasUplink: true })
+  const { steering, program } = steer(node)
+  const list = Array.from({ length: 200 }, (_, i) => `20.0.${i}.0/24`)
+  node.controller.netdev.setDeniedSources(list)
+  program.calls = 0
+  steering.step()
+  t.ok(program.calls > 0 && program.calls <= 64, `${program.calls} calls`)
+  steering.finish()
+  t.equal(program.told.size, 201)
+  const log: string[] = []
+  t.equal(steer(node, new FakeProgram(10), log).program.told.size, 10)
+  t.match(log, [/not all denied sources/])
   node.close()
 })
 

@@ -9,6 +9,15 @@ export interface SteeringProgram {
   removePodCidr(address: Uint8Array, prefixBits: number): void
   addNatAddress(address: Uint8Array): void
   removeNatAddress(address: Uint8Array): void
+  addAnnounced(address: Uint8Array): void
+  removeAnnounced(address: Uint8Array): void
+  /** @param prefixBits of the 128 */
+  addDenied(address: Uint8Array, prefixBits: number): void
+  removeDenied(address: Uint8Array, prefixBits: number): void
+  setVlanFilter(isOn: boolean): void
+  /** @param id 1 to 4094 */
+  addVlan(id: number): void
+  removeVlan(id: number): void
   /** A byte for each port or identifier of each protocol of NatRow. */
   readonly natPorts: Uint8Array
 }
