@@ -16,14 +16,17 @@ import { Balance, type LoadBalancer } from '../lb/load-balancer.js'
 import { Scope } from '../lb/service-layout.js'
 import { DropReason } from '../packet/drop-reason.js'
 import type { Verdict } from '../packet/verdict.js'
+import { ALLOWED } from '../policy/policy-map.js'
 import * as icmpv4 from '../wire/icmpv4.js'
 import { TupleWord } from '../wire/tuple.js'
 import { type PacketContext, tailCall } from './context.js'
 import { Forwarding } from './forwarding.js'
+import { HostFirewall } from './host-firewall.js'
 import { deliverLocally } from './local-delivery.js'
 import { NO_ICMP_TYPE } from './parse.js'
 import { ServiceErrorTranslation } from './service-error.js'
 import type { DatapathState } from './stage.js'
+import { deny } from './stages/policy-denied.js'
 import { TailCall } from './tail-call.js'
 import { canTranslate, hasPorts, renewHash, setDestination } from './translate.js'
 
@@ -40,6 +43,7 @@ export class NodePortLb {
   readonly #node: NodeSettings
   readonly #errors: ServiceErrorTranslation
   readonly #forwarding: Forwarding
+  readonly #firewall: HostFirewall
   readonly #address = new Int32Array(4)
 
   constructor(state: DatapathState) {
@@ -50,6 +54,7 @@ export class NodePortLb {
     this.#node = state.node
     this.#errors = new ServiceErrorTranslation(state)
     this.#forwarding = new Forwarding(state)
+    this.#firewall = new HostFirewall(state)
   }
 
   /** @param scope INTERNAL for the node's own processes, which no source range binds */
@@ -97,6 +102,10 @@ export class NodePortLb {
     if (isHostPort && endpoint === NO_ENDPOINT) return DropReason.INVALID
     setDestination(ctx, backend.address4, backend.port)
     renewHash(ctx, this.#conntrack.seed)
+    if (scope === Scope.INTERNAL) {
+      const admitted = this.#firewall.admitToBackend(ctx, ctx.destinationIdentity)
+      if (admitted !== ALLOWED) return deny(ctx, this.#node, admitted)
+    }
     const identity = scope === Scope.EXTERNAL ? Identity.WORLD : ctx.sourceIdentity
     if (!this.#track(ctx, identity, revNatIndex)) return DropReason.CT_CREATE_FAILED
     return this.#toBackend(ctx, endpoint)

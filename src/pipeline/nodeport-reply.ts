@@ -6,10 +6,10 @@
 import type { Conntrack } from '../conntrack/conntrack.js'
 import { CtDirection, CtResult } from '../conntrack/ct-entry.js'
 import * as tuple from '../wire/tuple.js'
+import { isAboutConnection } from './connection-lookup.js'
 import type { PacketContext } from './context.js'
 import { ReverseTranslation } from './reverse-translation.js'
 import type { DatapathState } from './stage.js'
-import { isAboutConnection } from './stages/ct-lookup.js'
 import { renewHash } from './translate.js'
 
 /** From `apply`; negative answers are drop reasons. */

@@ -36,6 +36,7 @@ import { NodePortSnatFwd } from './stages/nodeport-snat-fwd.js'
 import { Ipv4PolicyDenied } from './stages/policy-denied.js'
 import { Ipv4TimeExceeded } from './stages/time-exceeded.js'
 import { Ipv4ToEndpoint } from './stages/to-endpoint.js'
+import { Ipv4ToHost } from './stages/to-host.js'
 import { ToOverlay } from './stages/to-overlay.js'
 import { TAIL_CALLS_MAX, TailCall } from './tail-call.js'
 
@@ -58,6 +59,7 @@ export class Pipeline {
   readonly #ipv4FromLxcCont: Ipv4FromLxcCont
   readonly #ipv4CtIngress: CtLookup
   readonly #ipv4ToEndpoint: Ipv4ToEndpoint
+  readonly #ipv4ToHost: Ipv4ToHost
   readonly #ipv4FromHost: Ipv4FromHost
   readonly #ipv4NoService: Ipv4NoService
   readonly #ipv4PolicyDenied: Ipv4PolicyDenied
@@ -95,6 +97,7 @@ export class Pipeline {
     this.#ipv4FromLxcCont = new Ipv4FromLxcCont(state)
     this.#ipv4CtIngress = new CtLookup(state, Direction.INGRESS, TailCall.IPV4_TO_ENDPOINT)
     this.#ipv4ToEndpoint = new Ipv4ToEndpoint(state)
+    this.#ipv4ToHost = new Ipv4ToHost(state)
     this.#ipv4FromHost = new Ipv4FromHost(state)
     const answer = new IcmpAnswer(state)
     this.#ipv4NoService = new Ipv4NoService(state, answer)
@@ -252,6 +255,8 @@ export class Pipeline {
         return this.#nodePortRevNat.process(ctx)
       case TailCall.NODEPORT_SNAT_FWD:
         return this.#nodePortSnatFwd.process(ctx)
+      case TailCall.IPV4_TO_HOST:
+        return this.#ipv4ToHost.process(ctx)
       case TailCall.TO_OVERLAY:
         return this.#toOverlay.process(ctx)
       case TailCall.IPV4_FROM_OVERLAY:

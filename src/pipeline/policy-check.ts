@@ -76,7 +76,7 @@ export class PolicyCheck {
       }
     }
     ctx.isAudited = false
-    const verdict = ctx.isLoopback ? ALLOWED : this.#judge(ctx, row, identity)
+    const verdict = ctx.isLoopback ? ALLOWED : this.judge(ctx, row, identity)
     if (verdict !== ALLOWED) return verdict
     const isNew = ctx.ctResult === CtResult.NEW
     if (isNew && !this.#create(ctx, revNatIndex)) return DropReason.CT_CREATE_FAILED
@@ -84,7 +84,8 @@ export class PolicyCheck {
     return ALLOWED
   }
 
-  #judge(ctx: PacketContext, row: number, identity: number): number {
+  /** What the policy says of this packet alone; nothing is remembered. */
+  judge(ctx: PacketContext, row: number, identity: number): number {
     const verdict = this.#ask(ctx, row, identity)
     const isAudited = verdict !== ALLOWED && this.#isAudit(row)
     ctx.isAudited = isAudited

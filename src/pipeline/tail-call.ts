@@ -37,6 +37,8 @@ export const TailCall = {
   IPV4_POLICY_DENIED: 48,
   /** tail_handle_ipv4_from_netdev of bpf_host: slot 7 of that program. */
   IPV4_FROM_NETDEV: 71,
+  /** tail_ipv4_host_policy_ingress of bpf_host, slot 11 of that program: the node's own policy. */
+  IPV4_TO_HOST: 75,
   /** cil_to_overlay of bpf_overlay, a program of its own: into the tunnel. */
   TO_OVERLAY: 128,
   /** tail_handle_ipv4 of bpf_overlay: slot 7 of that program. */

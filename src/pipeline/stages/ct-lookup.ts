@@ -2,71 +2,24 @@
  * tail_ipv4_ct_egress and tail_ipv4_ct_ingress (bpf_lxc.c): whose connection is this packet? One
  * class for both sides; the result stays in the context for the stage that follows.
  */
-
-import type { Conntrack } from '../../conntrack/conntrack.js'
-import { CtDirection, CtResult } from '../../conntrack/ct-entry.js'
 import type { DropReason } from '../../packet/drop-reason.js'
-import { Direction, type Verdict } from '../../packet/verdict.js'
-import * as icmpv4 from '../../wire/icmpv4.js'
-import * as tuple from '../../wire/tuple.js'
+import type { Direction, Verdict } from '../../packet/verdict.js'
+import { ConnectionLookup } from '../connection-lookup.js'
 import { type PacketContext, tailCall } from '../context.js'
 import type { DatapathState, Stage } from '../stage.js'
 import type { TailCall } from '../tail-call.js'
 
 export class CtLookup implements Stage {
-  readonly #conntrack: Conntrack
-  readonly #direction: CtDirection
-  readonly #forward: CtDirection
+  readonly #lookup: ConnectionLookup
   readonly #next: TailCall
-  readonly #quoted = new Int32Array(tuple.TUPLE_WORDS)
 
   constructor(state: DatapathState, direction: Direction, next: TailCall) {
-    this.#conntrack = state.conntrack
-    this.#direction = direction === Direction.EGRESS ? CtDirection.EGRESS : CtDirection.INGRESS
-    this.#forward =
-      direction === Direction.EGRESS ? CtDirection.EGRESS_FORWARD : CtDirection.INGRESS
+    this.#lookup = new ConnectionLookup(state, direction)
     this.#next = next
   }
 
   process(ctx: PacketContext): Verdict {
-    if (ctx.l4Verdict !== 0) return ctx.l4Verdict as DropReason
-    if (isAboutConnection(ctx.icmpType)) this.#lookupRelated(ctx)
-    else this.#lookup(ctx)
-    ctx.ctSlot = this.#conntrack.slot
-    ctx.isMonitored = this.#conntrack.isMonitored
-    return tailCall(ctx, this.#next)
+    const failed = this.#lookup.apply(ctx)
+    return failed === 0 ? tailCall(ctx, this.#next) : (failed as DropReason)
   }
-
-  #lookup(ctx: PacketContext): void {
-    ctx.ctResult = this.#conntrack.lookup(
-      ctx.words,
-      ctx.tupleStart,
-      ctx.hash,
-      // What goes to a service is of the flow's first direction, whatever other flow has its ports.
-      ctx.revNatIndex === 0 ? this.#direction : this.#forward,
-      ctx.tcpFlags,
-      ctx.packet.length,
-      ctx.nowSeconds,
-    )
-  }
-
-  #lookupRelated(ctx: PacketContext): void {
-    const status = tuple.readQuoted(ctx.packet, ctx.l4Offset, true, this.#quoted, 0)
-    ctx.ctResult =
-      status === tuple.TupleStatus.TRUNCATED
-        ? CtResult.NEW
-        : this.#conntrack.lookupRelated(this.#quoted, 0, this.#direction)
-  }
-}
-
-/**
- * Errors that a connection may get; redirects and source quench, which hosts ignore, have to pass
- * the policy.
- */
-export function isAboutConnection(icmpType: number): boolean {
-  return (
-    icmpType === icmpv4.Type.DESTINATION_UNREACHABLE ||
-    icmpType === icmpv4.Type.TIME_EXCEEDED ||
-    icmpType === icmpv4.Type.PARAMETER_PROBLEM
-  )
 }

@@ -13,13 +13,16 @@ import type { ServiceSettings } from '../../lb/service-settings.js'
 import { NO_PORT } from '../../packet/burst.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
+import { ALLOWED } from '../../policy/policy-map.js'
 import { FibResult } from '../../routing/fib.js'
 import * as ipv4 from '../../wire/ipv4.js'
 import { type PacketContext, tailCall } from '../context.js'
 import { Forwarding } from '../forwarding.js'
+import { HostFirewall } from '../host-firewall.js'
 import { SourceTranslation, Translation } from '../source-translation.js'
 import type { DatapathState, Stage } from '../stage.js'
 import { TailCall } from '../tail-call.js'
+import { deny } from './policy-denied.js'
 
 export class NodePortNatEgress implements Stage {
   readonly #endpoints: EndpointTable
@@ -28,6 +31,7 @@ export class NodePortNatEgress implements Stage {
   readonly #services: ServiceSettings
   readonly #translation: SourceTranslation
   readonly #forwarding: Forwarding
+  readonly #firewall: HostFirewall
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
@@ -36,6 +40,7 @@ export class NodePortNatEgress implements Stage {
     this.#services = state.serviceSettings
     this.#translation = new SourceTranslation(state)
     this.#forwarding = new Forwarding(state)
+    this.#firewall = new HostFirewall(state)
   }
 
   process(ctx: PacketContext): Verdict {
@@ -52,6 +57,8 @@ export class NodePortNatEgress implements Stage {
   }
 
   #toStack(ctx: PacketContext): Verdict {
+    const admitted = this.#firewall.admitFromClient(ctx)
+    if (admitted !== ALLOWED) return deny(ctx, this.#node, admitted)
     const result = this.#translate(ctx, this.#services.loopbackAddress)
     if (result < Translation.NOT_NEEDED) return result as DropReason
     return this.#forwarding.toStack(ctx)

@@ -9,7 +9,7 @@ import type { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { type PacketContext, tailCall } from '../context.js'
 import { Forwarding } from '../forwarding.js'
-import { NodePortReply } from '../nodeport-reply.js'
+import { NodePortReply, ReplyResult } from '../nodeport-reply.js'
 import type { DatapathState, Stage } from '../stage.js'
 import { TailCall } from '../tail-call.js'
 
@@ -25,13 +25,16 @@ export class NodePortNatFwd implements Stage {
   }
 
   process(ctx: PacketContext): Verdict {
+    let replied: number = ReplyResult.NONE
     if (isReturn(ctx.ctResult)) {
-      const replied = this.#reply.apply(ctx)
+      replied = this.#reply.apply(ctx)
       if (replied < 0) return replied as DropReason
     }
     const destination = ctx.destinationEndpoint
     if (destination !== NO_ENDPOINT && destination === this.#node.hostPort) {
-      return this.#forwarding.toStack(ctx)
+      // What a service answers to the node was asked for by the node.
+      if (replied === ReplyResult.TRANSLATED) return this.#forwarding.toStack(ctx)
+      return tailCall(ctx, TailCall.IPV4_TO_HOST)
     }
     if (ctx.isToTunnel) return tailCall(ctx, TailCall.TO_OVERLAY)
     return tailCall(ctx, TailCall.NODEPORT_SNAT_FWD)

@@ -38,7 +38,10 @@ export class NodePortRevNat implements Stage {
     if (destination === NO_ENDPOINT) {
       return replied === ReplyResult.TRANSLATED ? this.#onward(ctx) : this.#forwarding.toStack(ctx)
     }
-    if (destination === this.#node.hostPort) return this.#forwarding.toStack(ctx)
+    if (destination === this.#node.hostPort) {
+      // What our NAT or a service turned back was asked for by the node.
+      return ctx.isTranslated ? this.#forwarding.toStack(ctx) : tailCall(ctx, TailCall.IPV4_TO_HOST)
+    }
     return deliverLocally(ctx, this.#endpoints, destination)
   }
 
