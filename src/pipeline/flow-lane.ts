@@ -2,7 +2,7 @@
  * The lane for established flows, in front of the chain: it repeats what the chain did with the
  * last packet of the same flow. Nobody tells it what the chain decides; it compares the headers
  * before and after, and remembers the difference (addresses, ports, TTL, MACs, way out, and the
- * checksum deltas that follow from them). docs/adr/0011 has the reasons.
+ * checksum deltas that follow from them). docs/adr/0020 has the reasons.
  *
  * When it may repeat: a plain TCP or UDP packet (src/wire/plain4.ts) that neither opens nor closes
  * a connection; by the port, with the addresses and ports, that the chain forwarded within the last
@@ -58,7 +58,7 @@ const GROWTH_SHIFT = 2
 const VISITED_WORDS = 2 * VISITED_MAX
 const NO_FLOW = -1
 /** Flows that one step of the sweep looks at. */
-const SWEEP_FLOWS = 64
+const SWEEP_FLOWS = 16
 
 /** Words of a flow. */
 const Flow = {
