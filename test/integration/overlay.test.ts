@@ -2,31 +2,62 @@
  * The overlay over real AF_XDP, with nodes of other makes: the Linux kernel's vxlan devices, and
  * Open vSwitch. Pings, TCP both ways, 25 MB each way, path MTU, services across nodes.
  */
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t from 'tap'
-import { ping, tcpProbe, transferWithHash, udpEcho, udpEchoServer } from '../../src/lab/traffic.js'
+import type { Namespace } from '../../src/lab/lab.js'
+import {
+  httpServer,
+  ping,
+  tcpProbe,
+  transferWithHash,
+  udpEcho,
+  udpEchoServer,
+} from '../../src/lab/traffic.js'
+import type { FrontendType, ServiceSpec } from '../../src/lb/service-spec.js'
 import { Direction } from '../../src/packet/verdict.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
-import { LiveNode } from '../support/live-node.js'
+import { LiveNode, NODE_ADDRESS, UPLINK_ADDRESS } from '../support/live-node.js'
 import {
   correspondent,
   linuxPeer,
+  nodeCorrespondents,
   type OverlayPeer,
   openVSwitchPeer,
 } from '../support/overlay-peers.js'
 
+const FRAGMENTATION_NEEDED = 136
 const POLICY_DENIED = 133
+const VIP = '10.96.0.10'
+const PORT = 8080
+const NODE_PORT = 30_080
 const MEGABYTES = 25
 
 const onlyLinux: EndpointPolicy = {
   enforceIngress: true,
   enforceEgress: false,
-  rules: [{ direction: Direction.INGRESS, action: 'allow', identities: [902] }],
+  rules: [{ direction: Direction.INGRESS, action: 'allow', identities: [902, 301] }],
+}
+
+const web = (address: string, port: number, type: FrontendType, backend: string): ServiceSpec => ({
+  name: 'web',
+  frontends: [{ address, port, protocol: 'TCP', type }],
+  backends: [{ address: backend, port: PORT }],
+})
+
+/** Writes 25 MB to a file `big` and returns their hash. */
+function randomFile(directory: string): string {
+  const bytes = randomBytes(MEGABYTES * 1_000_000)
+  writeFileSync(join(directory, 'big'), bytes)
+  return createHash('sha256').update(bytes).digest('hex')
 }
 
 const live = await LiveNode.create('overlay', { hasUplink: true })
 const client = await live.pod('client')
 const guarded = await live.pod('guarded', onlyLinux)
-const both = [correspondent(client), correspondent(guarded)]
+const both = [correspondent(client), correspondent(guarded), ...nodeCorrespondents(live)]
 const linux = await linuxPeer(live, both)
 const ovs = await openVSwitchPeer(live, both)
 t.after(async () => {
@@ -42,6 +73,26 @@ const peers: readonly (readonly [string, OverlayPeer])[] = [
   ['plain Linux', linux],
   ['Open vSwitch', ovs],
 ]
+
+async function downloadHash(from: Namespace, url: string): Promise<string | undefined> {
+  const script = `curl -sS --noproxy '*' --max-time 30 ${url} | sha256sum`
+  const { stdout } = await live.lab.exec(from, 'sh', ['-c', script], { timeoutMs: 40_000 })
+  return stdout.split(' ')[0]
+}
+
+t.test('a packet too large for the tunnel is refused with the size that fits', async (t) => {
+  for (const [name, peer] of peers) {
+    // The first finds out the MACs of the routers on the way.
+    await ping(live.lab, client, peer.podAddress, { count: 2 })
+    const before = live.dropped(FRAGMENTATION_NEEDED)
+    const large = ['-n', '-c', '1', '-W', '1', '-M', 'do', '-s', '1472', peer.podAddress]
+    const { stdout, stderr } = await live.lab.exec(client, 'ping', large)
+    t.match(stdout + stderr, /mtu = 1450/, name)
+    t.equal(live.dropped(FRAGMENTATION_NEEDED), before + 1)
+    const fits = await ping(live.lab, client, peer.podAddress, { sizeBytes: 1422 })
+    t.equal(fits.received, 3, 'what fits goes there and back')
+  }
+})
 
 for (const [name, peer] of peers) {
   t.test(`${name}: pings go both ways`, { timeout: 60_000 }, async (t) => {
@@ -83,4 +134,47 @@ t.test(
     t.equal(live.dropped(POLICY_DENIED), before + 3)
   },
 )
+
+t.test('a service’s backends are on three kinds of node', { timeout: 60_000 }, async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'rp-web-'))
+  const hash = randomFile(directory)
+  const everywhere = [
+    { ns: guarded, address: guarded.address },
+    ...peers.map(([, peer]) => ({ ns: peer.pod, address: peer.podAddress })),
+  ]
+  for (const { ns, address } of everywhere) {
+    await httpServer(live.lab, { ns, address, port: PORT }, directory)
+  }
+  for (const { address } of everywhere) {
+    live.controller.setService(web(VIP, 80, 'ClusterIP', address))
+    t.equal(await downloadHash(client, `http://${VIP}/big`), hash, address)
+  }
+  for (const [name, peer] of peers) {
+    live.controller.setService(web(UPLINK_ADDRESS, NODE_PORT, 'NodePort', peer.podAddress))
+    const url = `http://${UPLINK_ADDRESS}:${NODE_PORT}/big`
+    t.equal(await downloadHash(live.outside, url), hash, `${name}, from outside through the node`)
+  }
+  rmSync(directory, { recursive: true })
+})
+
+t.test('the node itself reaches pods of the others, and they reach it', async (t) => {
+  for (const [name, peer] of peers) {
+    const route = `${peer.podAddress} dev ringpath_host src ${NODE_ADDRESS} mtu 1450`
+    await live.lab.ip(live.node, [`route add ${route}`])
+    t.equal((await ping(live.lab, live.node, peer.podAddress)).received, 3, name)
+    t.equal((await ping(live.lab, peer.pod, NODE_ADDRESS)).received, 3, name)
+  }
+})
+
+t.test('kernels found no wrong checksum', async (t) => {
+  for (const ns of [client, guarded, live.node, live.outside, linux.node, linux.pod, ovs.pod]) {
+    const { stdout } = await live.lab.exec(ns, 'cat', ['/proc/net/snmp'])
+    for (const protocol of ['Tcp', 'Udp', 'Icmp']) {
+      const [head = '', values = ''] = stdout
+        .split('\n')
+        .filter((l) => l.startsWith(`${protocol}:`))
+      t.equal(values.split(' ')[head.split(' ').indexOf('InCsumErrors')], '0', protocol)
+    }
+  }
+})
 t.end()

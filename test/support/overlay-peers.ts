@@ -2,8 +2,11 @@
  * Nodes of other makes behind the router of a LiveNode: one is plain Linux with the kernel's vxlan
  * devices, one is Open vSwitch. Each has a pod, whose identity is the network identifier it sends.
  */
+
+import { Endpoint } from '../../src/endpoint/endpoint-table.js'
 import type { Namespace } from '../../src/lab/lab.js'
-import { type LiveNode, type LivePod, UPLINK_ADDRESS } from './live-node.js'
+import { formatMac } from '../../src/wire/address.js'
+import { type LiveNode, type LivePod, NODE_ADDRESS, UPLINK_ADDRESS } from './live-node.js'
 import { OpenVSwitch } from './open-vswitch.js'
 
 const TUNNEL_PORT = 8472
@@ -32,6 +35,22 @@ export const correspondent = (pod: LivePod): Correspondent => ({
   identity: pod.identity,
   innerMac: pod.hostMac,
 })
+
+/**
+ * The node itself, as its own processes are seen, and as clients from outside are that it forwards
+ * to the peer's pods.
+ */
+export function nodeCorrespondents(live: LiveNode): readonly Correspondent[] {
+  const { endpoints, node } = live.maps
+  const macOf = (port: number) => {
+    const mac = endpoints.rowStart(port) + Endpoint.NODE_MAC
+    return formatMac(endpoints.words[mac] as number, endpoints.words[mac + 1] as number)
+  }
+  return [
+    { address: NODE_ADDRESS, identity: 6, innerMac: macOf(node.hostPort) },
+    { address: NODE_ADDRESS, identity: 2, innerMac: macOf(node.uplinkPort) },
+  ]
+}
 
 /**
  * Plain Linux: a vxlan device for each identity that packets come with, and one for the identity
@@ -65,8 +84,8 @@ export async function linuxPeer(
     ...vxlan(identity),
     ...correspondents.flatMap((one) => [
       ...vxlan(one.identity, `address ${one.innerMac}`),
-      `route add ${one.address} dev ${out}`,
-      `neigh add ${one.address} lladdr ${INNER_MAC} dev ${out} nud permanent`,
+      `route replace ${one.address} dev ${out}`,
+      `neigh replace ${one.address} lladdr ${INNER_MAC} dev ${out} nud permanent`,
     ]),
   ])
   const fdb = ['fdb', 'append', INNER_MAC, 'dev', out, 'dst', UPLINK_ADDRESS]
