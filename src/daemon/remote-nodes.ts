@@ -13,8 +13,10 @@ import {
   formatCidr,
   IPV4_PREFIX_BITS,
   isIpv4Words,
+  type Mac,
   parseCidr,
   parseIpv4,
+  parseMac,
 } from '../wire/address.js'
 
 /** Cilium's default, and the one that the Linux kernel had before IANA gave out 4789. */
@@ -26,6 +28,12 @@ export interface TunnelOptions {
   readonly mode: 'native' | 'tunnel'
   /** UDP port of VXLAN, 1 to 65535; 8472 unless given. */
   readonly port?: number
+  /**
+   * MAC that frames inside the tunnel are addressed to, for peers who look at it: the MAC of a Linux
+   * peer's vxlan devices, or of a hardware tunnel endpoint. Ours do not; unless given it stays what
+   * the sender wrote.
+   */
+  readonly innerMac?: string
 }
 
 /** Addresses elsewhere in the cluster. */
@@ -79,6 +87,9 @@ export class RemoteNodes {
     if (!Number.isInteger(port) || port < 1 || port > 0xffff) {
       throw invalid('tunnel.port', String(port), 'a whole number from 1 to 65535')
     }
+    const mac =
+      options.innerMac === undefined ? null : checkMac('tunnel.innerMac', options.innerMac)
+    this.#node.setTunnelMac(mac)
     this.#node.tunnelPort = mode === 'tunnel' ? port : 0
   }
 
@@ -190,6 +201,18 @@ function checkPrefix(field: string, text: string): Cidr {
     throw invalid(field, text, expected, error)
   }
   if (isIpv4Words(cidr.words) && cidr.prefixBits >= IPV4_PREFIX_BITS) return cidr
+  throw invalid(field, text, expected)
+}
+
+function checkMac(field: string, text: string): Mac {
+  const expected = 'the MAC address of one station, such as 02:00:00:00:00:01'
+  try {
+    const mac = parseMac(text)
+    // The lowest bit of the first byte is that of groups.
+    if ((mac.high & 0x0100_0000) === 0) return mac
+  } catch (error) {
+    throw invalid(field, text, expected, error)
+  }
   throw invalid(field, text, expected)
 }
 

@@ -4,6 +4,7 @@
 import type { ArrayMap } from '../maps/array-map.js'
 import type { MapSpec } from '../maps/map.js'
 import { markChanged } from '../maps/revision.js'
+import type { Mac } from '../wire/address.js'
 
 /** Port of the host pair plus one; 0 for none. */
 const HOST_PORT = 0
@@ -15,6 +16,10 @@ const NODE_ADDRESS = 2
 const FRAGMENTS_OFF = 8
 /** UDP port of the overlay; 0 while pods of other nodes are reached by plain routing. */
 const TUNNEL_PORT = 4
+/** Destination MAC of frames inside the overlay; the lower word has a flag when there is one. */
+const TUNNEL_MAC_HIGH = 5
+const TUNNEL_MAC_LOW = 6
+const HAS_TUNNEL_MAC = 0x1_0000
 /** 1: audit mode for every policy. */
 const POLICY_AUDIT = 12
 /** 1: the host endpoint has a policy that is asked. */
@@ -107,6 +112,27 @@ export class NodeSettings {
 
   set tunnelPort(port: number) {
     this.#set(TUNNEL_PORT, port)
+  }
+
+  /** Frames inside the overlay are addressed to `tunnelMacHigh` and `tunnelMacLow`. */
+  get hasTunnelMac(): boolean {
+    return (this.#words[this.#start + TUNNEL_MAC_LOW] as number) !== 0
+  }
+
+  get tunnelMacHigh(): number {
+    return this.#words[this.#start + TUNNEL_MAC_HIGH] as number
+  }
+
+  get tunnelMacLow(): number {
+    return (this.#words[this.#start + TUNNEL_MAC_LOW] as number) & 0xffff
+  }
+
+  /** @param mac null: they keep the address that their sender gave them */
+  setTunnelMac(mac: Mac | null): void {
+    this.#set(TUNNEL_MAC_LOW, 0)
+    if (mac === null) return
+    this.#set(TUNNEL_MAC_HIGH, mac.high)
+    this.#set(TUNNEL_MAC_LOW, mac.low | HAS_TUNNEL_MAC)
   }
 
   /** What any endpoint's policy would drop passes, and is told. */

@@ -21,9 +21,9 @@ import { Direction } from '../../src/packet/verdict.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
 import { LiveNode, NODE_ADDRESS, UPLINK_ADDRESS } from '../support/live-node.js'
 import {
-  correspondent,
+  INNER_MAC,
   linuxPeer,
-  nodeCorrespondents,
+  NODE_CORRESPONDENTS,
   type OverlayPeer,
   openVSwitchPeer,
 } from '../support/overlay-peers.js'
@@ -57,14 +57,14 @@ function randomFile(directory: string): string {
 const live = await LiveNode.create('overlay', { hasUplink: true })
 const client = await live.pod('client')
 const guarded = await live.pod('guarded', onlyLinux)
-const both = [correspondent(client), correspondent(guarded), ...nodeCorrespondents(live)]
-const linux = await linuxPeer(live, both)
-const ovs = await openVSwitchPeer(live, both)
+const all = [client, guarded, ...NODE_CORRESPONDENTS]
+const linux = await linuxPeer(live, all)
+const ovs = await openVSwitchPeer(live, all)
 t.after(async () => {
   await ovs.ovs.close()
   await live.close()
 })
-live.controller.setTunnel({ mode: 'tunnel' })
+live.controller.setTunnel({ mode: 'tunnel', innerMac: INNER_MAC })
 for (const { podAddress, identity, address } of [linux, ovs]) {
   live.controller.setRemote({ prefix: podAddress, identity, tunnelEndpoint: address })
 }

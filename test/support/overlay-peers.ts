@@ -3,15 +3,14 @@
  * devices, one is Open vSwitch. Each has a pod, whose identity is the network identifier it sends.
  */
 
-import { Endpoint } from '../../src/endpoint/endpoint-table.js'
 import type { Namespace } from '../../src/lab/lab.js'
-import { formatMac } from '../../src/wire/address.js'
-import { type LiveNode, type LivePod, NODE_ADDRESS, UPLINK_ADDRESS } from './live-node.js'
+import { type LiveNode, NODE_ADDRESS, UPLINK_ADDRESS } from './live-node.js'
 import { OpenVSwitch } from './open-vswitch.js'
 
 const TUNNEL_PORT = 8472
 const UNDERLAY_MTU = 1500
-const INNER_MAC = '02:00:00:00:aa:01'
+/** Of what is inside the tunnel, in both directions: Linux looks at it. */
+export const INNER_MAC = '02:00:00:00:aa:01'
 
 export interface OverlayPeer {
   readonly node: Namespace
@@ -22,35 +21,20 @@ export interface OverlayPeer {
   readonly address: string
 }
 
-/** Somebody on our node that the peer speaks with. */
+/** Somebody on our node that the peer speaks with, a pod for one. */
 export interface Correspondent {
   readonly address: string
   readonly identity: number
-  /** Where its packets are addressed to inside the tunnel: Linux looks at it. */
-  readonly innerMac: string
 }
-
-export const correspondent = (pod: LivePod): Correspondent => ({
-  address: pod.address,
-  identity: pod.identity,
-  innerMac: pod.hostMac,
-})
 
 /**
  * The node itself, as its own processes are seen, and as clients from outside are that it forwards
  * to the peer's pods.
  */
-export function nodeCorrespondents(live: LiveNode): readonly Correspondent[] {
-  const { endpoints, node } = live.maps
-  const macOf = (port: number) => {
-    const mac = endpoints.rowStart(port) + Endpoint.NODE_MAC
-    return formatMac(endpoints.words[mac] as number, endpoints.words[mac + 1] as number)
-  }
-  return [
-    { address: NODE_ADDRESS, identity: 6, innerMac: macOf(node.hostPort) },
-    { address: NODE_ADDRESS, identity: 2, innerMac: macOf(node.uplinkPort) },
-  ]
-}
+export const NODE_CORRESPONDENTS: readonly Correspondent[] = [
+  { address: NODE_ADDRESS, identity: 6 },
+  { address: NODE_ADDRESS, identity: 2 },
+]
 
 /**
  * Plain Linux: a vxlan device for each identity that packets come with, and one for the identity
@@ -83,7 +67,7 @@ export async function linuxPeer(
     'route add default via 203.0.113.1',
     ...vxlan(identity),
     ...correspondents.flatMap((one) => [
-      ...vxlan(one.identity, `address ${one.innerMac}`),
+      ...vxlan(one.identity, `address ${INNER_MAC}`),
       `route replace ${one.address} dev ${out}`,
       `neigh replace ${one.address} lladdr ${INNER_MAC} dev ${out} nud permanent`,
     ]),

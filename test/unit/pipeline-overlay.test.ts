@@ -5,6 +5,7 @@ import { Direction } from '../../src/packet/verdict.js'
 import { allowing, fromPeer, OverlayNodes } from '../support/overlay-nodes.js'
 import { bare, eth } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
+import { parseFrame } from '../support/packet-parser.js'
 import { CLOSED, ip, segment, service, VIP } from '../support/service-node.js'
 import { GATEWAY_MAC, HOST_MAC, NODE_MAC, OUTSIDE_ADDRESS, TestNode } from '../support/test-node.js'
 import { CLIENT, CLIENT_PORT, left, NODE_PORT, outer, request } from '../support/uplink-node.js'
@@ -175,6 +176,21 @@ t.test('a neighbour nobody knows is left to the node’s stack, in its envelope'
   t.equal(outer.ipv4?.to, '192.0.2.3')
   t.equal(vni, pod.identity)
   node.close()
+})
+
+t.test('inner frames are addressed as asked, for peers who look at that', async (t) => {
+  const nodes = new OverlayNodes()
+  const client = nodes.a.pod()
+  const innerTo = (port: number) => {
+    nodes.a.send(client.port, segment(client, port, 'SYN', '10.0.2.1', 80))
+    return parseFrame(opened(left(nodes.a)).inner).eth
+  }
+  t.same(innerTo(40000), { from: client.mac, to: NODE_MAC, type: 0x800 })
+  nodes.a.controller.setTunnel({ mode: 'tunnel', innerMac: '02:00:00:00:aa:01' })
+  t.same(innerTo(40001), { from: client.mac, to: '02:00:00:00:aa:01', type: 0x800 })
+  nodes.a.controller.setTunnel({ mode: 'tunnel' })
+  t.equal(innerTo(40002)?.to, NODE_MAC)
+  nodes.close()
 })
 
 t.test('fragments go through one by one', async (t) => {

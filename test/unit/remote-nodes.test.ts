@@ -87,6 +87,8 @@ t.test('what is wrong is refused by name, with nothing written', async (t) => {
     [{ mode: 'gre' as 'tunnel' }, /tunnel\.mode/],
     [{ mode: 'tunnel', port: 0 }, /tunnel\.port/],
     [{ mode: 'tunnel', port: 65536 }, /tunnel\.port/],
+    [{ mode: 'tunnel', innerMac: '02:00:00:00:00' }, /tunnel\.innerMac/],
+    [{ mode: 'tunnel', innerMac: '03:00:00:00:00:01' }, /tunnel\.innerMac/],
   ]
   for (const [options, message] of tunnels) {
     t.throws(() => node.controller.setTunnel(options), { code: 'ECONFIG_INVALID', message })

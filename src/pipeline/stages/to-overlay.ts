@@ -12,8 +12,9 @@ import { NO_PORT } from '../../packet/burst.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import { Verdict } from '../../packet/verdict.js'
 import { type Fib, FibResult } from '../../routing/fib.js'
+import * as ethernet from '../../wire/ethernet.js'
 import * as ipv4 from '../../wire/ipv4.js'
-import { TUNNEL_OVERHEAD_BYTES } from '../../wire/vxlan.js'
+import { ENVELOPE_BYTES, TUNNEL_OVERHEAD_BYTES } from '../../wire/vxlan.js'
 import { type PacketContext, tailCall } from '../context.js'
 import type { DatapathState, Stage } from '../stage.js'
 import { TailCall } from '../tail-call.js'
@@ -84,6 +85,10 @@ export class ToOverlay implements Stage {
     envelope.destinationPort = this.#node.tunnelPort
     if (!this.#tunnel.encapsulate(ctx.packet, ctx.sourceIdentity, ctx.hash)) {
       return DropReason.WRITE_ERROR
+    }
+    if (this.#node.hasTunnelMac) {
+      const { tunnelMacHigh, tunnelMacLow } = this.#node
+      ethernet.setDestination(ctx.packet, ENVELOPE_BYTES, tunnelMacHigh, tunnelMacLow)
     }
     ctx.isToTunnel = true
     ctx.egressPort = port
