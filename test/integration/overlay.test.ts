@@ -94,6 +94,14 @@ t.test('a packet too large for the tunnel is refused with the size that fits', a
   }
 })
 
+/** The steering program of the uplink learns of a NodePort within moments. */
+async function untilSteered(from: Namespace, address: string, port: number): Promise<void> {
+  for (let tries = 0; tries < 20; tries++) {
+    if ((await tcpProbe(live.lab, from, address, port)) === 'open') return
+  }
+  throw new Error(`nobody answers at ${address}:${port}`)
+}
+
 for (const [name, peer] of peers) {
   t.test(`${name}: pings go both ways`, { timeout: 60_000 }, async (t) => {
     // The first finds out the MACs of the routers on the way.
@@ -142,8 +150,8 @@ t.test('a service’s backends are on three kinds of node', { timeout: 60_000 },
     { ns: guarded, address: guarded.address },
     ...peers.map(([, peer]) => ({ ns: peer.pod, address: peer.podAddress })),
   ]
-  for (const { ns, address } of everywhere) {
-    await httpServer(live.lab, { ns, address, port: PORT }, directory)
+  for (const { ns } of everywhere) {
+    await httpServer(live.lab, { ns, address: '0.0.0.0', port: PORT }, directory)
   }
   for (const { address } of everywhere) {
     live.controller.setService(web(VIP, 80, 'ClusterIP', address))
@@ -151,6 +159,7 @@ t.test('a service’s backends are on three kinds of node', { timeout: 60_000 },
   }
   for (const [name, peer] of peers) {
     live.controller.setService(web(UPLINK_ADDRESS, NODE_PORT, 'NodePort', peer.podAddress))
+    await untilSteered(live.outside, UPLINK_ADDRESS, NODE_PORT)
     const url = `http://${UPLINK_ADDRESS}:${NODE_PORT}/big`
     t.equal(await downloadHash(live.outside, url), hash, `${name}, from outside through the node`)
   }
