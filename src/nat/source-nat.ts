@@ -75,6 +75,11 @@ export class SourceNat {
   exhaustedTries = 0
   exhaustedRange = 0
   exhaustedInUse = 0
+  /** Halves that the packet at hand made, by slot and generation; NOT_FOUND for none. */
+  #madeForward: Slot = NOT_FOUND
+  #madeForwardGeneration = 0
+  #madeReverse: Slot = NOT_FOUND
+  #madeReverseGeneration = 0
   /** Ports became scarce: the collector is to look at once. It takes the sign down. */
   isFillingUp = false
 
@@ -158,6 +163,19 @@ export class SourceNat {
     return this.#findTurned()
   }
 
+  /** Call it before each packet: a mapping made from now on is this packet's. */
+  beginPacket(): void {
+    this.#madeForward = NOT_FOUND
+    this.#madeReverse = NOT_FOUND
+  }
+
+  /** The packet is dropped: the mapping that it made goes, so that refused packets take no port. */
+  undo(): void {
+    this.#unmake(this.#madeForward, this.#madeForwardGeneration)
+    this.#unmake(this.#madeReverse, this.#madeReverseGeneration)
+    this.beginPacket()
+  }
+
   /** Removes the half in the slot, whose key this is; the other one is left to its own devices. */
   remove(slot: Slot, key: Int32Array): void {
     if (this.table.deleteSlot(slot)) this.#uncount(key)
@@ -198,10 +216,19 @@ export class SourceNat {
       this.#removeBoth()
       return this.#fail()
     }
+    this.#madeForward = forward
+    this.#madeForwardGeneration = this.table.generation(forward)
     this.address4 = address4
     this.port = port
     this.needsCt = flags !== 0
     return true
+  }
+
+  #unmake(slot: Slot, generation: number): void {
+    if (slot < 0 || this.table.generation(slot) !== generation) return
+    const start = this.table.keyStart(slot)
+    for (let i = 0; i < SNAT_KEY_WORDS; i++) this.#key[i] = this.table.words[start + i] as number
+    this.remove(slot, this.#key)
   }
 
   /** Makes the reverse entry, whose value has been written; its port, or -1. */
@@ -223,6 +250,8 @@ export class SourceNat {
       // The flow's own, whose forward half was evicted, is taken up again.
       const isTaken = reverse >= 0 || (reverse === EXISTS && this.#ownsPort())
       if (!isTaken) continue
+      this.#madeReverse = reverse
+      if (reverse >= 0) this.#madeReverseGeneration = this.table.generation(reverse)
       this.#countTries(probe.tries - 1)
       return port
     }

@@ -16,6 +16,7 @@ import { Identity } from '../identity/identity.js'
 import type { Ipcache } from '../identity/ipcache.js'
 import { NotedReason } from '../monitor/metrics.js'
 import type { Monitor } from '../monitor/monitor.js'
+import type { SourceNat } from '../nat/source-nat.js'
 import { NO_PORT } from '../packet/burst.js'
 import { Verdict } from '../packet/verdict.js'
 import * as ethernet from '../wire/ethernet.js'
@@ -37,6 +38,7 @@ export class IcmpAnswer {
   readonly #ipcache: Ipcache
   readonly #monitor: Monitor
   readonly #conntrack: Conntrack
+  readonly #nat: SourceNat
   readonly #buckets = new TokenBuckets(PORTS_MAX)
 
   constructor(state: DatapathState) {
@@ -45,6 +47,7 @@ export class IcmpAnswer {
     this.#ipcache = state.ipcache
     this.#monitor = state.monitor
     this.#conntrack = state.conntrack
+    this.#nat = state.nat
   }
 
   /**
@@ -120,6 +123,7 @@ export class IcmpAnswer {
   #turnBack(ctx: PacketContext): Verdict {
     // The packet goes nowhere, so nothing that it began is remembered.
     this.#conntrack.undo()
+    this.#nat.undo()
     // The event that belongs to the packet is its drop, and the next one's token is another.
     ctx.isMonitored = false
     ctx.isRepeatable = false

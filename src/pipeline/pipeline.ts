@@ -159,6 +159,7 @@ export class Pipeline {
     ctx.packet.attach(burst.starts[index] as number, burst.lengths[index] as number)
     ctx.load(index, burst.ports[index] as number)
     this.#state.conntrack.beginPacket()
+    this.#state.nat.beginPacket()
     const verdict = this.#chain(ctx)
     if (verdict === Verdict.REDIRECT) {
       this.#forward(burst, index)
@@ -167,6 +168,7 @@ export class Pipeline {
     burst.ports[index] = NO_PORT
     if (verdict >= 0) return
     this.#state.conntrack.undo()
+    this.#state.nat.undo()
     this.#state.monitor.drop(ctx, -verdict)
   }
 
