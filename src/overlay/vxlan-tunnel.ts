@@ -6,7 +6,7 @@
  *
  * Not here: Geneve, an IPv6 underlay, verifying an outer UDP checksum (which is optional).
  */
-import { Identity } from '../identity/identity.js'
+import { IDENTITY_MAX, Identity } from '../identity/identity.js'
 import { DropReason } from '../packet/drop-reason.js'
 import type { PacketBuffer } from '../packet/packet-buffer.js'
 import * as ethernet from '../wire/ethernet.js'
@@ -18,6 +18,9 @@ import * as vxlan from '../wire/vxlan.js'
 /** RFC 6335: dynamic and private ports are 49152 on; RFC 7348 recommends them, Linux takes these. */
 const SOURCE_PORT_FIRST = 0x8000
 const SOURCE_PORT_MASK = 0x7fff
+
+/** What stands above the 24 bits in an identity that this node gave to another one. */
+const REMOTE_NODE_SCOPE = 2
 
 /** RFC 3168: the two bits of congestion notification in the type of service. */
 const CONGESTION_MASK = 3
@@ -31,14 +34,13 @@ export class VxlanTunnel {
    * Puts the envelope around an untagged frame with a valid IPv4 packet; false, and nothing
    * changed, when the headroom is too small.
    *
-   * @param identity of the sender; the node's own is told as that of a remote node, which it is to
-   *   whoever receives the packet
+   * @param identity of the sender, which becomes what it is to whoever receives the packet
    * @param hash of the inner flow: one flow keeps one way through the underlay
    */
   encapsulate(p: PacketBuffer, identity: number, hash: number): boolean {
     const envelope = this.envelope
     const inner = ipv4.typeOfService(p, ethernet.ETHERNET_HEADER_BYTES)
-    envelope.vni = identity === Identity.HOST ? Identity.REMOTE_NODE : identity
+    envelope.vni = identityAbroad(identity)
     envelope.sourcePort = SOURCE_PORT_FIRST | ((hash ^ (hash >>> 16)) & SOURCE_PORT_MASK)
     envelope.typeOfService = inner & CONGESTION_MASK
     return vxlan.pushEnvelope(p, envelope)
@@ -63,6 +65,16 @@ export class VxlanTunnel {
     p.pullHead(inner)
     return networkIdentifier
   }
+}
+
+/**
+ * The node itself is a remote node to others. Numbers above 24 bits are of this node alone: those of
+ * prefixes outside of the cluster, and those of other nodes (2 << 24 | n).
+ */
+function identityAbroad(identity: number): number {
+  if (identity === Identity.HOST) return Identity.REMOTE_NODE
+  if (identity <= IDENTITY_MAX) return identity
+  return identity >>> 24 === REMOTE_NODE_SCOPE ? Identity.REMOTE_NODE : Identity.WORLD
 }
 
 /**

@@ -34,11 +34,18 @@ t.test('what went in comes out, with its identity', async (t) => {
   }
 })
 
-t.test('the node’s own identity travels as a remote node’s', async (t) => {
-  const packet = packetOf(INNER.bytes())
-  const tunnel = new VxlanTunnel()
-  t.ok(tunnel.encapsulate(packet, 1, 0))
-  t.equal(tunnel.decapsulate(packet, L3, L4), 6)
+t.test('identities that mean nothing elsewhere travel as what they are there', async (t) => {
+  const cases = [
+    [1, 6, 'the node itself'],
+    [(1 << 24) | 7, 2, 'a prefix of this node’s policies'],
+    [(2 << 24) | 7, 6, 'another node by a number of this one’s'],
+  ] as const
+  for (const [identity, vni, who] of cases) {
+    const packet = packetOf(INNER.bytes())
+    const tunnel = new VxlanTunnel()
+    t.ok(tunnel.encapsulate(packet, identity, 0))
+    t.equal(tunnel.decapsulate(packet, L3, L4), vni, who)
+  }
 })
 
 t.test('the source port is of the flow, and from 32768 on', async (t) => {
