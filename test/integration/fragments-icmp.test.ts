@@ -4,12 +4,14 @@
  */
 import t from 'tap'
 import type { Namespace } from '../../src/lab/lab.js'
-import { tcpProbe } from '../../src/lab/traffic.js'
-import { LiveNode, UPLINK_ADDRESS } from '../support/live-node.js'
+import { tcpProbe, transferWithHash } from '../../src/lab/traffic.js'
+import { GATEWAY_ADDRESS, LiveNode, OUTSIDE_ADDRESS, UPLINK_ADDRESS } from '../support/live-node.js'
 
 const VIP = '10.96.0.10'
 const PORT = 5300
+const FAR_ADDRESS = '203.0.113.2'
 const POLICY_DENIED = 133
+const TOO_LARGE = 136
 const FRAGMENT_NOT_FOUND = 175
 const TTL_EXCEEDED = 196
 const OPEN = { enforceIngress: false, enforceEgress: false, rules: [] }
@@ -136,5 +138,78 @@ t.test('a denied connection fails at once when the node is told to say so', asyn
   t.ok(live.dropped(POLICY_DENIED) > 0)
   await listen.stop()
 })
+
+t.test('8 kB go through the NAT and back', { timeout: 60_000 }, async (t) => {
+  const echo = await echoAnySize(live.outside, OUTSIDE_ADDRESS)
+  live.controller.setMasquerade({ enabled: true })
+  t.equal(await echoes(client, OUTSIDE_ADDRESS, PORT, 8192, 20), '20')
+  t.equal(await counter(live.outside, 'Ip', 'ReasmFails'), 0)
+  t.equal(await counter(live.outside, 'Udp', 'InCsumErrors'), 0)
+  t.equal(live.dropped(FRAGMENT_NOT_FOUND), 0)
+  await echo.stop()
+})
+
+t.test('8 kB come from outside to a NodePort and back', { timeout: 60_000 }, async (t) => {
+  const servers = []
+  for (const pod of [server, other]) servers.push(await echoAnySize(pod, '0.0.0.0'))
+  live.controller.setService({
+    name: 'big-nodeport',
+    frontends: [{ address: UPLINK_ADDRESS, port: 30053, protocol: 'UDP', type: 'NodePort' }],
+    backends: [server, other].map(({ address }) => ({ address, port: PORT })),
+  })
+  for (let flow = 0; flow < 4; flow++) {
+    t.equal(await echoes(live.outside, UPLINK_ADDRESS, 30053, 8192, 5), '5')
+  }
+  t.equal(live.dropped(FRAGMENT_NOT_FOUND), 0)
+  for (const echo of servers) await echo.stop()
+})
+
+t.test(
+  'the node’s own datagrams in fragments go on undisturbed',
+  { timeout: 60_000 },
+  async (t) => {
+    const echo = await echoAnySize(live.node, UPLINK_ADDRESS)
+    t.equal(await echoes(live.outside, UPLINK_ADDRESS, PORT, 8192, 10), '10')
+    await echo.stop()
+    const far = await echoAnySize(live.outside, OUTSIDE_ADDRESS)
+    t.equal(await echoes(live.node, OUTSIDE_ADDRESS, PORT, 8192, 10), '10')
+    await far.stop()
+  },
+)
+
+t.test('a small MTU behind a router is discovered by TCP', { timeout: 90_000 }, async (t) => {
+  const far = await live.lab.namespace('far')
+  await live.lab.link({
+    a: { ns: live.outside, device: 'eth1', address: '203.0.113.1/24' },
+    b: { ns: far, device: 'eth0', address: `${FAR_ADDRESS}/24` },
+    mtu: 1200,
+  })
+  await live.lab.ip(far, ['route add default via 203.0.113.1'])
+  const to = { ns: far, address: FAR_ADDRESS, port: 7100 }
+  const report = await transferWithHash(live.lab, client, to, 5)
+  t.equal(report.receivedHash, report.sentHash)
+  const { stdout } = await live.lab.exec(client, 'tracepath', ['-n', '-m', '4', FAR_ADDRESS])
+  t.match(stdout, /pmtu 1200/, stdout)
+})
+
+t.test(
+  'a small MTU of the node’s own route is told by the node',
+  { timeout: 90_000 },
+  async (t) => {
+    const address = '198.51.100.9'
+    await live.lab.ip(live.outside, [`address add ${address}/32 dev lo`])
+    await live.lab.ip(live.node, [`route add ${address}/32 via ${GATEWAY_ADDRESS} mtu lock 1100`])
+    const before = live.dropped(TOO_LARGE)
+    const to = { ns: live.outside, address, port: 7200 }
+    const report = await transferWithHash(live.lab, client, to, 5)
+    t.equal(report.receivedHash, report.sentHash)
+    t.ok(live.dropped(TOO_LARGE) > before, 'the first full segments were too large')
+    const { stdout } = await live.lab.exec(client, 'ip', ['route', 'get', address])
+    t.match(stdout, /mtu 1100/, 'the pod’s kernel knows')
+    const echo = await echoAnySize(live.outside, address)
+    t.equal(await echoes(client, address, PORT, 8192, 5), '5', 'and cuts datagrams to fit')
+    await echo.stop()
+  },
+)
 
 t.end()

@@ -22,6 +22,7 @@ import {
   OUTSIDE_ADDRESS,
   TestNode,
   type TestPod,
+  UPLINK_ADDRESS,
   UPLINK_MAC,
 } from '../support/test-node.js'
 
@@ -365,6 +366,71 @@ t.test(
       ipv4: { to: OUTSIDE_ADDRESS },
       udp: { to: 53 },
     })
+    node.close()
+  },
+)
+
+t.test(
+  'from outside to a NodePort: one backend gets all, and the reply comes from the node',
+  async (t) => {
+    const node = new TestNode({ hasUplink: true })
+    const backends = [node.pod(), node.pod()]
+    const nodePort = {
+      address: UPLINK_ADDRESS,
+      port: 30053,
+      protocol: 'UDP',
+      type: 'NodePort',
+    } as const
+    node.controller.setService(service(backends, { frontends: [nodePort] }))
+    for (let id = 0; id < 10; id++) {
+      const request = eth({ from: GATEWAY_MAC, to: UPLINK_MAC })
+        .ipv4({ from: OUTSIDE_ADDRESS, to: UPLINK_ADDRESS, id })
+        .udp({ from: 5000 + id, to: 30053 })
+        .payload(4000)
+      for (const frame of fragmentIpv4(request.bytes(), MTU)) node.uplink.inject(frame)
+      node.run()
+      const [one] = backends
+        .map((pod) => ({ pod, frames: pod.port.take() }))
+        .filter(({ frames }) => frames.length > 0)
+      if (one === undefined) throw new Error(`no backend got datagram ${id}: ${node.drops()}`)
+      checkPacket(t, reassemble(one.frames), { udp: { from: 5000 + id, to: 8080 } })
+      for (const frame of pieces(one.pod, OUTSIDE_ADDRESS, 5000 + id, id, 8080)) {
+        one.pod.port.inject(frame)
+      }
+      node.run()
+      checkPacket(t, reassemble(node.uplink.take()), {
+        ipv4: { from: UPLINK_ADDRESS, to: OUTSIDE_ADDRESS },
+        udp: { from: 30053, to: 5000 + id },
+      })
+    }
+    t.same(node.drops(), [])
+    node.close()
+  },
+)
+
+t.test(
+  'through the NAT all fragments leave with one port, and those of the answer find back',
+  async (t) => {
+    const node = new TestNode({ hasUplink: true })
+    const pod = node.pod(CLOSED)
+    node.controller.setMasquerade({ enabled: true })
+    for (let id = 0; id < 10; id++) {
+      for (const frame of pieces(pod, OUTSIDE_ADDRESS, 53, id, 7000 + id)) pod.port.inject(frame)
+      node.run()
+      const out = reassemble(node.uplink.take())
+      checkPacket(t, out, { ipv4: { from: UPLINK_ADDRESS, to: OUTSIDE_ADDRESS }, udp: { to: 53 } })
+      const answer = eth({ from: GATEWAY_MAC, to: UPLINK_MAC })
+        .ipv4({ from: OUTSIDE_ADDRESS, to: UPLINK_ADDRESS, id })
+        .udp({ from: 53, to: parseFrame(out).udp?.from ?? 0 })
+        .payload(4000)
+      for (const frame of fragmentIpv4(answer.bytes(), MTU)) node.uplink.inject(frame)
+      node.run()
+      checkPacket(t, reassemble(pod.port.take()), {
+        ipv4: { from: OUTSIDE_ADDRESS, to: pod.address },
+        udp: { from: 53, to: 7000 + id },
+      })
+    }
+    t.same(node.drops(), [])
     node.close()
   },
 )

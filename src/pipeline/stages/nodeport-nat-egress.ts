@@ -17,7 +17,7 @@ import { ALLOWED } from '../../policy/policy-map.js'
 import { FibResult } from '../../routing/fib.js'
 import * as ipv4 from '../../wire/ipv4.js'
 import { type PacketContext, tailCall } from '../context.js'
-import { Forwarding } from '../forwarding.js'
+import { Forwarding, NO_REFUSAL } from '../forwarding.js'
 import { HostFirewall } from '../host-firewall.js'
 import { SourceTranslation, Translation } from '../source-translation.js'
 import type { DatapathState, Stage } from '../stage.js'
@@ -50,7 +50,9 @@ export class NodePortNatEgress implements Stage {
     const way = this.#forwarding.route(ctx)
     if (way === FibResult.UNREACHABLE) return DropReason.NO_FIB
     // Before the packet is changed: its sender is told about the one that he sent.
-    if (ipv4.ttl(ctx.packet, ctx.l3Offset) <= 1) return DropReason.TTL_EXCEEDED
+    if (ipv4.ttl(ctx.packet, ctx.l3Offset) <= 1) return tailCall(ctx, TailCall.TIME_EXCEEDED)
+    const refusal = this.#forwarding.refusal(ctx, way)
+    if (refusal !== NO_REFUSAL) return tailCall(ctx, refusal)
     const result = this.#translate(ctx, this.#forwarding.uplinkAddress4 || this.#node.nodeAddress)
     if (result < Translation.NOT_NEEDED) return result as DropReason
     return this.#forwarding.leave(ctx, way)
