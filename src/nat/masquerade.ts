@@ -74,7 +74,8 @@ export class Masquerade {
     if (!settings.isMasquerading) return false
     const source4 = words[start + SOURCE4] as number
     this.address4 = uplinkAddress4
-    this.isOfHost = source4 === uplinkAddress4
+    // A pod has this source only when its reply comes from a service again.
+    this.isOfHost = source4 === uplinkAddress4 && endpoint === NO_ENDPOINT
     if (this.isOfHost) return true
     if (isReply) return false
     const egressAddress4 = egressPolicy.egressAddress4(

@@ -50,6 +50,22 @@ t.test('a NodePort’s client reaches a pod with its own address, and gets its r
   node.close()
 })
 
+t.test('masquerading leaves a service’s reply as it is', async (t) => {
+  const node = new TestNode({ hasUplink: true })
+  const pod = node.pod()
+  node.controller.setMasquerade({ enabled: true })
+  node.controller.setService(service([pod], { frontends: [outer()] }))
+  for (let i = 0; i < 2; i++) {
+    node.send(node.uplink, request())
+    received(node, pod)
+    const reply = ip(pod, CLIENT).tcp({ from: 8080, to: CLIENT_PORT, flags: 'SYN ACK', ack: 2 })
+    node.send(pod.port, reply.bytes())
+    checkPacket(t, left(node), { ipv4: { from: UPLINK_ADDRESS }, tcp: { from: NODE_PORT } })
+  }
+  t.equal(node.maps.nat.snat.size, 0)
+  node.close()
+})
+
 t.test('the backend’s policy asks who the client is', async (t) => {
   const node = new TestNode({ hasUplink: true })
   const ports = [{ protocol: 6, firstPort: 8080 }]
