@@ -9,29 +9,19 @@ import { LruHashMap } from '../../src/maps/lru-hash-map.js'
 import { NotedReason } from '../../src/monitor/metrics.js'
 import { Direction } from '../../src/packet/verdict.js'
 import { assertConserved } from '../../src/port/conservation.js'
+import { MTU, pieces, reassemble } from '../support/fragments.js'
 import { eth, fragmentIpv4 } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
 import { parseFrame } from '../support/packet-parser.js'
 import { seededPrng } from '../support/seed.js'
 import { CLOSED, frontend, ip, service, VIP } from '../support/service-node.js'
-import {
-  GATEWAY_MAC,
-  HOST_MAC,
-  NODE_ADDRESS,
-  NODE_MAC,
-  OUTSIDE_ADDRESS,
-  TestNode,
-  type TestPod,
-  UPLINK_ADDRESS,
-  UPLINK_MAC,
-} from '../support/test-node.js'
+import { HOST_MAC, NODE_ADDRESS, NODE_MAC, TestNode } from '../support/test-node.js'
 
 const INVALID = 134
 const UNSUPPORTED = 157
 const NOT_FOUND = 175
 const DENIED = 133
 const UDP = 17
-const MTU = 1500
 
 const onlyPort = (firstPort: number) => ({
   ...CLOSED,
@@ -43,38 +33,6 @@ const onlyPort = (firstPort: number) => ({
     },
   ],
 })
-
-/** A datagram of 4000 bytes in three fragments. */
-const pieces = (from: TestPod, to: string, port = 53, id = 7, sport = 5000) =>
-  fragmentIpv4(
-    eth({ from: from.mac, to: NODE_MAC })
-      .ipv4({ from: from.address, to, id })
-      .udp({ from: sport, to: port })
-      .payload(4000)
-      .bytes(),
-    MTU,
-  )
-
-/** What the fragments make together, as a frame; the packet checker then judges the checksum. */
-function reassemble(frames: readonly Uint8Array[]): Uint8Array {
-  const parts = frames.map((frame) => ({
-    frame,
-    offset: parseFrame(frame).ipv4?.fragmentOffset ?? 0,
-  }))
-  parts.sort((a, b) => a.offset - b.offset)
-  const head = parts[0]?.frame.slice(0, 34) ?? new Uint8Array()
-  const data = parts.flatMap(({ frame }) => [...frame.subarray(34)])
-  const packet = Uint8Array.from([...head, ...data])
-  const view = new DataView(packet.buffer)
-  view.setUint16(16, packet.length - 14)
-  view.setUint16(20, 0)
-  view.setUint16(24, 0)
-  let sum = 0
-  for (let at = 14; at < 34; at += 2) sum += view.getUint16(at)
-  sum = (sum & 0xffff) + (sum >>> 16)
-  view.setUint16(24, ~((sum & 0xffff) + (sum >>> 16)) & 0xffff)
-  return packet
-}
 
 t.test('all fragments of a datagram reach the pod that its ports are allowed to', async (t) => {
   const node = new TestNode()
@@ -343,94 +301,3 @@ t.test('random fragments never throw, lose a frame, or leave with a wrong checks
   assertConserved(node.exchange, node.loop.burst)
   node.close()
 })
-
-t.test(
-  'fragments from outside and from the node itself reach a pod, and those of a pod leave',
-  async (t) => {
-    const node = new TestNode({ hasUplink: true })
-    const pod = node.pod()
-    const from = (mac: string, to: string, source: string) =>
-      eth({ from: mac, to }).ipv4({ from: source, to: pod.address, id: 3 }).udp({ from: 9, to: 53 })
-    const outside = from(GATEWAY_MAC, UPLINK_MAC, OUTSIDE_ADDRESS).payload(4000).bytes()
-    const inside = from(HOST_MAC, NODE_MAC, NODE_ADDRESS).payload(4000).bytes()
-    for (const frame of fragmentIpv4(outside, MTU)) node.send(node.uplink, frame)
-    checkPacket(t, reassemble(pod.port.take()), { udp: { to: 53 } })
-    for (const frame of fragmentIpv4(inside, MTU)) node.send(node.host, frame)
-    checkPacket(t, reassemble(pod.port.take()), { udp: { to: 53 } })
-    node.clock.advanceSeconds(FRAGMENT_SECONDS)
-    node.send(node.uplink, fragmentIpv4(outside, MTU)[1] as Uint8Array)
-    node.send(node.host, fragmentIpv4(inside, MTU)[1] as Uint8Array)
-    t.same(node.drops(), [NOT_FOUND, NOT_FOUND])
-    for (const frame of pieces(pod, OUTSIDE_ADDRESS)) node.send(pod.port, frame)
-    checkPacket(t, reassemble(node.uplink.take()), {
-      ipv4: { to: OUTSIDE_ADDRESS },
-      udp: { to: 53 },
-    })
-    node.close()
-  },
-)
-
-t.test(
-  'from outside to a NodePort: one backend gets all, and the reply comes from the node',
-  async (t) => {
-    const node = new TestNode({ hasUplink: true })
-    const backends = [node.pod(), node.pod()]
-    const nodePort = {
-      address: UPLINK_ADDRESS,
-      port: 30053,
-      protocol: 'UDP',
-      type: 'NodePort',
-    } as const
-    node.controller.setService(service(backends, { frontends: [nodePort] }))
-    for (let id = 0; id < 10; id++) {
-      const request = eth({ from: GATEWAY_MAC, to: UPLINK_MAC })
-        .ipv4({ from: OUTSIDE_ADDRESS, to: UPLINK_ADDRESS, id })
-        .udp({ from: 5000 + id, to: 30053 })
-        .payload(4000)
-      for (const frame of fragmentIpv4(request.bytes(), MTU)) node.uplink.inject(frame)
-      node.run()
-      const [one] = backends
-        .map((pod) => ({ pod, frames: pod.port.take() }))
-        .filter(({ frames }) => frames.length > 0)
-      if (one === undefined) throw new Error(`no backend got datagram ${id}: ${node.drops()}`)
-      checkPacket(t, reassemble(one.frames), { udp: { from: 5000 + id, to: 8080 } })
-      for (const frame of pieces(one.pod, OUTSIDE_ADDRESS, 5000 + id, id, 8080)) {
-        one.pod.port.inject(frame)
-      }
-      node.run()
-      checkPacket(t, reassemble(node.uplink.take()), {
-        ipv4: { from: UPLINK_ADDRESS, to: OUTSIDE_ADDRESS },
-        udp: { from: 30053, to: 5000 + id },
-      })
-    }
-    t.same(node.drops(), [])
-    node.close()
-  },
-)
-
-t.test(
-  'through the NAT all fragments leave with one port, and those of the answer find back',
-  async (t) => {
-    const node = new TestNode({ hasUplink: true })
-    const pod = node.pod(CLOSED)
-    node.controller.setMasquerade({ enabled: true })
-    for (let id = 0; id < 10; id++) {
-      for (const frame of pieces(pod, OUTSIDE_ADDRESS, 53, id, 7000 + id)) pod.port.inject(frame)
-      node.run()
-      const out = reassemble(node.uplink.take())
-      checkPacket(t, out, { ipv4: { from: UPLINK_ADDRESS, to: OUTSIDE_ADDRESS }, udp: { to: 53 } })
-      const answer = eth({ from: GATEWAY_MAC, to: UPLINK_MAC })
-        .ipv4({ from: OUTSIDE_ADDRESS, to: UPLINK_ADDRESS, id })
-        .udp({ from: 53, to: parseFrame(out).udp?.from ?? 0 })
-        .payload(4000)
-      for (const frame of fragmentIpv4(answer.bytes(), MTU)) node.uplink.inject(frame)
-      node.run()
-      checkPacket(t, reassemble(pod.port.take()), {
-        ipv4: { from: OUTSIDE_ADDRESS, to: pod.address },
-        udp: { from: 53, to: 7000 + id },
-      })
-    }
-    t.same(node.drops(), [])
-    node.close()
-  },
-)
