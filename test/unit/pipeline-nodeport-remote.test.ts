@@ -188,4 +188,21 @@ t.test('a backend on the node’s own stack sees our stand-in, the client the se
   node.close()
 })
 
+t.test('a packet of no flow to the node is not what the flow’s packets are later', async (t) => {
+  const node = new TestNode({ hasUplink: true })
+  node.controller.setService(service([elsewhere], { frontends: [outer()] }))
+  const reply = fromOutside(UPLINK_ADDRESS, REMOTE).tcp({
+    from: 8080,
+    to: CLIENT_PORT,
+    flags: 'ACK',
+  })
+  for (let i = 0; i < 3; i++) node.send(node.uplink, reply.bytes())
+  t.equal(node.host.take().length, 3, 'of somebody else’s connection, for all we know')
+  node.send(node.uplink, request())
+  left(node)
+  node.send(node.uplink, reply.bytes())
+  checkPacket(t, left(node), { ipv4: { to: CLIENT }, tcp: { from: NODE_PORT } })
+  node.close()
+})
+
 t.end()

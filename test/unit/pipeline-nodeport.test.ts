@@ -1,5 +1,6 @@
 /** Services as clients outside of the cluster see them (nodeport_lb4), backends on this node. */
 import t from 'tap'
+import { NodeController } from '../../src/daemon/node-controller.js'
 import { Direction } from '../../src/packet/verdict.js'
 import { parseCidr } from '../../src/wire/address.js'
 import { checkPacket } from '../support/packet-checker.js'
@@ -129,6 +130,18 @@ t.test(
     node.close()
   },
 )
+
+t.test('a new controller knows the addresses of the node from the maps', async (t) => {
+  const node = new TestNode({ hasUplink: true })
+  const pod = node.pod()
+  const controller = new NodeController(node.maps, { maglevTableSize: 251 })
+  controller.setService(service([pod], { frontends: [outer('NodePort', '0.0.0.0')] }))
+  for (const address of [UPLINK_ADDRESS, NODE_ADDRESS]) {
+    node.send(node.uplink, request('SYN', CLIENT_PORT, address))
+    checkPacket(t, received(node, pod), { tcp: { to: 8080 } }, address)
+  }
+  node.close()
+})
 
 t.test('a ClusterIP is 174 from outside, unless that is allowed', async (t) => {
   const node = new TestNode({ hasUplink: true })

@@ -35,14 +35,17 @@ export class NodePortRevNat implements Stage {
     if (replied < 0) return replied as DropReason
     this.#ipcache.find(ctx.words, ctx.destinationStart)
     const destination = this.#ipcache.endpoint
-    if (destination === NO_ENDPOINT) {
-      return replied === ReplyResult.TRANSLATED ? this.#onward(ctx) : this.#forwarding.toStack(ctx)
+    if (destination !== NO_ENDPOINT && destination !== this.#node.hostPort) {
+      return deliverLocally(ctx, this.#endpoints, destination)
     }
-    if (destination === this.#node.hostPort) {
-      // What our NAT or a service turned back was asked for by the node.
-      return ctx.isTranslated ? this.#forwarding.toStack(ctx) : tailCall(ctx, TailCall.IPV4_TO_HOST)
-    }
-    return deliverLocally(ctx, this.#endpoints, destination)
+    const isReply = replied === ReplyResult.TRANSLATED
+    if (destination === NO_ENDPOINT && isReply) return this.#onward(ctx)
+    // What our NAT or a service turned back was asked for by the node.
+    if (ctx.isTranslated || isReply) return this.#forwarding.toStack(ctx)
+    // It has no mapping now, and may have one with the next packet that leaves.
+    ctx.isRepeatable = false
+    const isToNode = destination === this.#node.hostPort
+    return isToNode ? tailCall(ctx, TailCall.IPV4_TO_HOST) : this.#forwarding.toStack(ctx)
   }
 
   /** To the client, where he lies by the ipcache's last answer. */
