@@ -89,6 +89,7 @@ export interface Binding {
   framesOnRings(poller: PollerHandle): number
   unroutedDrops(poller: PollerHandle): number
   wakePoller(fd: number): void
+  sendDatagram(path: string, text: string): void
   attachProgram(options: {
     readonly objectPath: string
     readonly interfaceIndex: number

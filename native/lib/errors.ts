@@ -92,6 +92,7 @@ export type Operation =
   | 'poller'
   | 'device'
   | 'shared memory'
+  | 'datagram'
   | 'netlink'
 
 type Meaning = readonly [code: XdpErrorCode, advice: string]

@@ -1,8 +1,11 @@
 // Node-API functions that need no packet memory: devices, waking a poller, memory shared between
 // processes. Also the module's entry.
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
+#include <cstddef>
 #include <cstring>
 
 #include "binding.h"
@@ -68,6 +71,31 @@ Napi::Value wakePoller(const Napi::CallbackInfo& info) {
   return throwFailure(info.Env(), failure);
 }
 
+// Arguments: path of a unix datagram socket ('@' first: an abstract one), text. Never waits.
+Napi::Value sendDatagram(const Napi::CallbackInfo& info) {
+  const std::string path = info[0].ToString();
+  const std::string text = info[1].ToString();
+  Failure failure;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    failure.set("sendto", ENAMETOOLONG, path);
+    return throwFailure(info.Env(), failure);
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  if (path[0] == '@') address.sun_path[0] = '\0';
+  const socklen_t length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+  const FileDescriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  const auto* to = reinterpret_cast<const sockaddr*>(&address);
+  if (socket.valid() &&
+      ::sendto(socket.get(), text.data(), text.size(), flags, to, length) >= 0) {
+    return info.Env().Undefined();
+  }
+  failure.set("sendto", errno, path);
+  return throwFailure(info.Env(), failure);
+}
+
 // Arguments: path, bytes (0: as long as the file is), create. Returns a handle and a buffer.
 Napi::Value mapSharedFile(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -120,6 +148,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("deviceInfo", Napi::Function::New<deviceInfo>(env));
   exports.Set("setDeviceOffload", Napi::Function::New<setDeviceOffload>(env));
   exports.Set("sendFrame", Napi::Function::New<sendFrame>(env));
+  exports.Set("sendDatagram", Napi::Function::New<sendDatagram>(env));
   exports.Set("wakePoller", Napi::Function::New<wakePoller>(env));
   exports.Set("mapSharedFile", Napi::Function::New<mapSharedFile>(env));
   exports.Set("unmapSharedFile", Napi::Function::New<unmapSharedFile>(env));

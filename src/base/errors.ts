@@ -11,6 +11,8 @@ export const ErrorCode = {
   PCAP_FORMAT: 'EPCAP_FORMAT',
   PORT_ATTACH: 'EPORT_ATTACH',
   PORT_LIMIT: 'EPORT_LIMIT',
+  PROCESS_RUNNING: 'EPROCESS_RUNNING',
+  PROCESS_START: 'EPROCESS_START',
   WIRE_ADDRESS: 'EWIRE_ADDRESS',
 } as const
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode]

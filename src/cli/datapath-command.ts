@@ -1,6 +1,9 @@
 /** `ringpath datapath`: runs a node's datapath in the foreground until SIGINT or SIGTERM. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { VERSION } from '../base/version.js'
+import { LivenessServer } from '../daemon/liveness.js'
+import { Role, takeRole } from '../daemon/process-lock.js'
 import { Datapath } from '../engine/datapath.js'
 import { IDLE_DEFAULTS, type IdleOptions } from '../engine/idle-strategy.js'
 
@@ -62,7 +65,10 @@ function parseMicroseconds(text: string): number {
 }
 
 async function runDatapath(options: DatapathArguments): Promise<void> {
+  let liveness: LivenessServer | undefined
   try {
+    takeRole(options.state, Role.DATAPATH)
+    liveness = new LivenessServer(options.state, VERSION)
     const datapath = new Datapath({
       stateDirectory: options.state,
       idle: { ...IDLE_DEFAULTS, mode: options.idle },
@@ -70,6 +76,10 @@ async function runDatapath(options: DatapathArguments): Promise<void> {
       busyPollMicroseconds: options.busyPoll,
       reservePorts: options.reservePorts,
       log: (line) => console.log(line),
+      stalled: () => {
+        console.error('the worker stands still: ending, so that another datapath can take over')
+        process.kill(process.pid, 'SIGKILL')
+      },
     })
     const stop = (): void => {
       datapath.stop().catch(() => {})
@@ -77,11 +87,14 @@ async function runDatapath(options: DatapathArguments): Promise<void> {
     process.once('SIGINT', stop)
     process.once('SIGTERM', stop)
     await datapath.ready
+    liveness.ready()
     console.log(READY_LINE)
     await datapath.ended
     console.log(`datapath stopped: ${datapath.frames} frames handled, every frame accounted for`)
   } catch (error) {
     console.error(error instanceof Error ? error.message : error)
     process.exitCode = EXIT_SOFTWARE
+  } finally {
+    liveness?.close()
   }
 }

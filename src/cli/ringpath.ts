@@ -2,14 +2,17 @@
 /** The command line. Each command lives in its own file; this one only names them. */
 
 import { Command } from 'commander'
+import { VERSION } from '../base/version.js'
+import { addAgentCommand } from './agent-command.js'
 import { addDatapathCommand } from './datapath-command.js'
 import { addDemoCommand } from './demo-command.js'
 
 const program = new Command('ringpath')
   .description('A userspace packet-processing engine on AF_XDP, in TypeScript')
-  .version('0.1.0')
+  .version(VERSION)
   .showHelpAfterError()
 
+addAgentCommand(program)
 addDatapathCommand(program)
 addDemoCommand(program)
 

@@ -5,6 +5,8 @@ export const Control = {
   STOP: 0,
   /** Descriptor whose writing ends a worker's sleep; 0 until the worker is ready. */
   WAKE_FD: 1,
+  /** Counted up at every housekeeping step: a worker whose number stands still is stuck. */
+  HEARTBEAT: 2,
 } as const
 
 export const CONTROL_WORDS = 16

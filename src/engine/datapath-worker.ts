@@ -46,7 +46,8 @@ function run(input: WorkerInput): void {
   const conntrackGc = new ConntrackGc(maps.conntrackTable)
   const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
   const fragmentsGc = new ConntrackGc(maps.fragmentsMap)
-  const housekeeping = [ports, steering, conntrackGc, natGc, fragmentsGc, publisher, pipeline]
+  const heartbeat = { step: () => Atomics.add(control, Control.HEARTBEAT, 1) }
+  const housekeeping = [heartbeat, ports, steering, conntrackGc, natGc, fragmentsGc, publisher, pipeline]
   const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
 
   // The ports first, so that "ready" means frames flow.

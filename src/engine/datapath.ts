@@ -34,7 +34,12 @@ export interface DatapathOptions {
    */
   readonly reservePorts?: boolean
   readonly log?: (line: string) => void
+  /** Called when the worker has shown no sign of life for `STALL_SECONDS`. */
+  readonly stalled?: () => void
 }
+
+/** A sleeping worker wakes ten times a second; a burst takes microseconds. */
+const STALL_SECONDS = 5
 
 const FRAME_COUNT_DEFAULT = 32_768
 const WORKER_FILE = new URL('./datapath-worker.js', import.meta.url)
@@ -73,6 +78,7 @@ export class Datapath {
     // Whoever awaits `ready` sees the failure there; without this it would be an unhandled
     // rejection as well.
     this.ended.catch(() => {})
+    if (options.stalled !== undefined) this.#watchHeartbeat(options.stalled)
   }
 
   /** Resolves when the worker polls its ports; rejects when it could not start. */
@@ -86,6 +92,19 @@ export class Datapath {
     const wakeFd = Atomics.load(this.#control, Control.WAKE_FD)
     if (wakeFd !== 0) wakePoller(wakeFd)
     await this.ended
+  }
+
+  #watchHeartbeat(stalled: () => void): void {
+    let seen = -1
+    let missed = 0
+    const timer = setInterval(() => {
+      const beat = Atomics.load(this.#control, Control.HEARTBEAT)
+      missed = beat === seen ? missed + 1 : 0
+      seen = beat
+      // Before the first beat it is still starting, and whoever started it waits with a limit.
+      if (beat !== 0 && missed === STALL_SECONDS) stalled()
+    }, 1_000)
+    timer.unref()
   }
 
   async #untilReady(): Promise<void> {

@@ -4,16 +4,17 @@
  */
 import { isIPv4 } from 'node:net'
 import * as z from 'zod'
-import { IDENTITY_MAX } from '../identity/identity.js'
 import {
   cidr,
   clusterMetadata,
+  DEFAULT_NAMESPACE,
   device,
   ipv4,
   ipv4Cidr,
   labels,
   mac,
   namespacedMetadata,
+  namespaceName,
   oneOf,
   strict,
   text,
@@ -31,7 +32,12 @@ const powerOfTwo = (low: number, high: number) =>
     error: `a power of two from ${low} to ${high}`,
   })
 
+const flag = z.boolean({ error: 'true or false' })
+
 const ENTRIES_MAX = 2 ** 24
+
+/** Cilium's VXLAN port, and the one that the Linux kernel had before IANA gave out 4789. */
+const DEFAULT_TUNNEL_PORT = 8472
 
 /** maglev's table sizes are primes. */
 const MAGLEV_SIZES = [251, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_521, 131_071]
@@ -56,11 +62,34 @@ const services = strict({
     '169.254.42.1',
   ),
   noBackendResponse: oneOf('reject', 'drop').default('reject'),
+  externalClusterIp: flag.default(false),
 })
 
+const natPort = whole(1024, 65_535)
+
 const masquerade = strict({
-  enabled: z.boolean({ error: 'true or false' }).default(true),
-  excludeCidrs: z.array(ipv4Cidr).default([]),
+  enabled: flag.default(false),
+  nativeRoutingCidrs: z.array(ipv4Cidr).optional(),
+  nonMasqueradeCidrs: z
+    .union([z.literal('default'), z.array(ipv4Cidr)], { error: 'a list of prefixes, or default' })
+    .optional(),
+  masqLinkLocal: flag.optional(),
+  remoteNodes: flag.optional(),
+  ports: strict({ low: natPort, high: natPort })
+    .refine(({ low, high }) => low <= high, { error: 'at least low', path: ['high'] })
+    .optional(),
+})
+
+const tunnel = strict({
+  mode: oneOf('native', 'tunnel').default('native'),
+  port: whole(1, 65_535).default(DEFAULT_TUNNEL_PORT),
+})
+
+const behaviour = strict({
+  fragmentTracking: flag.default(true),
+  policyDenyResponse: oneOf('none', 'icmp', 'reset').default('none'),
+  answersPerSecond: whole(0, 1_000_000).default(100),
+  answersBurst: whole(0, 1_000_000).default(1_000),
 })
 
 const maps = strict({
@@ -74,7 +103,7 @@ const datapath = strict({
   idle: oneOf('spin', 'adaptive', 'poll').default('adaptive'),
   frames: whole(1024, 2 ** 20).default(32_768),
   busyPollMicroseconds: whole(0, 1_000_000).default(0),
-  stopWithAgent: z.boolean({ error: 'true or false' }).default(false),
+  stopWithAgent: flag.default(false),
 })
 
 const api = strict({
@@ -94,7 +123,11 @@ export const nodeSchema = strict({
     host: host.optional(),
     uplinks: z.array(uplink).default([]),
     services: services.default(services.parse({})),
-    masquerade: masquerade.optional(),
+    masquerade: masquerade.default(masquerade.parse({})),
+    tunnel: tunnel.default(tunnel.parse({})),
+    behaviour: behaviour.default(behaviour.parse({})),
+    /** Policies are judged and told, and hold nobody back. */
+    policyAudit: flag.default(false),
     maps: maps.default(maps.parse({})),
     datapath: datapath.default(datapath.parse({})),
     api: api.default({}),
@@ -111,13 +144,13 @@ export const endpointSchema = strict({
   spec: strict({
     /** Chosen by the agent, and kept, when not given. */
     id: whole(1, 65_534).optional(),
-    /** From the labels when not given. */
-    identity: whole(1, IDENTITY_MAX).optional(),
     device,
     address: ipv4,
     mac,
     /** Read from the device when not given. */
     nodeMac: mac.optional(),
+    /** Leaves with its own address where others are masqueraded. */
+    masquerade: flag.optional(),
     /** By which policies may name ports. */
     ports: z
       .array(
@@ -139,14 +172,18 @@ export const peerSchema = strict({
     /** Where its tunnel ends. */
     address: ipv4,
     podCidrs: z.array(ipv4Cidr).default([]),
-    /** Its endpoints, where their identity is known here. */
+    /** Further addresses of the node itself. */
+    hostAddresses: z.array(ipv4).default([]),
+    /** Reached by plain routing in tunnel mode, too. */
+    skipTunnel: flag.default(false),
+    /** Those of its endpoints whose identity is known: its number in the cluster, and labels. */
     endpoints: z
       .array(
         strict({
           address: ipv4,
-          identity: whole(1, IDENTITY_MAX).optional(),
-          namespace: z.string().optional(),
-          labels: labels.optional(),
+          identity: whole(256, 65_535),
+          namespace: namespaceName.default(DEFAULT_NAMESPACE),
+          labels: labels.default({}),
         }),
       )
       .default([]),

@@ -167,6 +167,20 @@ export class DatapathMaps {
   }
 
   /**
+   * Copies of those files in memory of our own: what is run on them changes nothing and nobody. The
+   * maps are copied while others write them; an entry may be one moment's and the next one's.
+   */
+  static copyOfFiles(directory: string): DatapathMaps {
+    const allocate: Allocate = (name, bytes) => {
+      const memory = SharedMemory.open(join(directory, name), bytes)
+      const copy = memory.buffer.slice(0)
+      memory.close()
+      return copy
+    }
+    return new DatapathMaps(allocate, sizesOf(directory))
+  }
+
+  /**
    * What one worker's stages need.
    *
    * @param seed of its random choices, such as that of a backend

@@ -17,6 +17,7 @@ import { FromNetdev } from './entry/from-netdev.js'
 import { FlowLane } from './flow-lane.js'
 import { FRAME_WORDS, Frame, FrameTable } from './frame-table.js'
 import { IcmpAnswer } from './icmp-answer.js'
+import { ENTRY, type PipelineObserver } from './observer.js'
 import { parseFrames } from './parse.js'
 import type { DatapathState } from './stage.js'
 import { ArpResponder } from './stages/arp-responder.js'
@@ -74,6 +75,8 @@ export class Pipeline {
   readonly #toOverlay: ToOverlay
   readonly #ipv4FromOverlay: Ipv4FromOverlay
 
+  /** Told of every stage; for `trace`, never on a node's own traffic. */
+  observer: PipelineObserver | null = null
   /** Sum of the words that pass two touched; kept so that no compiler may drop the loads. */
   touched = 0
 
@@ -198,10 +201,25 @@ export class Pipeline {
 
   /** The chain of tail calls; a bound on their number ends a loop of stages. */
   #chain(ctx: PacketContext): Verdict {
+    if (this.observer !== null) return this.#observedChain(ctx, this.observer)
     let verdict = this.#enter(ctx)
     for (let calls = 0; verdict === Verdict.CONTINUE; calls++) {
       if (calls === TAIL_CALLS_MAX) return DropReason.MISSED_TAIL_CALL
       verdict = this.#call(ctx)
+    }
+    return verdict
+  }
+
+  /** The same, for who wants to see each step. */
+  #observedChain(ctx: PacketContext, observer: PipelineObserver): Verdict {
+    observer.begins(ctx)
+    let verdict = this.#enter(ctx)
+    observer.passed(ctx, ENTRY, verdict)
+    for (let calls = 0; verdict === Verdict.CONTINUE; calls++) {
+      if (calls === TAIL_CALLS_MAX) return DropReason.MISSED_TAIL_CALL
+      const stage = ctx.nextStage
+      verdict = this.#call(ctx)
+      observer.passed(ctx, stage, verdict)
     }
     return verdict
   }

@@ -1,0 +1,205 @@
+/**
+ * The agent of a node: declared state in, a running dataplane out. It owns nothing that must not
+ * die: maps lie in files, the datapath is a process of its own, documents and what was applied are
+ * written down. A new agent goes on where one was killed.
+ */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { DesiredState } from '../k8s/desired-state.js'
+import type { Problem } from '../k8s/problem.js'
+import { problemText } from '../k8s/problem.js'
+import type { NodeDocument } from '../k8s/ringpath-documents.js'
+import { FlowLog } from '../observe/flow-log.js'
+import { type AgentGauges, NodeMetrics } from '../observe/metrics.js'
+import { NameBook } from '../observe/names.js'
+import { NodeView } from '../observe/node-view.js'
+import { ruleNames } from '../observe/rule-names.js'
+import { DatapathMaps } from '../pipeline/datapath-maps.js'
+import { Applied } from './applied.js'
+import { ControllerTarget } from './controller-target.js'
+import { DatapathSupervisor } from './datapath-supervisor.js'
+import { DocumentStore, type Proposal } from './document-store.js'
+import type { Log } from './log.js'
+import { ManifestWatcher, readManifestDirectory } from './manifest-directory.js'
+import { NodeController } from './node-controller.js'
+import { macOfDevice, nodeObjects } from './node-objects.js'
+import { type NodePaths, nodePaths } from './node-paths.js'
+import { PolicyController } from './policy-controller.js'
+import { Role, takeRole } from './process-lock.js'
+import { applyChanges, type Change, type Failure, type NodeObject, plan } from './reconcile.js'
+import { restore } from './restore.js'
+
+/** A change that failed is tried again: the device of an endpoint may only be about to appear. */
+const RETRY_MILLISECONDS = 1_000
+const EVENTS_MILLISECONDS = 50
+
+export class Agent {
+  readonly node: NodeDocument
+  readonly paths: NodePaths
+  readonly log: Log
+  readonly maps: DatapathMaps
+  readonly controller: NodeController
+  readonly policies: PolicyController
+  readonly flows: FlowLog
+  readonly supervisor: DatapathSupervisor
+  readonly store: DocumentStore
+  readonly view: NodeView
+  readonly metrics: NodeMetrics
+  readonly startedAt = new Date()
+  readonly #applied: Applied
+  readonly #target: ControllerTarget
+  readonly #timers: NodeJS.Timeout[] = []
+  #watcher: ManifestWatcher | undefined
+  #failures: readonly Failure[] = []
+  #problems: readonly Problem[] = []
+  #names = new NameBook()
+
+  /** @throws RingpathError PROCESS_RUNNING when the state directory has an agent already */
+  constructor(node: NodeDocument, log: Log) {
+    this.node = node
+    this.log = log
+    this.paths = nodePaths(node)
+    const { stateDirectory, dataDirectory } = this.paths
+    mkdirSync(dataDirectory, { recursive: true, mode: 0o700 })
+    takeRole(stateDirectory, Role.AGENT)
+    this.maps = DatapathMaps.createFiles(stateDirectory, node.spec.maps)
+    this.flows = new FlowLog(this.maps.events)
+    this.#applied = new Applied(stateDirectory)
+    const { maglevTableSize } = node.spec.services
+    this.controller = new NodeController(this.maps, { maglevTableSize })
+    const { identities } = this.#applied
+    this.policies = new PolicyController(this.controller, this.maps, { identities })
+    this.#target = new ControllerTarget(this.controller, this.policies)
+    this.store = new DocumentStore(join(dataDirectory, 'documents.json'), node)
+    this.view = new NodeView(
+      stateDirectory,
+      this.maps,
+      () => this.#names,
+      () => this.supervisor.status.pid ?? 0,
+    )
+    this.metrics = new NodeMetrics(this.view, () => this.#gauges())
+    this.supervisor = new DatapathSupervisor(stateDirectory, node.spec.datapath, {
+      up: (pid, isAdopted, milliseconds) => {
+        const text = isAdopted ? 'datapath adopted' : 'datapath started'
+        log.info({ pid, milliseconds: Math.round(milliseconds) }, text)
+      },
+      down: (pid) => log.error({ pid }, 'datapath died; its pods are closed until another is up'),
+      failed: (error) =>
+        log.error({ error: error.message }, 'datapath did not start; trying again'),
+    })
+  }
+
+  /** Brings the node to its desired state and the datapath to life; resolves when frames flow. */
+  async start(): Promise<void> {
+    const restored = restore(this.#applied, this.maps, this.controller, this.#target)
+    for (const { object, message } of restored) {
+      this.log.warn({ kind: object.kind, name: object.name, error: message }, 'not taken over')
+    }
+    this.readManifests()
+    // Rules have other numbers than under the agent before.
+    this.#save()
+    this.policies.releaseRestored()
+    const gone = this.controller.deleteUnclaimedServices()
+    if (gone > 0) this.log.info({ frontends: gone }, 'services of an earlier agent deleted')
+    const { manifests } = this.paths
+    this.#watcher = new ManifestWatcher(manifests, () => this.readManifests())
+    this.#timers.push(
+      setInterval(() => this.#retry(), RETRY_MILLISECONDS),
+      setInterval(() => this.flows.poll(), EVENTS_MILLISECONDS),
+    )
+    await this.supervisor.start()
+  }
+
+  /** Leaves the datapath running, unless told otherwise. */
+  async stop(stopDatapath: boolean): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer)
+    this.#watcher?.close()
+    if (stopDatapath) await this.supervisor.stop()
+    else this.supervisor.release()
+  }
+
+  /** What is wrong with the manifests as they are; their last good versions are in force. */
+  get problems(): readonly Problem[] {
+    return this.#problems
+  }
+
+  /** Changes that could not be carried out and are tried again. */
+  get failures(): readonly Failure[] {
+    return this.#failures
+  }
+
+  get appliedObjects(): readonly NodeObject[] {
+    return this.#applied.objects
+  }
+
+  readManifests(): void {
+    const { files, unreadable } = readManifestDirectory(this.paths.manifests)
+    for (const [file, error] of unreadable) this.log.warn({ file, error }, 'manifest not read')
+    this.#problems = this.store.setFiles(files)
+    for (const problem of this.#problems) {
+      this.log.error({ file: problem.source }, `manifest refused: ${problemText(problem)}`)
+    }
+    this.reconcile()
+  }
+
+  /** Documents of a request: all in force afterwards, or none. */
+  apply(proposal: Proposal): readonly Failure[] {
+    proposal.commit?.()
+    return this.reconcile()
+  }
+
+  /** What applying a state would change, in order; nothing is done. */
+  diff(state: DesiredState): Change[] {
+    return plan(this.#objectsOf(state), this.#applied.objects)
+  }
+
+  reconcile(): readonly Failure[] {
+    const changes = this.diff(this.store.state)
+    this.#failures = applyChanges(changes, this.#target, (change) => {
+      this.#applied.note(change)
+      const { kind, name, fields } = change
+      this.log.info({ kind, name, ...(fields.length > 0 ? { fields } : {}) }, change.action)
+    })
+    if (changes.length > this.#failures.length) this.#save()
+    for (const { change, message } of this.#failures) {
+      const { kind, name, action } = change
+      this.log.debug({ kind, name, action, error: message }, 'change failed; trying again')
+    }
+    return this.#failures
+  }
+
+  #retry(): void {
+    if (this.#failures.length > 0) this.reconcile()
+  }
+
+  #save(): void {
+    const identities = this.policies.identities.snapshot()
+    const { rules } = this.policies
+    const cookies = ruleNames(this.maps, (cookie) => rules.ruleNameOf(cookie))
+    this.#names = new NameBook({ objects: this.#applied.objects, identities, cookies })
+    this.#applied.save(identities, cookies)
+  }
+
+  #gauges(): AgentGauges {
+    const { isReady, deaths, lastRepairMilliseconds = 0 } = this.supervisor.status
+    return {
+      isDatapathUp: isReady,
+      datapathDeaths: deaths,
+      repairSeconds: lastRepairMilliseconds / 1_000,
+      eventsSeen: this.flows.count,
+      eventsLost: this.flows.lost,
+      problems: this.#problems.length,
+      failures: this.#failures.length,
+    }
+  }
+
+  #objectsOf(state: DesiredState): NodeObject[] {
+    return nodeObjects(this.node, state, {
+      macOf: macOfDevice,
+      idOf: (name) => {
+        const id = this.#applied.get(`Endpoint ${name}`)?.spec.id
+        return typeof id === 'number' ? id : undefined
+      },
+    })
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * Keeps a datapath running on a state directory: adopts the one that is there, starts one where
+ * there is none, and another when it dies. The datapath is no child in spirit: it has a session of
+ * its own and writes to a file, so that it outlives whoever started it.
+ */
+import { spawn } from 'node:child_process'
+import { closeSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { ErrorCode, RingpathError } from '../base/errors.js'
+import { DatapathLink } from './liveness.js'
+
+const CLI_FILE = fileURLToPath(new URL('../cli/ringpath.js', import.meta.url))
+const LOG_NAME = 'datapath.log'
+const READY_TIMEOUT_MILLISECONDS = 20_000
+const CONNECT_MILLISECONDS = 5
+const STOP_TIMEOUT_MILLISECONDS = 5_000
+/** After a datapath that died before it was ready: doubled each time, up to the last. */
+const BACKOFF_MILLISECONDS = [100, 200, 400, 800, 1_600, 3_200, 5_000] as const
+/** What of its log an error quotes. */
+const QUOTED_BYTES = 2_000
+
+export interface DatapathSettings {
+  readonly idle: string
+  readonly frames: number
+  readonly busyPollMicroseconds: number
+}
+
+export interface SupervisorEvents {
+  /** @param isAdopted it ran already; @param milliseconds since it was found missing */
+  up(pid: number, isAdopted: boolean, milliseconds: number): void
+  down(pid: number): void
+  failed(error: Error): void
+}
+
+export interface DatapathStatus {
+  /** Undefined while none runs. */
+  readonly pid: number | undefined
+  readonly version: string | undefined
+  readonly isReady: boolean
+  /** Datapaths that died under this agent. */
+  readonly deaths: number
+  /** From the last death until frames flowed again. */
+  readonly lastRepairMilliseconds: number | undefined
+}
+
+export class DatapathSupervisor {
+  readonly #directory: string
+  readonly #settings: DatapathSettings
+  readonly #events: SupervisorEvents
+  #link: DatapathLink | undefined
+  #isReady = false
+  #isStopping = false
+  #deaths = 0
+  #failures = 0
+  #lastRepair: number | undefined
+
+  constructor(directory: string, settings: DatapathSettings, events: SupervisorEvents) {
+    this.#directory = directory
+    this.#settings = settings
+    this.#events = events
+  }
+
+  get status(): DatapathStatus {
+    return {
+      pid: this.#link?.pid,
+      version: this.#link?.version,
+      isReady: this.#isReady,
+      deaths: this.#deaths,
+      lastRepairMilliseconds: this.#lastRepair,
+    }
+  }
+
+  /**
+   * Resolves when frames flow; from then on it keeps them flowing.
+   * @throws RingpathError PROCESS_START when a datapath cannot be started
+   */
+  async start(): Promise<void> {
+    const began = performance.now()
+    const found = await DatapathLink.connect(this.#directory)
+    await this.#watch(found ?? (await this.#spawn()), found !== undefined, began)
+  }
+
+  /** Lets go of it; it runs on. */
+  release(): void {
+    this.#isStopping = true
+    this.#link?.close()
+  }
+
+  /** Ends it in good order, or by force after five seconds. */
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    const link = this.#link
+    if (link === undefined) return
+    signal(link.pid, 'SIGTERM')
+    const timer = setTimeout(() => signal(link.pid, 'SIGKILL'), STOP_TIMEOUT_MILLISECONDS)
+    await link.gone
+    clearTimeout(timer)
+  }
+
+  async #watch(link: DatapathLink, isAdopted: boolean, began: number): Promise<void> {
+    this.#link = link
+    const timer = setTimeout(() => link.close(), READY_TIMEOUT_MILLISECONDS)
+    const isReady = await link.ready
+    clearTimeout(timer)
+    if (!isReady) {
+      this.#link = undefined
+      throw this.#startError()
+    }
+    this.#isReady = true
+    this.#failures = 0
+    const milliseconds = performance.now() - began
+    if (this.#deaths > 0) this.#lastRepair = milliseconds
+    this.#events.up(link.pid, isAdopted, milliseconds)
+    link.gone.then(() => this.#died(link.pid))
+  }
+
+  #died(pid: number): void {
+    this.#link = undefined
+    this.#isReady = false
+    if (this.#isStopping) return
+    this.#deaths++
+    this.#events.down(pid)
+    this.#repair(performance.now())
+  }
+
+  async #repair(began: number): Promise<void> {
+    while (!this.#isStopping) {
+      try {
+        await this.#watch(await this.#spawn(), false, began)
+        return
+      } catch (error) {
+        this.#events.failed(error as Error)
+        const place = Math.min(this.#failures++, BACKOFF_MILLISECONDS.length - 1)
+        await sleep(BACKOFF_MILLISECONDS[place] ?? 0)
+      }
+    }
+  }
+
+  async #spawn(): Promise<DatapathLink> {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    const log = openSync(join(this.#directory, LOG_NAME), 'a', 0o600)
+    const { idle, frames, busyPollMicroseconds } = this.#settings
+    const args = ['--enable-source-maps', CLI_FILE, 'datapath', '--state', this.#directory]
+    args.push('--idle', idle, '--frames', `${frames}`, '--busy-poll', `${busyPollMicroseconds}`)
+    const stdio = ['ignore', log, log] as const
+    const child = spawn(process.execPath, args, { stdio: [...stdio], detached: true, cwd: '/' })
+    closeSync(log)
+    let hasEnded = false
+    child.once('exit', () => {
+      hasEnded = true
+    })
+    child.once('error', () => {
+      hasEnded = true
+    })
+    child.unref()
+    const deadline = performance.now() + READY_TIMEOUT_MILLISECONDS
+    while (!hasEnded && performance.now() < deadline) {
+      const link = await DatapathLink.connect(this.#directory)
+      if (link !== undefined) return link
+      await sleep(CONNECT_MILLISECONDS)
+    }
+    throw this.#startError()
+  }
+
+  #startError(): RingpathError {
+    const text = `the datapath did not start; it said:\n${endOf(join(this.#directory, LOG_NAME))}`
+    return new RingpathError(ErrorCode.PROCESS_START, text)
+  }
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name)
+  } catch {
+    // It is gone already.
+  }
+}
+
+function endOf(path: string): string {
+  try {
+    const file = openSync(path, 'r')
+    const { size } = fstatSync(file)
+    const bytes = Buffer.alloc(Math.min(size, QUOTED_BYTES))
+    readSync(file, bytes, 0, bytes.length, size - bytes.length)
+    closeSync(file)
+    return bytes.toString().trimEnd()
+  } catch {
+    return '(nothing)'
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * The documents that a node has: those of its manifest directory, by file, and those that came over
+ * the API, by object. What is valid replaces what was there; what is not leaves the last good
+ * version in force, over restarts too. Kept in one file, replaced whole.
+ */
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { type DesiredState, desiredState } from '../k8s/desired-state.js'
+import { type Document, readDocuments } from '../k8s/documents.js'
+import type { Problem } from '../k8s/problem.js'
+import type { NodeDocument } from '../k8s/ringpath-documents.js'
+
+/** What documents of the API are said to come from. */
+export const API_SOURCE = 'api'
+
+interface Saved {
+  readonly version: 1
+  /** Last good text of each manifest file. */
+  readonly files: Readonly<Record<string, string>>
+  /** Documents of the API by key, as given. */
+  readonly objects: Readonly<Record<string, unknown>>
+}
+
+const EMPTY: Saved = { version: 1, files: {}, objects: {} }
+
+/** What a change would come to, or why it is refused. */
+export interface Proposal {
+  readonly state: DesiredState
+  readonly problems: readonly Problem[]
+  /** Makes it so, and writes it down. Not there when there are problems. */
+  readonly commit?: () => void
+}
+
+export class DocumentStore {
+  readonly #path: string
+  readonly #node: NodeDocument
+  #saved: Saved
+  #state: DesiredState
+
+  /** @param path of the file that keeps them; one that cannot be read any more begins anew */
+  constructor(path: string, node: NodeDocument) {
+    this.#path = path
+    this.#node = node
+    this.#saved = readSaved(path)
+    this.#state = this.#judge(this.#saved).state
+  }
+
+  /** All documents in force, as a state. */
+  get state(): DesiredState {
+    return this.#state
+  }
+
+  /**
+   * The manifest directory as it is now, by file name. Files that are wrong, alone or together with
+   * others, keep their last good version; the rest takes effect.
+   *
+   * @returns what is wrong
+   */
+  setFiles(texts: ReadonlyMap<string, string>): readonly Problem[] {
+    const problems: Problem[] = []
+    const files: Record<string, string> = {}
+    const refused = new Set<string>()
+    const refuse = (name: string): void => {
+      refused.add(name)
+      const before = this.#saved.files[name]
+      if (before === undefined) delete files[name]
+      else files[name] = before
+    }
+    for (const [name, text] of texts) {
+      files[name] = text
+      const found = readDocuments(text, name).problems
+      if (found.length === 0) continue
+      problems.push(...found)
+      refuse(name)
+    }
+    // Each round refuses one more file at least.
+    for (;;) {
+      const next: Saved = { ...this.#saved, files: { ...files } }
+      const judged = this.#judge(next)
+      const fresh = judged.problems.filter(({ source }) => !refused.has(source))
+      const culprits = fresh.filter(({ source }) => files[source] !== this.#saved.files[source])
+      if (judged.problems.length === 0 || culprits.length === 0) {
+        problems.push(...judged.problems)
+        if (judged.problems.length === 0) this.#commit(next, judged.state)
+        return problems
+      }
+      problems.push(...culprits)
+      for (const { source } of culprits) refuse(source)
+    }
+  }
+
+  /** Documents of a request, all of them or none. */
+  proposeApply(text: string): Proposal {
+    const { documents, problems } = readDocuments(text, API_SOURCE)
+    const objects = { ...this.#saved.objects }
+    const wrong = [...problems]
+    for (const document of documents) {
+      const file = this.#fileOf(document.key)
+      if (file !== undefined) wrong.push(declaredIn(document, file))
+      objects[document.key] = document.raw.value
+    }
+    return this.#propose({ ...this.#saved, objects }, wrong)
+  }
+
+  /** Undefined when the API has no such document; `key` is "Service default/web". */
+  proposeDelete(key: string): Proposal | undefined {
+    if (!Object.hasOwn(this.#saved.objects, key)) return undefined
+    const { [key]: _gone, ...objects } = this.#saved.objects
+    return this.#propose({ ...this.#saved, objects }, [])
+  }
+
+  /** The manifest file that declares an object; undefined for one of the API, or none. */
+  fileOf(key: string): string | undefined {
+    return this.#fileOf(key)
+  }
+
+  #fileOf(key: string): string | undefined {
+    const document = this.#state.documents.find((d) => d.key === key)
+    return document === undefined || document.source === API_SOURCE ? undefined : document.source
+  }
+
+  #propose(next: Saved, wrong: readonly Problem[]): Proposal {
+    if (wrong.length > 0) return { state: this.#state, problems: wrong }
+    const { state, problems } = this.#judge(next)
+    if (problems.length > 0) return { state: this.#state, problems }
+    return { state, problems, commit: () => this.#commit(next, state) }
+  }
+
+  #judge(saved: Saved): { state: DesiredState; problems: readonly Problem[] } {
+    const documents: Document[] = []
+    const problems: Problem[] = []
+    const read = (text: string, source: string): void => {
+      const found = readDocuments(text, source)
+      documents.push(...found.documents)
+      problems.push(...found.problems)
+    }
+    for (const name of Object.keys(saved.files).sort()) read(saved.files[name] ?? '', name)
+    for (const value of Object.values(saved.objects)) read(JSON.stringify(value), API_SOURCE)
+    const judged = desiredState(documents, this.#node)
+    return { state: judged.state, problems: [...problems, ...judged.problems] }
+  }
+
+  #commit(next: Saved, state: DesiredState): void {
+    const text = JSON.stringify(next)
+    if (text !== JSON.stringify(this.#saved)) replaceFile(this.#path, text)
+    this.#saved = next
+    this.#state = state
+  }
+}
+
+function declaredIn(document: Document, file: string): Problem {
+  const { object, source } = document.raw
+  const expected = `a change in ${file}, which declares it`
+  return { source, object, field: '', found: 'the same object', expected }
+}
+
+function readSaved(path: string): Saved {
+  try {
+    const saved = JSON.parse(readFileSync(path, 'utf8')) as Saved
+    return saved.version === 1 ? saved : EMPTY
+  } catch {
+    return EMPTY
+  }
+}
+
+/** A reader sees the old file or the new one; only its owner may read it. */
+export function replaceFile(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const temporary = `${path}.${process.pid}.new`
+  try {
+    writeFileSync(temporary, text, { mode: 0o600, flush: true })
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
+}

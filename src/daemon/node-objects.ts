@@ -1,0 +1,128 @@
+/**
+ * The desired state as the objects that are applied: documents with everything filled in that the
+ * node itself knows, such as MAC addresses of its devices and numbers of endpoints.
+ */
+import { readFileSync } from 'node:fs'
+import type { DesiredState } from '../k8s/desired-state.js'
+import { labelsOf, podLabels } from '../k8s/policies.js'
+import type { EndpointDocument, NodeDocument } from '../k8s/ringpath-documents.js'
+import { qualifiedName } from '../k8s/schema.js'
+import type { Labels } from '../policy-rules/labels.js'
+import type { NodeObject } from './reconcile.js'
+
+/** What the node knows. */
+export interface NodeFacts {
+  /** MAC of a device; undefined while there is no such device. */
+  macOf(device: string): string | undefined
+  /** The number that an endpoint has already. */
+  idOf(name: string): number | undefined
+}
+
+/** /sys shows the devices of the network namespace in which it was mounted: ours. */
+export function macOfDevice(device: string): string | undefined {
+  try {
+    return readFileSync(`/sys/class/net/${device}/address`, 'utf8').trim()
+  } catch {
+    return undefined
+  }
+}
+
+export function nodeObjects(
+  node: NodeDocument,
+  state: DesiredState,
+  facts: NodeFacts,
+): NodeObject[] {
+  return [
+    ...ownObjects(node, facts),
+    ...state.rules.map((rule): NodeObject => ({ kind: 'Rule', name: rule.name, spec: { rule } })),
+    ...endpointObjects(state.endpoints, facts),
+    ...state.peers.map(({ metadata, spec }): NodeObject => {
+      const { address, podCidrs, hostAddresses, skipTunnel } = spec
+      const peer = { name: metadata.name, address, podCidrs, hostAddresses, skipTunnel }
+      const endpoints = spec.endpoints.map((endpoint) => ({
+        address: endpoint.address,
+        identity: endpoint.identity,
+        labels: podLabels(endpoint.namespace, endpoint.labels),
+      }))
+      return { kind: 'Peer', name: metadata.name, spec: { peer, endpoints } }
+    }),
+    ...state.services.map(
+      ({ spec }): NodeObject => ({ kind: 'Service', name: spec.name, spec: { service: spec } }),
+    ),
+  ]
+}
+
+function ownObjects({ spec, metadata }: NodeDocument, facts: NodeFacts): NodeObject[] {
+  const { host, uplinks, services, tunnel, masquerade, policyAudit } = spec
+  const { loopback, noBackendResponse, externalClusterIp } = services
+  const objects: NodeObject[] = [
+    {
+      kind: 'Settings',
+      name: metadata.name,
+      spec: {
+        services: { loopback, noBackendResponse, externalClusterIp },
+        tunnel,
+        behaviour: defined(spec.behaviour),
+        policyAudit,
+        masquerade: defined(masquerade),
+      },
+    },
+  ]
+  if (host !== undefined) {
+    const mac = host.mac ?? facts.macOf(host.peerDevice)
+    const nodeMac = host.nodeMac ?? facts.macOf(host.device)
+    const { device, addresses } = host
+    objects.push({
+      kind: 'Host',
+      name: device,
+      spec: { device, addresses, labels: nodeLabels(metadata), ...defined({ mac, nodeMac }) },
+    })
+  }
+  for (const { device, address, mac } of uplinks) {
+    const macs = defined({ mac: mac ?? facts.macOf(device) })
+    objects.push({ kind: 'Uplink', name: device, spec: { device, address, ...macs } })
+  }
+  return objects
+}
+
+/** Labels by which policies with a nodeSelector find the node. */
+const nodeLabels = ({ labels }: NodeDocument['metadata']): Labels =>
+  Object.fromEntries(Object.entries(labels).map(([key, value]) => [`k8s:${key}`, value]))
+
+/** An object of the record has no undefined fields, for JSON has none. */
+const defined = (fields: Readonly<Record<string, unknown>>) =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
+
+function endpointObjects(documents: readonly EndpointDocument[], facts: NodeFacts): NodeObject[] {
+  const taken = new Set<number>()
+  const named = documents.map((document) => ({ document, name: qualifiedName(document.metadata) }))
+  const idOf = new Map<string, number>()
+  const take = (name: string, id: number | undefined): void => {
+    if (id === undefined || taken.has(id)) return
+    taken.add(id)
+    idOf.set(name, id)
+  }
+  for (const { name, document } of named) take(name, document.spec.id)
+  for (const { name } of named) if (!idOf.has(name)) take(name, facts.idOf(name))
+  let next = 1
+  return named.map(({ name, document }) => {
+    while (!idOf.has(name)) take(name, next++)
+    const { device, address, mac, ports, masquerade } = document.spec
+    const labels: Labels = labelsOf(document)
+    const nodeMac = document.spec.nodeMac ?? facts.macOf(device)
+    return {
+      kind: 'Endpoint',
+      name,
+      spec: {
+        id: idOf.get(name) ?? 0,
+        device,
+        address,
+        mac,
+        ...defined({ nodeMac }),
+        labels,
+        ports,
+        ...defined({ masquerade }),
+      },
+    }
+  })
+}

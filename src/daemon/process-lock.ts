@@ -1,0 +1,73 @@
+/**
+ * One datapath and one agent for each state directory: a word of shared memory names the process
+ * that has the role. Who finds a holder that is gone takes its place by one compare-and-exchange,
+ * so that of two at once only one does. Nothing has to be cleaned up after kill -9.
+ */
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { SharedMemory } from 'xdp-socket-napi'
+import { ErrorCode, RingpathError } from '../base/errors.js'
+
+/** Word of the process id; the next one has the time at which that process began. */
+export const Role = { DATAPATH: 0, AGENT: 2 } as const
+export type Role = (typeof Role)[keyof typeof Role]
+
+const ROLE_NAMES: Readonly<Record<Role, string>> = {
+  [Role.DATAPATH]: 'datapath',
+  [Role.AGENT]: 'agent',
+}
+const FILE_NAME = 'owners'
+const BYTES = 4096
+
+/** @throws RingpathError PROCESS_RUNNING naming the process that has the role */
+export function takeRole(stateDirectory: string, role: Role): void {
+  const words = openWords(stateDirectory)
+  for (;;) {
+    const holder = Atomics.load(words, role)
+    if (holder !== 0 && holder !== process.pid && isRunning(words, role)) {
+      const text = `${stateDirectory} has a ${ROLE_NAMES[role]} already: process ${holder}`
+      throw new RingpathError(ErrorCode.PROCESS_RUNNING, text)
+    }
+    // 0 is taken for "not written yet" until the time follows.
+    Atomics.store(words, role + 1, 0)
+    if (Atomics.compareExchange(words, role, holder, process.pid) === holder) break
+  }
+  Atomics.store(words, role + 1, startTime(process.pid) ?? 0)
+}
+
+/** The process that has the role now; undefined when none does. */
+export function holderOf(stateDirectory: string, role: Role): number | undefined {
+  try {
+    const words = openWords(stateDirectory)
+    const holder = Atomics.load(words, role)
+    return holder !== 0 && isRunning(words, role) ? holder : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function openWords(stateDirectory: string): Int32Array {
+  mkdirSync(stateDirectory, { recursive: true, mode: 0o700 })
+  const path = join(stateDirectory, FILE_NAME)
+  return new Int32Array(SharedMemory.open(path, BYTES, { create: true }).buffer)
+}
+
+/** A process id that is in use again belongs to a process that began at another time. */
+function isRunning(words: Int32Array, role: Role): boolean {
+  const began = startTime(Atomics.load(words, role))
+  const noted = Atomics.load(words, role + 1)
+  return began !== undefined && (noted === 0 || noted === began)
+}
+
+/** Field 22 of /proc/<pid>/stat: clock ticks since boot; undefined when it does not run. */
+function startTime(pid: number): number | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    // The name in brackets may hold spaces and brackets itself.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    // A zombie runs no more.
+    return fields[0] === 'Z' ? undefined : Number(fields[19]) | 0
+  } catch {
+    return undefined
+  }
+}

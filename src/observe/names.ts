@@ -1,0 +1,117 @@
+/**
+ * Names for the numbers in maps, from what was applied to them: endpoints by id and address,
+ * identities by their labels, services by frontend. Without that record numbers stay numbers.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Identity } from '../identity/identity.js'
+
+interface NamedObject {
+  readonly kind: string
+  readonly name: string
+  readonly spec: Readonly<Record<string, unknown>>
+}
+
+/** What `applied.json` in a state directory holds (src/daemon/applied.ts). */
+export interface AppliedRecord {
+  readonly objects: readonly NamedObject[]
+  readonly identities: readonly {
+    readonly number: number
+    readonly labels: Readonly<Record<string, string>>
+  }[]
+  readonly cookies?: Readonly<Record<string, string>>
+}
+
+interface Frontend {
+  readonly address: string
+  readonly port: number
+  readonly protocol: string
+}
+
+const RESERVED = new Map<number, string>(
+  Object.entries(Identity).map(([name, n]) => [n, `reserved:${name.toLowerCase()}`]),
+)
+const HOST_ENDPOINT = 65_535
+
+export class NameBook {
+  readonly #endpoints = new Map<number, NamedObject>()
+  readonly #addresses = new Map<string, string>()
+  readonly #labels = new Map<number, Readonly<Record<string, string>>>()
+  readonly #frontends = new Map<string, string>()
+  readonly #cookies: Readonly<Record<string, string>>
+
+  constructor(record: AppliedRecord = { objects: [], identities: [] }) {
+    this.#cookies = record.cookies ?? {}
+    for (const { number, labels } of record.identities) this.#labels.set(number, labels)
+    for (const object of record.objects) {
+      const { kind, name, spec } = object
+      if (kind === 'Endpoint') {
+        this.#endpoints.set(Number(spec.id), object)
+        this.#addresses.set(String(spec.address), name)
+      }
+      if (kind !== 'Service') continue
+      const { frontends } = spec.service as { frontends: readonly Frontend[] }
+      for (const { address, port, protocol } of frontends) {
+        this.#frontends.set(`${address}:${port}/${protocol}`, name)
+      }
+    }
+  }
+
+  /** Of a state directory, whether or not an agent runs. */
+  static ofDirectory(directory: string): NameBook {
+    try {
+      const text = readFileSync(join(directory, 'applied.json'), 'utf8')
+      return new NameBook(JSON.parse(text) as AppliedRecord)
+    } catch {
+      return new NameBook()
+    }
+  }
+
+  endpoint(id: number): string {
+    if (id === HOST_ENDPOINT) return 'host'
+    return this.#endpoints.get(id)?.name ?? (id === 0 ? '' : `${id}`)
+  }
+
+  /** The number of an endpoint by its name, "default/web" or "web". */
+  endpointId(name: string): number | undefined {
+    for (const [id, object] of this.#endpoints) {
+      if (object.name === name || object.name === `default/${name}`) return id
+    }
+    return undefined
+  }
+
+  endpointLabels(id: number): Readonly<Record<string, string>> {
+    return (this.#endpoints.get(id)?.spec.labels ?? {}) as Readonly<Record<string, string>>
+  }
+
+  /** "default/web" for an address of an endpoint here, else ''. */
+  ofAddress(address: string): string {
+    return this.#addresses.get(address) ?? ''
+  }
+
+  /** "k8s:app=web, …" without what every pod has, or "reserved:world". */
+  identity(number: number): string {
+    const reserved = RESERVED.get(number)
+    if (reserved !== undefined) return reserved
+    return labelText(this.#labels.get(number) ?? {})
+  }
+
+  /** "default/web:80", or '' for a frontend of no service known. */
+  service(address: string, port: number, protocol: string): string {
+    const own = this.#frontends.get(`${address}:${port}/${protocol}`)
+    return own ?? this.#frontends.get(`${address}:${port}/ANY`) ?? ''
+  }
+
+  /** The rule that an entry of a policy was made by, as far as the record says. */
+  rule(cookie: number): string {
+    return this.#cookies[cookie] ?? (cookie === 0 ? '' : `rule #${cookie}`)
+  }
+}
+
+/** Labels in one line, without those of the namespace's own labels. */
+export function labelText(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .filter(([key]) => !key.includes('io.cilium.k8s.namespace.labels.'))
+    .map(([key, value]) => (value === '' ? key : `${key}=${value}`))
+    .join(', ')
+}
