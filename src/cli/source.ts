@@ -1,0 +1,104 @@
+/**
+ * Where a command's answers come from: the agent, or the files of the state directory when no agent
+ * runs. Both answer alike.
+ */
+import { holderOf, Role } from '../daemon/process-lock.js'
+import { NodeView } from '../observe/node-view.js'
+import {
+  Client,
+  CommandError,
+  ExitCode,
+  type NodeChoice,
+  socketOf,
+  stateDirectoryOf,
+} from './client.js'
+
+export interface Source {
+  /** The same paths as the API's. @param query of pages and filters */
+  get<T>(path: string, query?: Readonly<Record<string, string>>): Promise<T>
+  readonly client?: Client
+}
+
+export async function openSource(choice: NodeChoice): Promise<Source> {
+  try {
+    const client = new Client(socketOf(choice))
+    await client.text('GET', '/v1/config')
+    const get = <T>(path: string, query: Readonly<Record<string, string>> = {}): Promise<T> =>
+      client.json('GET', withQuery(path, query))
+    return { client, get }
+  } catch (error) {
+    const isAway = error instanceof CommandError && error.exitCode === ExitCode.UNREACHABLE
+    if (!isAway || choice.socket !== undefined) throw error
+    return openFiles(choice, error)
+  }
+}
+
+export const withQuery = (path: string, query: Readonly<Record<string, string>>): string => {
+  const text = new URLSearchParams(query).toString()
+  return text === '' ? path : `${path}?${text}`
+}
+
+function openFiles(choice: NodeChoice, unreachable: CommandError): Source {
+  const directory = stateDirectoryOf(choice)
+  let view: NodeView
+  try {
+    view = NodeView.open(directory, () => holderOf(directory, Role.DATAPATH) ?? 0)
+  } catch (error) {
+    const text = `${unreachable.message}; and no maps to read: ${(error as Error).message}`
+    throw new CommandError(text, ExitCode.UNREACHABLE)
+  }
+  return {
+    get: async <T>(path: string, query: Readonly<Record<string, string>> = {}): Promise<T> =>
+      answer(view, path, query) as T,
+  }
+}
+
+function answer(view: NodeView, path: string, query: Readonly<Record<string, string>>): unknown {
+  const page = { cursor: Number(query.cursor ?? 0), limit: Number(query.limit ?? 1_000) }
+  const endpoint = query.endpoint === undefined ? undefined : Number(query.endpoint)
+  const name = path.split('/')[3]
+  switch (path.split('/')[2]) {
+    case 'endpoints':
+      return view.endpoints()
+    case 'services':
+      return view.services()
+    case 'policies':
+      return view.policy(page, endpoint)
+    case 'identities':
+      return view.identities()
+    case 'ipcache':
+      return view.ipcache()
+    case 'conntrack':
+      return view.connections(page)
+    case 'nat':
+      return view.nat(page)
+    case 'counters':
+      return view.counters()
+    case 'maps':
+      return name === undefined ? view.mapList() : view.map(name, page)
+    default:
+      throw new CommandError('no agent runs, and this needs one', ExitCode.UNREACHABLE)
+  }
+}
+
+/** Every row of a table that comes in pages. */
+export async function allRows<T>(
+  source: Source,
+  path: string,
+  query: Readonly<Record<string, string>> = {},
+  limit = Number.POSITIVE_INFINITY,
+): Promise<T[]> {
+  const rows: T[] = []
+  let cursor = 0
+  while (rows.length < limit) {
+    const page = await source.get<{ rows: T[]; next?: number }>(path, {
+      ...query,
+      cursor: `${cursor}`,
+      limit: `${Math.min(10_000, limit - rows.length)}`,
+    })
+    rows.push(...page.rows)
+    if (page.next === undefined) break
+    cursor = page.next
+  }
+  return rows
+}

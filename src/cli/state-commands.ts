@@ -1,0 +1,237 @@
+/** Commands around the declared state: status, check, apply, diff, get, delete. */
+import { readFileSync, statSync } from 'node:fs'
+import type { Command } from 'commander'
+import { stringify } from 'yaml'
+import { readManifestDirectory } from '../daemon/manifest-directory.js'
+import type { Change, Failure } from '../daemon/reconcile.js'
+import type { statusOf } from '../daemon/status.js'
+import { desiredState } from '../k8s/desired-state.js'
+import { KINDS, ofKind, readDocuments } from '../k8s/documents.js'
+import { type Problem, problemText } from '../k8s/problem.js'
+import { Client, CommandError, ExitCode, socketOf } from './client.js'
+import { type ShowOptions, withOutput } from './options.js'
+import { type Column, paint, print, printRows, printValue } from './output.js'
+
+type Status = ReturnType<typeof statusOf>
+
+export function addStateCommands(program: Command): void {
+  const status = program.command('status').description('agent, datapath and documents at a glance')
+  withOutput(status)
+    .addHelpText(
+      'after',
+      '\nExit code 0 while frames flow, 1 while they do not, 3 without an agent.',
+    )
+    .action(showStatus)
+  addCheck(program)
+  addApply(program)
+  addGet(program)
+  addDelete(program)
+}
+
+async function showStatus(options: ShowOptions): Promise<void> {
+  const status = await new Client(socketOf(options)).json<Status>('GET', '/v1/status')
+  printValue(status, options.output, () => statusText(status))
+  if (!status.health.isHealthy) process.exitCode = ExitCode.FAILED
+}
+
+function statusText(status: Status): string {
+  const { datapath, health, endpoints, problems, failures } = status
+  const well = health.isHealthy ? paint.green('healthy') : paint.red(health.reasons.join('; '))
+  const repaired =
+    datapath.lastRepairMilliseconds === undefined
+      ? ''
+      : `, last repaired in ${Math.round(datapath.lastRepairMilliseconds)} ms`
+  const deaths = datapath.deaths === 0 ? '' : `, died ${datapath.deaths} times${repaired}`
+  const drops = status.counters.filter(({ code }) => code > 0).sort((a, b) => b.packets - a.packets)
+  const dropLines = drops.slice(0, 5).map((d) => `  ${d.packets} ${d.reason} (${d.direction})`)
+  return [
+    `Node       ${paint.bold(status.node)}: ${well}`,
+    `Agent      ${status.version}, pid ${status.agent.pid}, since ${status.agent.startedAt}`,
+    `Datapath   ${datapath.isReady ? `up, pid ${datapath.pid}` : paint.red('down')}${deaths}`,
+    `Endpoints  ${endpoints.attached} of ${endpoints.count} attached`,
+    `Services   ${status.services} frontends`,
+    `Documents  ${status.documents} in force`,
+    ...problems.map((text) => paint.red(`  refused: ${text}`)),
+    ...failures.map((f) => paint.yellow(`  pending: ${f.action} ${f.object}: ${f.message}`)),
+    `Events     ${status.events.seen} seen, ${status.events.lost} lost`,
+    `Drops      ${drops.length === 0 ? 'none' : ''}`,
+    ...dropLines,
+  ]
+    .map((line) => line.trimEnd())
+    .join('\n')
+}
+
+interface FileOptions extends ShowOptions {
+  readonly filename: readonly string[]
+}
+
+const collect = (value: string, before: readonly string[]): string[] => [...before, value]
+const FILE_HELP = 'a file, a directory of them, or - for standard input; may be given several times'
+
+function addCheck(program: Command): void {
+  program
+    .command('check')
+    .description('check documents without an agent: every problem of each is told')
+    .option('-f, --filename <file>', FILE_HELP, collect, [] as string[])
+    .option('--node <file>', 'the node’s document, for what depends on it')
+    .action((options: { filename: readonly string[]; node?: string }) => {
+      const texts = readFiles(options.filename)
+      const problems = checkTexts(texts, options.node)
+      for (const problem of problems) console.error(problemText(problem))
+      if (problems.length > 0) throw new CommandError(`${problems.length} problems`)
+      print(`${texts.length} files are right`)
+    })
+}
+
+const NODE_FOR_CHECKS = 'apiVersion: ringpath.io/v1\nkind: Node\nmetadata: { name: node }\nspec: {}'
+
+function checkTexts(texts: readonly Source[], nodeFile: string | undefined): Problem[] {
+  const nodeText = nodeFile === undefined ? NODE_FOR_CHECKS : readFileSync(nodeFile, 'utf8')
+  const nodeRead = readDocuments(nodeText, nodeFile ?? 'node')
+  const [node] = ofKind(nodeRead.documents, 'Node')
+  const read = texts.map(({ text, name }) => readDocuments(text, name))
+  const problems = [...nodeRead.problems, ...read.flatMap((r) => r.problems)]
+  if (node === undefined) return problems
+  const documents = read.flatMap((r) => r.documents).filter(({ body }) => body.kind !== 'Node')
+  return [...problems, ...desiredState(documents, node.body).problems]
+}
+
+function addApply(program: Command): void {
+  const apply = program
+    .command('apply')
+    .description('put documents in force: all of them, or none')
+    .option('-f, --filename <file>', FILE_HELP, collect, [] as string[])
+  withOutput(apply).action(async (options: FileOptions) => {
+    const result = await send(options, '/v1/apply')
+    printChanges(result.changes, options)
+    for (const { change, message } of result.failures) {
+      console.error(`${change.kind} ${change.name}: ${message}; it is tried again every second`)
+    }
+    if (result.failures.length > 0) process.exitCode = ExitCode.FAILED
+  })
+  const diff = program
+    .command('diff')
+    .description('show what apply would change; nothing is done')
+    .option('-f, --filename <file>', FILE_HELP, collect, [] as string[])
+    .addHelpText('after', '\nExit code 0: nothing would change; 4: something would.')
+  withOutput(diff).action(async (options: FileOptions) => {
+    const { changes } = await send(options, '/v1/diff')
+    printChanges(changes, options)
+    if (changes.length > 0) process.exitCode = ExitCode.DIFFERENT
+  })
+}
+
+interface Applied {
+  readonly changes: readonly Change[]
+  readonly failures: readonly Failure[]
+}
+
+function send(options: FileOptions, path: string): Promise<Applied> {
+  const text = readFiles(options.filename)
+    .map((file) => file.text)
+    .join('\n---\n')
+  const body = { type: 'application/yaml', bytes: text }
+  return new Client(socketOf(options)).json<Applied>('POST', path, body)
+}
+
+function printChanges(changes: readonly Change[], { output }: ShowOptions): void {
+  printValue(changes, output, () =>
+    changes.length === 0 ? 'nothing changes' : changes.map(changeText).join('\n'),
+  )
+}
+
+function changeText({ action, kind, name, fields, before, after }: Change): string {
+  const what = `${kind} ${name}`
+  if (action === 'create') return paint.green(`+ ${what}`)
+  if (action === 'delete') return paint.red(`- ${what}`)
+  const lines = fields.map((field) => {
+    const from = JSON.stringify(before?.spec[field])
+    return `    ${field}: ${from} → ${JSON.stringify(after?.spec[field])}`
+  })
+  return [paint.yellow(`~ ${what}`), ...lines].join('\n')
+}
+
+interface StoredObject {
+  readonly key: string
+  readonly source: string
+  readonly document: unknown
+}
+
+const OBJECTS: readonly Column<StoredObject>[] = [
+  { title: 'KIND', value: (r) => r.key.split(' ')[0] ?? '' },
+  { title: 'NAME', value: (r) => r.key.split(' ')[1] ?? '' },
+  { title: 'SOURCE', value: (r) => r.source },
+]
+
+function addGet(program: Command): void {
+  const get = program
+    .command('get')
+    .description('list the documents in force, or print one')
+    .argument('[kind]', `one of ${KINDS.join(', ')}`)
+    .argument('[name]', 'web, or namespace/web')
+  withOutput(get).action(
+    async (kind: string | undefined, name: string | undefined, options: ShowOptions) => {
+      const all = await new Client(socketOf(options)).json<StoredObject[]>('GET', '/v1/objects')
+      const wanted = kind === undefined ? undefined : kindOf(kind)
+      const rows = all
+        .filter(({ key }) => wanted === undefined || key.startsWith(`${wanted} `))
+        .filter(({ key }) => name === undefined || isNamed(key, name))
+      if (name !== undefined && rows.length === 0) throw new CommandError(`no ${kind} ${name}`)
+      if (name !== undefined && options.output === 'table') {
+        print(rows.map(({ document }) => stringify(document).trimEnd()).join('\n---\n'))
+      } else printRows(rows, OBJECTS, options.output)
+    },
+  )
+}
+
+function addDelete(program: Command): void {
+  const remove = program
+    .command('delete')
+    .description('delete a document that was applied (one of a file: delete it there)')
+    .argument('<kind>', `one of ${KINDS.join(', ')}`)
+    .argument('<name>', 'web, or namespace/web')
+  withOutput(remove).action(async (kind: string, name: string, options: ShowOptions) => {
+    const client = new Client(socketOf(options))
+    const wanted = kindOf(kind)
+    const all = await client.json<StoredObject[]>('GET', '/v1/objects')
+    const found = all.find(({ key }) => key.startsWith(`${wanted} `) && isNamed(key, name))
+    if (found === undefined) throw new CommandError(`no ${wanted} ${name}`)
+    const [first = '', second] = (found.key.split(' ')[1] ?? '').split('/')
+    const place = second === undefined ? ['-', first] : [first, second]
+    const path = ['/v1/objects', wanted, ...place.map(encodeURIComponent)].join('/')
+    const { changes } = await client.json<Applied>('DELETE', path)
+    printChanges(changes, options)
+  })
+}
+
+function kindOf(text: string): string {
+  const found = KINDS.find((kind) =>
+    [kind, `${kind}s`].some((k) => k.toLowerCase() === text.toLowerCase()),
+  )
+  if (found !== undefined) return found
+  throw new CommandError(`kind: '${text}', expected one of ${KINDS.join(', ')}`, ExitCode.USAGE)
+}
+
+const isNamed = (key: string, name: string): boolean => {
+  const own = key.split(' ')[1] ?? ''
+  return own === name || own === `default/${name}`
+}
+
+interface Source {
+  readonly name: string
+  readonly text: string
+}
+
+function readFiles(names: readonly string[]): Source[] {
+  if (names.length === 0) throw new CommandError('which documents? give -f FILE', ExitCode.USAGE)
+  return names.flatMap((name): Source[] => {
+    if (name === '-') return [{ name: 'standard input', text: readFileSync(0, 'utf8') }]
+    try {
+      if (!statSync(name).isDirectory()) return [{ name, text: readFileSync(name, 'utf8') }]
+    } catch (error) {
+      throw new CommandError((error as Error).message)
+    }
+    const { files } = readManifestDirectory(name)
+    return [...files].map(([file, text]) => ({ name: `${name}/${file}`, text }))
+  })
+}
