@@ -2,8 +2,8 @@
 
 export type { DeviceInfo, Teardown } from './binding.js'
 export { type MonotonicTime, monotonicTime } from './clock.js'
-export { deviceInfo, type Offload, sendFrame, setDeviceOffload } from './device.js'
 export { sendDatagram } from './datagram.js'
+export { deviceInfo, type Offload, sendFrame, setDeviceOffload } from './device.js'
 export { XdpError, XdpErrorCode, type XdpErrorDetails } from './errors.js'
 export { NetlinkSocket, type NetlinkSocketOptions } from './netlink.js'
 export {

@@ -25,7 +25,7 @@ export function takeRole(stateDirectory: string, role: Role): void {
   for (;;) {
     const holder = Atomics.load(words, role)
     if (holder !== 0 && holder !== process.pid && isRunning(words, role)) {
-      const text = `${stateDirectory} has a ${ROLE_NAMES[role]} already: process ${holder}`
+      const text = `${stateDirectory} is the ${ROLE_NAMES[role]}’s of process ${holder} already`
       throw new RingpathError(ErrorCode.PROCESS_RUNNING, text)
     }
     // 0 is taken for "not written yet" until the time follows.

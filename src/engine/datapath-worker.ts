@@ -47,7 +47,16 @@ function run(input: WorkerInput): void {
   const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
   const fragmentsGc = new ConntrackGc(maps.fragmentsMap)
   const heartbeat = { step: () => Atomics.add(control, Control.HEARTBEAT, 1) }
-  const housekeeping = [heartbeat, ports, steering, conntrackGc, natGc, fragmentsGc, publisher, pipeline]
+  const housekeeping = [
+    heartbeat,
+    ports,
+    steering,
+    conntrackGc,
+    natGc,
+    fragmentsGc,
+    publisher,
+    pipeline,
+  ]
   const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
 
   // The ports first, so that "ready" means frames flow.
