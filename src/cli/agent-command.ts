@@ -61,6 +61,7 @@ async function runAgent(options: AgentArguments): Promise<void> {
 function readNode(path: string): NodeDocument {
   const [node, ...more] = ofKind(parseDocuments(readFileSync(path, 'utf8'), path), 'Node')
   if (node !== undefined && more.length === 0) return node.body
-  const text = `${path}: ${more.length + (node === undefined ? 0 : 1)} documents of kind Node, expected one`
+  const count = more.length + (node === undefined ? 0 : 1)
+  const text = `${path}: ${count} documents of kind Node, expected one`
   throw new RingpathError(ErrorCode.CONFIG_INVALID, text)
 }

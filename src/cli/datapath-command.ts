@@ -1,9 +1,10 @@
 /** `ringpath datapath`: runs a node's datapath in the foreground until SIGINT or SIGTERM. */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { VERSION } from '../base/version.js'
-import { LivenessServer } from '../daemon/liveness.js'
-import { Role, takeRole } from '../daemon/process-lock.js'
+import { DatapathLink, LivenessServer } from '../daemon/liveness.js'
+import { leaveRole, Role, takeRole } from '../daemon/process-lock.js'
 import { Datapath } from '../engine/datapath.js'
 import { IDLE_DEFAULTS, type IdleOptions } from '../engine/idle-strategy.js'
 
@@ -12,6 +13,7 @@ interface DatapathArguments {
   readonly idle: IdleOptions['mode']
   readonly frames: number
   readonly busyPoll: number
+  readonly standby: boolean
   readonly reservePorts: boolean
 }
 
@@ -47,6 +49,7 @@ export function addDatapathCommand(program: Command): void {
       '--no-reserve-ports',
       'leave ip_local_reserved_ports alone: the node’s own sockets may get ports that the NAT uses',
     )
+    .option('--standby', 'get ready, and take over when the present datapath ends', false)
     .action(runDatapath)
 }
 
@@ -67,10 +70,10 @@ function parseMicroseconds(text: string): number {
 async function runDatapath(options: DatapathArguments): Promise<void> {
   let liveness: LivenessServer | undefined
   try {
-    takeRole(options.state, Role.DATAPATH)
-    liveness = new LivenessServer(options.state, VERSION)
+    takeRole(options.state, options.standby ? Role.STANDBY : Role.DATAPATH)
     const datapath = new Datapath({
       stateDirectory: options.state,
+      standby: options.standby,
       idle: { ...IDLE_DEFAULTS, mode: options.idle },
       frameCount: options.frames,
       busyPollMicroseconds: options.busyPoll,
@@ -86,6 +89,9 @@ async function runDatapath(options: DatapathArguments): Promise<void> {
     }
     process.once('SIGINT', stop)
     process.once('SIGTERM', stop)
+    if (options.standby) await untilMyTurn(datapath, options.state)
+    liveness = new LivenessServer(options.state, VERSION)
+    if (options.standby) datapath.go()
     await datapath.ready
     liveness.ready()
     console.log(READY_LINE)
@@ -97,4 +103,30 @@ async function runDatapath(options: DatapathArguments): Promise<void> {
   } finally {
     liveness?.close()
   }
+}
+
+/** How often a place is tried for that a dying process may still have for a moment. */
+const TURN_MILLISECONDS = 2
+const TURN_MILLISECONDS_MAX = 2_000
+
+/**
+ * Resolves when no other datapath is there any more and this one has its role. A process that was
+ * killed gives its devices back before it is gone from the table of processes.
+ */
+async function untilMyTurn(datapath: Datapath, stateDirectory: string): Promise<void> {
+  await datapath.standingBy
+  const present = await DatapathLink.connect(stateDirectory)
+  console.log(present === undefined ? 'standing by for nobody' : `standing by for ${present.pid}`)
+  await present?.gone
+  const deadline = performance.now() + TURN_MILLISECONDS_MAX
+  for (;;) {
+    try {
+      takeRole(stateDirectory, Role.DATAPATH)
+      break
+    } catch (error) {
+      if (performance.now() > deadline) throw error
+      await sleep(TURN_MILLISECONDS)
+    }
+  }
+  leaveRole(stateDirectory, Role.STANDBY)
 }

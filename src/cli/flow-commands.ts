@@ -137,18 +137,22 @@ async function endpointId(source: Source, name: string): Promise<number> {
 }
 
 export function flowLine(flow: Flow | { lost: number }, isWide: boolean): string {
-  if ('lost' in flow) return paint.yellow(`… ${flow.lost} flows left out: this reader is too slow`)
+  if ('lost' in flow) return paint.yellow(`… ${flow.lost} left out: this reader is too slow`)
   const at = flow.time.slice(11, 23)
   const end = (address: string, port: number): string =>
     flow.protocol === 'ICMP' || port === 0 ? address : `${address}:${port}`
-  const what = `${end(flow.source, flow.sourcePort)} → ${end(flow.destination, flow.destinationPort)}`
+  const from = end(flow.source, flow.sourcePort)
+  const what = `${from} → ${end(flow.destination, flow.destinationPort)}`
   const flags = flow.tcpFlags === undefined ? '' : ` ${flow.tcpFlags}`
-  const wide = isWide
-    ? ` identity ${flow.sourceIdentity}→${flow.destinationIdentity} ct ${flow.connection} stage ${flow.stage} ${flow.bytes} bytes`
-    : ''
+  const wide = isWide ? ` ${wideText(flow)}` : ''
   const line = `${flow.id} ${at} ${flow.protocol} ${what}${flags} ${verdictText(flow)}${wide}`
   const isBad = flow.verdict === 'DROPPED' || flow.verdict === 'POLICY_DENIED'
   return isBad ? paint.red(clean(line)) : clean(line)
+}
+
+function wideText(flow: Flow): string {
+  const identities = `identity ${flow.sourceIdentity} → ${flow.destinationIdentity}`
+  return `${identities}, ${flow.connection}, stage ${flow.stage}, ${flow.bytes} bytes`
 }
 
 function verdictText(flow: Flow): string {

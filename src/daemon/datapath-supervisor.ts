@@ -3,19 +3,23 @@
  * there is none, and another when it dies. The datapath is no child in spirit: it has a session of
  * its own and writes to a file, so that it outlives whoever started it.
  */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { DatapathLink } from './liveness.js'
+import { holderOf, Role } from './process-lock.js'
 
-const CLI_FILE = fileURLToPath(new URL('../cli/ringpath.js', import.meta.url))
+/** The command alone: the whole command line takes a while to load. */
+const MAIN_FILE = fileURLToPath(new URL('../cli/datapath-main.js', import.meta.url))
 const LOG_NAME = 'datapath.log'
 const READY_TIMEOUT_MILLISECONDS = 20_000
 const CONNECT_MILLISECONDS = 5
 const STOP_TIMEOUT_MILLISECONDS = 5_000
+const TAKEOVER_MILLISECONDS_MAX = 5_000
+const STANDBY_LOOK_MILLISECONDS = 2_000
 /** After a datapath that died before it was ready: doubled each time, up to the last. */
 const BACKOFF_MILLISECONDS = [100, 200, 400, 800, 1_600, 3_200, 5_000] as const
 /** What of its log an error quotes. */
@@ -25,6 +29,8 @@ export interface DatapathSettings {
   readonly idle: string
   readonly frames: number
   readonly busyPollMicroseconds: number
+  /** Keep a second process that takes over when the first one ends. */
+  readonly standby: boolean
 }
 
 export interface SupervisorEvents {
@@ -39,6 +45,8 @@ export interface DatapathStatus {
   readonly pid: number | undefined
   readonly version: string | undefined
   readonly isReady: boolean
+  /** The process that takes over when this one ends; undefined while none is there. */
+  readonly standbyPid: number | undefined
   /** Datapaths that died under this agent. */
   readonly deaths: number
   /** From the last death until frames flowed again. */
@@ -55,6 +63,7 @@ export class DatapathSupervisor {
   #deaths = 0
   #failures = 0
   #lastRepair: number | undefined
+  #standbyTimer: NodeJS.Timeout | undefined
 
   constructor(directory: string, settings: DatapathSettings, events: SupervisorEvents) {
     this.#directory = directory
@@ -67,6 +76,7 @@ export class DatapathSupervisor {
       pid: this.#link?.pid,
       version: this.#link?.version,
       isReady: this.#isReady,
+      standbyPid: holderOf(this.#directory, Role.STANDBY),
       deaths: this.#deaths,
       lastRepairMilliseconds: this.#lastRepair,
     }
@@ -85,12 +95,16 @@ export class DatapathSupervisor {
   /** Lets go of it; it runs on. */
   release(): void {
     this.#isStopping = true
+    clearInterval(this.#standbyTimer)
     this.#link?.close()
   }
 
   /** Ends it in good order, or by force after five seconds. */
   async stop(): Promise<void> {
     this.#isStopping = true
+    clearInterval(this.#standbyTimer)
+    const standby = holderOf(this.#directory, Role.STANDBY)
+    if (standby !== undefined) signal(standby, 'SIGKILL')
     const link = this.#link
     if (link === undefined) return
     signal(link.pid, 'SIGTERM')
@@ -113,6 +127,7 @@ export class DatapathSupervisor {
     const milliseconds = performance.now() - began
     if (this.#deaths > 0) this.#lastRepair = milliseconds
     this.#events.up(link.pid, isAdopted, milliseconds)
+    this.#keepStandby()
     link.gone.then(() => this.#died(link.pid))
   }
 
@@ -128,7 +143,7 @@ export class DatapathSupervisor {
   async #repair(began: number): Promise<void> {
     while (!this.#isStopping) {
       try {
-        await this.#watch(await this.#spawn(), false, began)
+        await this.#watch(await this.#successor(), false, began)
         return
       } catch (error) {
         this.#events.failed(error as Error)
@@ -138,23 +153,37 @@ export class DatapathSupervisor {
     }
   }
 
+  /** The one that stood by, or a new one where there was none. */
+  async #successor(): Promise<DatapathLink> {
+    const standby = holderOf(this.#directory, Role.STANDBY)
+    const deadline = performance.now() + TAKEOVER_MILLISECONDS_MAX
+    while (standby !== undefined && performance.now() < deadline) {
+      const link = await DatapathLink.connect(this.#directory)
+      if (link !== undefined) return link
+      await sleep(CONNECT_MILLISECONDS)
+    }
+    return this.#spawn()
+  }
+
+  /** Now, and whenever the one that stood by has taken over or died. */
+  #keepStandby(): void {
+    if (!this.#settings.standby) return
+    clearInterval(this.#standbyTimer)
+    const look = (): void => {
+      const isThere = holderOf(this.#directory, Role.STANDBY) !== undefined
+      if (!isThere && this.#isReady) this.#launch(['--standby'])
+    }
+    look()
+    this.#standbyTimer = setInterval(look, STANDBY_LOOK_MILLISECONDS)
+    this.#standbyTimer.unref()
+  }
+
   async #spawn(): Promise<DatapathLink> {
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
-    const log = openSync(join(this.#directory, LOG_NAME), 'a', 0o600)
-    const { idle, frames, busyPollMicroseconds } = this.#settings
-    const args = ['--enable-source-maps', CLI_FILE, 'datapath', '--state', this.#directory]
-    args.push('--idle', idle, '--frames', `${frames}`, '--busy-poll', `${busyPollMicroseconds}`)
-    const stdio = ['ignore', log, log] as const
-    const child = spawn(process.execPath, args, { stdio: [...stdio], detached: true, cwd: '/' })
-    closeSync(log)
+    const child = this.#launch()
     let hasEnded = false
     child.once('exit', () => {
       hasEnded = true
     })
-    child.once('error', () => {
-      hasEnded = true
-    })
-    child.unref()
     const deadline = performance.now() + READY_TIMEOUT_MILLISECONDS
     while (!hasEnded && performance.now() < deadline) {
       const link = await DatapathLink.connect(this.#directory)
@@ -162,6 +191,20 @@ export class DatapathSupervisor {
       await sleep(CONNECT_MILLISECONDS)
     }
     throw this.#startError()
+  }
+
+  #launch(more: readonly string[] = []): ChildProcess {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    const log = openSync(join(this.#directory, LOG_NAME), 'a', 0o600)
+    const { idle, frames, busyPollMicroseconds } = this.#settings
+    const args = [MAIN_FILE, '--state', this.#directory, ...more]
+    args.push('--idle', idle, '--frames', `${frames}`, '--busy-poll', `${busyPollMicroseconds}`)
+    const stdio = ['ignore', log, log] as const
+    const child = spawn(process.execPath, args, { stdio: [...stdio], detached: true, cwd: '/' })
+    closeSync(log)
+    child.on('error', (error) => this.#events.failed(error))
+    child.unref()
+    return child
   }
 
   #startError(): RingpathError {

@@ -9,12 +9,13 @@ import { SharedMemory } from 'xdp-socket-napi'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 
 /** Word of the process id; the next one has the time at which that process began. */
-export const Role = { DATAPATH: 0, AGENT: 2 } as const
+export const Role = { DATAPATH: 0, AGENT: 2, STANDBY: 4 } as const
 export type Role = (typeof Role)[keyof typeof Role]
 
 const ROLE_NAMES: Readonly<Record<Role, string>> = {
   [Role.DATAPATH]: 'datapath',
   [Role.AGENT]: 'agent',
+  [Role.STANDBY]: 'datapath that stands by',
 }
 const FILE_NAME = 'owners'
 const BYTES = 4096
@@ -33,6 +34,11 @@ export function takeRole(stateDirectory: string, role: Role): void {
     if (Atomics.compareExchange(words, role, holder, process.pid) === holder) break
   }
   Atomics.store(words, role + 1, startTime(process.pid) ?? 0)
+}
+
+/** For whoever takes another role instead. */
+export function leaveRole(stateDirectory: string, role: Role): void {
+  Atomics.compareExchange(openWords(stateDirectory), role, process.pid, 0)
 }
 
 /** The process that has the role now; undefined when none does. */

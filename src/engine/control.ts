@@ -7,6 +7,8 @@ export const Control = {
   WAKE_FD: 1,
   /** Counted up at every housekeeping step: a worker whose number stands still is stuck. */
   HEARTBEAT: 2,
+  /** Not zero: take the ports. A worker that stands by waits for it, with everything else ready. */
+  GO: 3,
 } as const
 
 export const CONTROL_WORDS = 16
@@ -16,6 +18,8 @@ export interface WorkerInput {
   readonly control: SharedArrayBuffer
   readonly stateDirectory: string
   readonly worker: number
+  /** Waits for `Control.GO` before it touches a port. */
+  readonly isStandby: boolean
   readonly idle: import('./idle-strategy.js').IdleOptions
   readonly frameCount: number
   /**
@@ -28,5 +32,6 @@ export interface WorkerInput {
 /** What a worker tells its main thread. */
 export type WorkerMessage =
   | { readonly type: 'ready' }
+  | { readonly type: 'standby' }
   | { readonly type: 'log'; readonly line: string }
   | { readonly type: 'stopped'; readonly frames: number }

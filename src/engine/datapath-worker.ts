@@ -31,10 +31,28 @@ function openExchange(input: WorkerInput): XskExchange {
   })
 }
 
+/** False when it is told to stop instead. */
+function waitForGo(control: Int32Array): boolean {
+  send({ type: 'standby' })
+  while (Atomics.load(control, Control.GO) === 0) {
+    if (Atomics.load(control, Control.STOP) !== 0) return false
+    Atomics.wait(control, Control.GO, 0)
+  }
+  return Atomics.load(control, Control.STOP) === 0
+}
+
+/** So long the devices of a datapath that just died may be busy. */
+const BUSY_MILLISECONDS = 500
+const BUSY_RETRY_MILLISECONDS = 5
+
 function run(input: WorkerInput): void {
   const control = new Int32Array(input.control)
   const maps = DatapathMaps.openFiles(input.stateDirectory)
   const exchange = openExchange(input)
+  if (input.isStandby && !waitForGo(control)) {
+    exchange.close()
+    return
+  }
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
   const state = maps.stateFor(input.worker)
   const pipeline = new Pipeline(state, packet, BURST_CAPACITY)
@@ -61,6 +79,10 @@ function run(input: WorkerInput): void {
 
   // The ports first, so that "ready" means frames flow.
   loop.turn()
+  const deadline = performance.now() + BUSY_MILLISECONDS
+  while (performance.now() < deadline && ports.retryBusy(loop.burst.nowSeconds)) {
+    Atomics.wait(control, Control.STOP, 0, BUSY_RETRY_MILLISECONDS)
+  }
   steering.finish()
   Atomics.store(control, Control.WAKE_FD, exchange.wakeFd)
   send({ type: 'ready' })

@@ -33,6 +33,8 @@ export interface DatapathOptions {
    * Without masquerading nothing is written there.
    */
   readonly reservePorts?: boolean
+  /** Gets everything ready but the ports, and waits for `go`. */
+  readonly standby?: boolean
   readonly log?: (line: string) => void
   /** Called when the worker has shown no sign of life for `STALL_SECONDS`. */
   readonly stalled?: () => void
@@ -47,9 +49,8 @@ const WORKER_FILE = new URL('./datapath-worker.js', import.meta.url)
 export class Datapath {
   readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
   readonly #worker: Worker
-  readonly #routing: RoutingTask
-  readonly #announcer: AnnouncerTask
-  readonly #hostPorts: HostPortTask
+  readonly #options: DatapathOptions
+  #tasks: readonly { close(): void }[] = []
   readonly #log: (line: string) => void
   #ready: Promise<void>
   /** Settles when the worker has ended: resolves after a clean stop, rejects with what broke it. */
@@ -57,22 +58,28 @@ export class Datapath {
   /** Frames handled, known after a clean stop. */
   frames = 0
 
+  /** Resolves when a datapath that stands by has everything ready but the ports. */
+  readonly standingBy: Promise<void>
+
   constructor(options: DatapathOptions) {
+    this.#options = options
     this.#log = options.log ?? (() => {})
     const input: WorkerInput = {
       control: this.#control.buffer as SharedArrayBuffer,
       stateDirectory: options.stateDirectory,
       worker: 0,
+      isStandby: options.standby ?? false,
       idle: options.idle ?? IDLE_DEFAULTS,
       frameCount: options.frameCount ?? FRAME_COUNT_DEFAULT,
       busyPollMicroseconds: options.busyPollMicroseconds ?? 0,
     }
-    // Before the first packet: routes of an earlier datapath may be wrong by now.
-    const maps = DatapathMaps.openFiles(options.stateDirectory)
-    this.#routing = new RoutingTask(maps.routing, maps.ports, this.#log)
-    this.#announcer = new AnnouncerTask(maps, this.#log)
-    this.#hostPorts = new HostPortTask(maps.nat, options.reservePorts ?? true, this.#log)
+    if (options.standby !== true) this.#startTasks()
     this.#worker = new Worker(WORKER_FILE, { workerData: input })
+    this.standingBy = new Promise((resolve) => {
+      this.#worker.on('message', ({ type }: WorkerMessage) => {
+        if (type === 'standby') resolve()
+      })
+    })
     this.#ready = this.#untilReady()
     this.ended = this.#untilEnded()
     // Whoever awaits `ready` sees the failure there; without this it would be an unhandled
@@ -86,9 +93,28 @@ export class Datapath {
     return this.#ready
   }
 
+  /** Lets a datapath that stands by take the ports. */
+  go(): void {
+    this.#startTasks()
+    Atomics.store(this.#control, Control.GO, 1)
+    Atomics.notify(this.#control, Control.GO)
+  }
+
+  /** Before the first packet: routes of an earlier datapath may be wrong by now. */
+  #startTasks(): void {
+    const { stateDirectory, reservePorts = true } = this.#options
+    const maps = DatapathMaps.openFiles(stateDirectory)
+    this.#tasks = [
+      new RoutingTask(maps.routing, maps.ports, this.#log),
+      new AnnouncerTask(maps, this.#log),
+      new HostPortTask(maps.nat, reservePorts, this.#log),
+    ]
+  }
+
   /** Ends the worker after its present burst, with all frames accounted for. */
   async stop(): Promise<void> {
     Atomics.store(this.#control, Control.STOP, 1)
+    Atomics.notify(this.#control, Control.GO)
     const wakeFd = Atomics.load(this.#control, Control.WAKE_FD)
     if (wakeFd !== 0) wakePoller(wakeFd)
     await this.ended
@@ -113,7 +139,7 @@ export class Datapath {
       worker.on('message', (message: WorkerMessage) => {
         if (message.type === 'ready') resolve()
         else if (message.type === 'log') this.#log(message.line)
-        else this.frames = message.frames
+        else if (message.type === 'stopped') this.frames = message.frames
       })
       worker.once('error', reject)
       worker.once('exit', () => reject(new Error('the datapath worker ended before it was ready')))
@@ -122,9 +148,7 @@ export class Datapath {
 
   async #untilEnded(): Promise<void> {
     const [code] = await once(this.#worker, 'exit')
-    this.#routing.close()
-    this.#announcer.close()
-    this.#hostPorts.close()
+    for (const task of this.#tasks) task.close()
     if (code !== 0) throw new Error(`the datapath worker ended with code ${code}`)
   }
 }

@@ -41,6 +41,8 @@ export class PortManager implements Housekeeping {
   readonly #retryAt = new Int32Array(PORTS_MAX).fill(NEVER)
   readonly #log: (line: string) => void
   readonly #listener: PortListener
+  /** Ports whose device is held by somebody who may be about to end. */
+  readonly #busy = new Set<number>()
   #changesSeen = -1
   #nextLookSeconds = 0
 
@@ -78,6 +80,18 @@ export class PortManager implements Housekeeping {
     }
   }
 
+  /** Tries devices again that somebody else had; false when there is none. */
+  retryBusy(nowSeconds: number): boolean {
+    for (const port of [...this.#busy]) {
+      this.#busy.delete(port)
+      const mode = this.#ports.mode(port)
+      if (mode !== PortMode.NONE && !this.#attached.has(port)) {
+        this.#attach(port, this.#ports.device(port), mode, nowSeconds)
+      }
+    }
+    return this.#busy.size > 0
+  }
+
   #want(port: number, mode: number, attached: string | undefined, nowSeconds: number): void {
     const retryAt = this.#retryAt[port] as number
     if (attached === undefined && retryAt !== NEVER && nowSeconds < retryAt) return
@@ -101,6 +115,7 @@ export class PortManager implements Housekeeping {
       const isFirst = this.#retryAt[port] === NEVER
       this.#retryAt[port] = nowSeconds + RETRY_SECONDS
       const errno = errnoOf(error)
+      if (errno === EBUSY || errno === EEXIST) this.#busy.add(port)
       const report = { status: PortStatus.FAILED, errno, isNative: false, isZeroCopy: false }
       this.#ports.setReport(port, process.pid, report)
       if (isFirst) this.#log(`port ${port}: ${device} not attached, trying again: ${String(error)}`)
@@ -117,6 +132,9 @@ export class PortManager implements Housekeeping {
   }
 }
 
+/** Another socket has the queue; another program the device. */
+const EBUSY = 16
+const EEXIST = 17
 /** EIO stands for an error that no system call gave. */
 const EIO = 5
 

@@ -3,13 +3,17 @@ import { DropReason } from '../packet/drop-reason.js'
 
 const ADVICE: Readonly<Record<number, string>> = {
   [DropReason.INVALID_SOURCE_IP]:
-    'A pod may send from its own address alone. Compare `ringpath endpoint get` with `ip addr` in the pod.',
+    'A pod may send from its own address alone. Compare `ringpath endpoint` with `ip ' +
+    'addr` in the pod.',
   [DropReason.POLICY_DENIED]:
-    'The direction is closed by a policy and no rule allows this peer at this port. `ringpath policy get --endpoint ID` lists what is allowed; `ringpath trace` shows which side refused.',
+    'The direction is closed by a policy and no rule allows this peer at this port. ' +
+    '`ringpath policy --endpoint NAME` lists what is allowed; `ringpath trace` shows ' +
+    'which side refused.',
   [DropReason.POLICY_DENY]:
     'A deny rule matches, and wins over every allow of its priority. The rule is named above.',
   [DropReason.INVALID]:
-    'A header is cut short or contradicts itself. If it comes from one sender only, look at that sender.',
+    'A header is cut short or contradicts itself. If it comes from one sender only, look ' +
+    'at that sender.',
   [DropReason.CT_INVALID_HEADER]:
     'The transport header is cut short: a scanner, or a broken sender.',
   [DropReason.CT_UNKNOWN_L4]:
@@ -20,14 +24,15 @@ const ADVICE: Readonly<Record<number, string>> = {
   [DropReason.FRAGMENT_NOT_FOUND]:
     'A later fragment whose first one was not seen: reordered, lost, or evicted from the table.',
   [DropReason.NO_SERVICE_BACKEND]:
-    'The address is a service’s. Either the port is none of it, or it has no backend in service: `ringpath service get`.',
+    'The address is a service’s. Either the port is none of it, or it has no backend in ' +
+    'service: `ringpath service`.',
   [DropReason.UNROUTABLE]:
     'Nobody here has the destination, and there is no way out: is there a host pair or an uplink?',
   [DropReason.TTL_EXCEEDED]: 'The packet has been forwarded too often: a loop, or a traceroute.',
   [DropReason.CT_CREATE_FAILED]:
-    'The connection table can evict nothing: `ringpath map list`; raise spec.maps.connections.',
+    'The connection table can evict nothing: `ringpath map`; raise spec.maps.connections.',
   [DropReason.NAT_NO_MAPPING]:
-    'No free port for a mapping, or an answer to none that is known: `ringpath nat list`.',
+    'No free port for a mapping, or an answer to none that is known: `ringpath nat`.',
   [DropReason.NO_TUNNEL_ENDPOINT]:
     'A pod of another node whose node nobody knows: is its Peer document there?',
   [DropReason.NO_FIB]: 'The kernel’s routes or neighbours have no way there: `ip route get`.',

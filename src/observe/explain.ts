@@ -196,9 +196,8 @@ class Trace implements PipelineObserver {
     if (!table.read(ctx.ctSlot, key, value)) return [`connection: ${result}`]
     const entry = connection(key, value, ctx.nowSeconds)
     const counts = `${entry.packets} packets, expires in ${entry.expiresSeconds} s`
-    return [
-      `connection: ${result}, entry ${entry.side} ${entry.protocol} ${entry.source} → ${entry.destination} (${entry.state}; ${counts})`,
-    ]
+    const flow = `${entry.protocol} ${entry.source} → ${entry.destination}`
+    return [`connection: ${result}, entry ${entry.side} ${flow} (${entry.state}; ${counts})`]
   }
 
   #serviceNotes(before: Snapshot, after: Snapshot): string[] {
@@ -210,9 +209,9 @@ class Trace implements PipelineObserver {
     if (service === undefined) return [`service: reverse NAT index ${index}`]
     const offered = service.backends.filter(({ isOffered }) => isOffered).length
     const name = service.service === '' ? '' : `${service.service}, `
-    return [
-      `service: ${name}${service.type} ${service.address}:${service.port}/${service.protocol}, ${offered} backends, chosen by ${service.algorithm}`,
-    ]
+    const { type, address, port, protocol, algorithm } = service
+    const frontend = `${type} ${address}:${port}/${protocol}`
+    return [`service: ${name}${frontend}, ${offered} backends, chosen by ${algorithm}`]
   }
 
   #identityNotes(before: Snapshot, after: Snapshot): string[] {
@@ -239,7 +238,8 @@ class Trace implements PipelineObserver {
     const isEgress = stage === TailCall.IPV4_FROM_LXC_CONT
     if (!isEgress && stage !== TailCall.IPV4_TO_ENDPOINT) return []
     const port = isEgress ? ctx.ingressPort : ctx.destinationEndpoint
-    const side = `${isEgress ? 'egress' : 'ingress'} policy of ${endpointNameOfPort(this.#maps, this.#names, port)}`
+    const name = endpointNameOfPort(this.#maps, this.#names, port)
+    const side = `${isEgress ? 'egress' : 'ingress'} policy of ${name}`
     if (ctx.ctResult >= 2) return [`${side}: not asked, it answers a connection that was allowed`]
     if (before.isLoopback) return [`${side}: not asked, a pod may always reach itself`]
     return [`${side}: ${this.#judged(ctx, port, isEgress, verdict)}`]

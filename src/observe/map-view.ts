@@ -127,7 +127,7 @@ function openHash(spec: MapSpec, buffer: ArrayBufferLike): HashMap | LruHashMap 
 const noMap = (name: string): RingpathError =>
   new RingpathError(
     ErrorCode.CONFIG_INVALID,
-    `map: '${name}', expected a hash, lru-hash, lpm or array of the node; \`ringpath map list\` has them`,
+    `map: '${name}', expected a hash, lru-hash, lpm or array as \`ringpath map\` lists them`,
   )
 
 function hex(words: Int32Array, start: number, count: number): string {

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { holderOf, Role } from '../../src/daemon/process-lock.js'
 import type { CommandResult } from '../../src/lab/command.js'
 import { Lab, type Namespace, type Pod } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
@@ -15,6 +16,8 @@ export interface AgentStatus {
   readonly agent: { readonly pid: number }
   readonly datapath: {
     readonly pid?: number
+    readonly standbyPid?: number
+    readonly isReady: boolean
     readonly deaths: number
     readonly lastRepairMilliseconds?: number
   }
@@ -104,12 +107,11 @@ spec: { device: ${pod.device}, address: ${address}, mac: "${pod.podMac}" }
   }
 
   async close(): Promise<void> {
-    const pid = await this.status().then(
-      (status) => status.datapath.pid,
-      () => undefined,
-    )
     await this.process?.stop()
-    if (pid !== undefined) killQuietly(pid)
+    for (const role of [Role.STANDBY, Role.DATAPATH]) {
+      const pid = holderOf(this.path('state'), role)
+      if (pid !== undefined) killQuietly(pid)
+    }
     await this.lab.close()
     rmSync(this.directory, { recursive: true, force: true })
   }
