@@ -52,12 +52,12 @@ export class ReverseTranslation {
   #translateError(ctx: PacketContext, isLoopback: boolean): number {
     const p = ctx.packet
     const quoted = this.#quoted
-    if (!icmpv4.isQuoteValid(p, ctx.l4Offset)) return 0
+    const end = ctx.l3Offset + ipv4.totalLength(p, ctx.l3Offset)
+    if (!icmpv4.isQuoteValid(p, ctx.l4Offset, end)) return 0
     const status = tuple.readQuoted(p, ctx.l4Offset, true, quoted, 0)
     if (status !== tuple.TupleStatus.OK || !hasPorts(protocolOf(quoted))) return 0
     const { address4, port } = this.#reverseNat
     const words = ctx.words
-    const end = ctx.l3Offset + ipv4.totalLength(p, ctx.l3Offset)
     const backend = quoted[DESTINATION4] as number
     const clientPort = (quoted[tuple.TupleWord.PORTS] as number) >>> 16
     if (isLoopback) {

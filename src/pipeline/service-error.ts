@@ -28,7 +28,8 @@ export class ServiceErrorTranslation {
   /** True when the packet, an ICMP error to a service's address, is one to a backend now. */
   translate(ctx: PacketContext): boolean {
     const p = ctx.packet
-    if (!icmpv4.isQuoteValid(p, ctx.l4Offset)) return false
+    const end = ctx.l3Offset + ipv4.totalLength(p, ctx.l3Offset)
+    if (!icmpv4.isQuoteValid(p, ctx.l4Offset, end)) return false
     const status = tuple.readQuoted(p, ctx.l4Offset, true, this.#quoted, 0)
     if (status !== tuple.TupleStatus.OK) return false
     const words = ctx.words
@@ -40,7 +41,6 @@ export class ServiceErrorTranslation {
     }
     if (!this.#loadBalancer.findRelated(this.#quoted)) return false
     const backend = this.#loadBalancer.backend
-    const end = ctx.l3Offset + ipv4.totalLength(p, ctx.l3Offset)
     setQuotedSource(p, ctx.l4Offset, end, backend.address4, backend.port)
     ipv4.setDestination(p, ctx.l3Offset, backend.address4)
     words[ctx.tupleStart + DESTINATION4] = backend.address4

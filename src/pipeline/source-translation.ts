@@ -141,7 +141,8 @@ export class SourceTranslation {
 
   /** Reads the tuple of the packet that an error quotes; false when there is none to be had. */
   #readQuoted(ctx: PacketContext): boolean {
-    if (!icmpv4.isQuoteValid(ctx.packet, ctx.l4Offset)) return false
+    const end = ctx.l3Offset + ipv4.totalLength(ctx.packet, ctx.l3Offset)
+    if (!icmpv4.isQuoteValid(ctx.packet, ctx.l4Offset, end)) return false
     const status = tuple.readQuoted(ctx.packet, ctx.l4Offset, true, this.#quoted, 0)
     if (status !== tuple.TupleStatus.OK) return false
     return protocolOf(this.#quoted) === Protocol.ICMPV4 || hasPorts(protocolOf(this.#quoted))

@@ -79,10 +79,12 @@ export function isEcho(icmpType: number): boolean {
 /**
  * The quoted packet can be told: its header is whole, and the first 8 bytes of its data are there,
  * which RFC 792 promises and which hold the ports.
+ *
+ * @param end offset behind the message, as IP tells: what follows in the frame is padding
  */
-export function isQuoteValid(p: PacketBuffer, at: number): boolean {
+export function isQuoteValid(p: PacketBuffer, at: number, end: number): boolean {
   const quoted = quotedOffset(at)
-  return ipv4.isHeaderValid(p, quoted) && p.has(ipv4.payloadOffset(p, quoted) + 8)
+  return ipv4.isHeaderValid(p, quoted) && ipv4.payloadOffset(p, quoted) + 8 <= end && p.has(end)
 }
 
 /** @param messageBytes header and data, as IP tells */

@@ -10,10 +10,17 @@ import {
   quote,
   sendOut,
 } from '../support/nat-node.js'
-import { bare, type PacketBuilder } from '../support/packet-builder.js'
+import { bare, eth, type PacketBuilder } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
 import type { TestNode, TestPod } from '../support/test-node.js'
-import { GATEWAY_ADDRESS, HOST_MAC, OUTSIDE_ADDRESS, UPLINK_ADDRESS } from '../support/test-node.js'
+import {
+  GATEWAY_ADDRESS,
+  GATEWAY_MAC,
+  HOST_MAC,
+  OUTSIDE_ADDRESS,
+  UPLINK_ADDRESS,
+  UPLINK_MAC,
+} from '../support/test-node.js'
 
 const CLOSED = { enforceIngress: true, enforceEgress: false, rules: [] }
 const NO_ICMP_CODE = 143
@@ -114,6 +121,20 @@ t.test(
     node.close()
   },
 )
+
+t.test('a quote that reaches behind the datagram is none', async (t) => {
+  const { node, pod, port } = translatedPod('udp')
+  const quoted = sent(quote(UPLINK_ADDRESS, OUTSIDE_ADDRESS), 'udp', port)
+  const frame = eth({ from: GATEWAY_MAC, to: UPLINK_MAC })
+    .ipv4({ from: GATEWAY_ADDRESS, to: UPLINK_ADDRESS, totalLength: 20 + 8 + 20 + 4 })
+    .icmpError({ type: 11, code: 0, quoted })
+    .bytes()
+  node.send(node.uplink, frame)
+  t.same(pod.port.take(), [])
+  const [out] = node.host.take()
+  t.same(out?.subarray(14), frame.subarray(14), 'it goes to the node as it is')
+  node.close()
+})
 
 for (const transport of ['tcp', 'udp', 'icmp'] as const) {
   t.test(

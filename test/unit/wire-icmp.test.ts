@@ -69,7 +69,9 @@ t.test('a quote counts when it reaches the ports', (t) => {
   for (let quotedBytes = 0; quotedBytes <= 40; quotedBytes++) {
     const error = eth().ipv4().icmpError({ quoted: original, quotedBytes })
     const packet = packetOf(error.bytes())
-    t.equal(icmpv4.isQuoteValid(packet, L4), quotedBytes >= 32, `${quotedBytes} bytes`)
+    const end = packet.length
+    t.equal(icmpv4.isQuoteValid(packet, L4, end), quotedBytes >= 32, `${quotedBytes} bytes`)
+    t.notOk(icmpv4.isQuoteValid(packet, L4, L4 + 8 + 31), 'the datagram ends before')
   }
   t.equal(icmpv4.quotedOffset(L4), L4 + 8)
   t.end()
