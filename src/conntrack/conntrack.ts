@@ -199,6 +199,7 @@ export class Conntrack extends CtEntries {
   /** Call it before each packet: what is made from now on is this packet's. */
   beginPacket(): void {
     this.#madeCount = 0
+    this.slot = NOT_FOUND
     this.visited.clear()
   }
 

@@ -14,13 +14,21 @@ import type { SentFrame, World } from './world.js'
 /** Codes below are counters of what is no loss (A17). */
 const DROP_CODE_MIN = 130
 
-interface Sent {
+export interface Sent {
   readonly port: string
   readonly frame: Uint8Array
 }
 
-/** Differences, each with its step; empty when the scenario holds. */
-export async function runScenario(loaded: LoadedScenario, world: World): Promise<string[]> {
+/**
+ * Differences, each with its step; empty when the scenario holds.
+ *
+ * @param mayGoOn asked before each frame; false ends the run there
+ */
+export async function runScenario(
+  loaded: LoadedScenario,
+  world: World,
+  mayGoOn: (step: number, next: Sent) => boolean = () => true,
+): Promise<string[]> {
   const differences: string[] = []
   const { scenario } = loaded
   let last: Sent | undefined
@@ -32,6 +40,7 @@ export async function runScenario(loaded: LoadedScenario, world: World): Promise
       differences.push(...compareState(step.state, world).map(prefix(at)))
     last = frameOf(step, last, world.names) ?? last
     if (last === undefined || !hasFrame(step)) continue
+    if (!mayGoOn(i, last)) return differences
     differences.push(...(await runFrame(step.expect ?? {}, last, world)).map(prefix(at)))
     if (differences.length > 0) return differences
   }

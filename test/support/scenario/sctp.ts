@@ -17,7 +17,7 @@ export function sctpBytes(layer: LiteralLayer, chunks: Uint8Array): Uint8Array {
   bytes.set(chunks, 12)
   // The CRC goes out least significant byte first.
   const checksum = layer.checksum
-  if (checksum === undefined) view.setUint32(8, crc32c(bytes), true)
+  if (checksum === undefined) view.setUint32(8, sctpCrc(bytes), true)
   else view.setUint32(8, Number(checksum))
   return bytes
 }
@@ -26,10 +26,11 @@ export function sctpBytes(layer: LiteralLayer, chunks: Uint8Array): Uint8Array {
 export function isSctpRight(bytes: Uint8Array): boolean {
   const copy = Uint8Array.from(bytes)
   copy.fill(0, 8, 12)
-  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(8, true) === crc32c(copy)
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(8, true) === sctpCrc(copy)
 }
 
-function crc32c(bytes: Uint8Array): number {
+/** CRC32c of a packet whose checksum field is zero. */
+export function sctpCrc(bytes: Uint8Array): number {
   let crc = 0xffffffff
   for (const byte of bytes) {
     crc ^= byte
