@@ -32,7 +32,7 @@ import {
   TCP,
   TX_FLAGS_SHIFT,
 } from './ct-entry.js'
-import { countTraffic, VISITED_MAX, VisitedEntries } from './ct-traffic.js'
+import { countTraffic, VisitedEntries } from './ct-traffic.js'
 import { flowHash } from './flow-hash.js'
 
 /**
@@ -59,9 +59,6 @@ export class Conntrack extends CtEntries {
 
   /** Entries that the present packet has met; whoever begins with a packet clears it. */
   readonly visited = new VisitedEntries()
-  /** Slot and generation of each entry that the packet at hand made. */
-  readonly #made = new Int32Array(2 * VISITED_MAX)
-  #madeCount = 0
   /**
    * Of the last lookup: the packet is worth an event (first of its kind, or the report interval is
    * over).
@@ -187,10 +184,10 @@ export class Conntrack extends CtEntries {
     value[Ct.REV_NAT] = revNatIndex << 16
     value[Ct.BACKEND] = backendId
     value[isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT] = nowSeconds
-    const replaced = this.slot
     this.slot = this.#table.updateHashed(key, value, UpdateFlag.ANY, hash)
     if (this.slot < 0) return false
-    if (this.slot !== replaced) this.#noteMade(this.slot)
+    if (this.#table.hasReplaced) this.journal.changed(this.slot, this.#table.replacedValue, 0)
+    else this.journal.made(this.slot)
     this.visited.hasNew = true
     this.#visit(this.slot)
     return true
@@ -198,8 +195,7 @@ export class Conntrack extends CtEntries {
 
   /** Call it before each packet: what is made from now on is this packet's. */
   beginPacket(): void {
-    this.#madeCount = 0
-    this.slot = NOT_FOUND
+    this.journal.begin()
     this.visited.clear()
   }
 
@@ -208,21 +204,11 @@ export class Conntrack extends CtEntries {
   }
 
   /**
-   * The packet is dropped: the entries that it made go, so that refused packets fill no table. What
-   * it did to entries that were there, such as a longer life, stays.
+   * The packet is dropped: the entries that it made go, so that refused packets fill no table. The
+   * longer life of entries that were there stays.
    */
   undo(): void {
-    const made = this.#made
-    for (let i = 0; i < this.#madeCount; i += 2) {
-      this.#table.deleteSlot(made[i] as number, made[i + 1] as number)
-    }
-    this.#madeCount = 0
-  }
-
-  #noteMade(slot: Slot): void {
-    if (this.#madeCount === this.#made.length) return
-    this.#made[this.#madeCount++] = slot
-    this.#made[this.#madeCount++] = this.#table.generation(slot)
+    this.journal.undo()
   }
 
   /** Adds packets that passed without a lookup to a visited entry, unless it is another's by now. */

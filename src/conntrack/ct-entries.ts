@@ -6,6 +6,7 @@ import { assert } from '../base/assert.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot } from '../maps/map.js'
 import { CT4_KEY_WORDS, Ct, CtState } from './ct-entry.js'
+import { CtJournal } from './ct-journal.js'
 
 /** Behind the state word and the key. */
 const VALUE = 1 + CT4_KEY_WORDS
@@ -15,6 +16,8 @@ export const ENTRY_SHIFT = 4
 export class CtEntries {
   readonly words: Int32Array
   readonly #start: number
+  /** What the packet at hand made of the table. */
+  protected readonly journal: CtJournal
 
   /** Of the last lookup: the entry found, or NOT_FOUND. */
   slot: Slot = NOT_FOUND
@@ -22,6 +25,7 @@ export class CtEntries {
   constructor(table: LruHashMap) {
     this.words = table.words
     this.#start = table.entriesStart
+    this.journal = new CtJournal(table)
     assert(table.entryWords === 1 << ENTRY_SHIFT, 'a connection entry is one cache line')
   }
 
@@ -55,6 +59,7 @@ export class CtEntries {
   /** Gives the SERVICE entry found last another backend. */
   setBackend(backendId: number, revNatIndex: number): void {
     const entry = this.valueStart(this.slot)
+    this.journal.changed(this.slot, this.words, entry)
     this.words[entry + Ct.BACKEND] = backendId
     this.words[entry + Ct.REV_NAT] = revNatIndex << 16
   }

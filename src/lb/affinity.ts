@@ -20,6 +20,10 @@ export class Affinity {
   readonly #key = new Int32Array(AFFINITY_KEY_WORDS)
   readonly #value = new Int32Array(AFFINITY_VALUE_WORDS)
   readonly #match = new Int32Array(AFFINITY_MATCH_KEY_WORDS)
+  /** Written for the packet at hand, and what was there before: NO_BACKEND for nothing. */
+  #written = NOT_FOUND
+  #backendBefore = NO_BACKEND
+  #lastUsedBefore = 0
 
   constructor(clients: LruHashMap, matches: HashMap) {
     this.#clients = clients
@@ -57,12 +61,36 @@ export class Affinity {
     if (slot === NOT_FOUND) {
       this.#value[AffinityWord.LAST_USED] = nowSeconds
       this.#value[AffinityWord.BACKEND_ID] = backend
-      this.#clients.update(this.#key, this.#value, UpdateFlag.ANY)
+      this.#written = this.#clients.update(this.#key, this.#value, UpdateFlag.ANY)
+      this.#backendBefore = NO_BACKEND
+      return
+    }
+    const table = this.#clients.words
+    const value = this.#clients.valueStart(slot)
+    this.#written = slot
+    this.#backendBefore = table[value + AffinityWord.BACKEND_ID] as number
+    this.#lastUsedBefore = table[value + AffinityWord.LAST_USED] as number
+    table[value + AffinityWord.LAST_USED] = nowSeconds
+    table[value + AffinityWord.BACKEND_ID] = backend
+  }
+
+  /** Call it before each packet: what is remembered from now on is this packet's. */
+  beginPacket(): void {
+    this.#written = NOT_FOUND
+  }
+
+  /** The packet is dropped: its client is remembered as before. */
+  undo(): void {
+    const slot = this.#written
+    if (slot < 0) return
+    this.#written = NOT_FOUND
+    if (this.#backendBefore === NO_BACKEND) {
+      this.#clients.deleteSlot(slot)
       return
     }
     const value = this.#clients.valueStart(slot)
-    this.#clients.words[value + AffinityWord.LAST_USED] = nowSeconds
-    this.#clients.words[value + AffinityWord.BACKEND_ID] = backend
+    this.#clients.words[value + AffinityWord.LAST_USED] = this.#lastUsedBefore
+    this.#clients.words[value + AffinityWord.BACKEND_ID] = this.#backendBefore
   }
 
   #find(words: Int32Array, start: number, revNatIndex: number): number {

@@ -58,6 +58,16 @@ export class LoadBalancer {
     this.backend = new BackendTable(maps.backends)
   }
 
+  /** Call it before each packet. */
+  beginPacket(): void {
+    this.#affinity.beginPacket()
+  }
+
+  /** The packet is dropped: its client's affinity is as before. */
+  undo(): void {
+    this.#affinity.undo()
+  }
+
   /** False, for sure, when no service has the address: ask first, it is cheap. */
   mayBeService(address4: number): boolean {
     return this.#filter.mayHold(address4)

@@ -46,6 +46,9 @@ export class LruHashMap extends HashTable {
   /** Key of the entry that the last update evicted; meaningful when `hasEvicted`. */
   readonly evictedKey: Int32Array
   hasEvicted = false
+  /** The last update wrote over an entry with the same key, whose value this was. */
+  hasReplaced = false
+  readonly replacedValue: Int32Array
   readonly #stampWord: number
   /** Slot of the last new entry, spared among equals: a connection's two entries are made one after the other, close together. */
   #newest = NOT_FOUND
@@ -53,6 +56,7 @@ export class LruHashMap extends HashTable {
   private constructor(words: Int32Array, spec: MapSpec, options: MapOptions) {
     super(words, spec, options)
     this.evictedKey = new Int32Array(spec.keyWords)
+    this.replacedValue = new Int32Array(spec.valueWords)
     this.#stampWord = spec.stampWord ?? 0
   }
 
@@ -106,6 +110,7 @@ export class LruHashMap extends HashTable {
 
   updateHashed(key: Int32Array, value: Int32Array, flag: UpdateFlag, hash: number): Slot {
     this.hasEvicted = false
+    this.hasReplaced = false
     const segment = this.segmentOf(hash & this.slotMask)
     let hasRoom = false
     for (let tries = 0; tries < TRIES_MAX; tries++) {
@@ -133,7 +138,9 @@ export class LruHashMap extends HashTable {
       if (hasRoom) this.giveRoomBack()
       if (found === NOT_FOUND) return NOT_FOUND
       if (flag === UpdateFlag.NO_EXIST) return EXISTS
+      copy(this.words, this.valueStart(found), this.replacedValue, this.replacedValue.length)
       this.rewrite(found, value)
+      this.hasReplaced = true
       return found
     }
     const home = hash & this.slotMask

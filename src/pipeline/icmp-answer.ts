@@ -9,14 +9,12 @@
 import { assert } from '../base/assert.js'
 import { PORTS_MAX } from '../base/limits.js'
 import { TokenBuckets } from '../base/token-buckets.js'
-import type { Conntrack } from '../conntrack/conntrack.js'
 import { Endpoint, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../endpoint/node-settings.js'
 import { Identity } from '../identity/identity.js'
 import type { Ipcache } from '../identity/ipcache.js'
 import { NotedReason } from '../monitor/metrics.js'
 import type { Monitor } from '../monitor/monitor.js'
-import type { SourceNat } from '../nat/source-nat.js'
 import { NO_PORT } from '../packet/burst.js'
 import { Verdict } from '../packet/verdict.js'
 import * as ethernet from '../wire/ethernet.js'
@@ -28,6 +26,7 @@ import { type PacketContext, tailCall } from './context.js'
 import type { DatapathState } from './stage.js'
 import { TailCall } from './tail-call.js'
 import { restoreOriginal } from './translate.js'
+import { undoPacket } from './undo.js'
 
 /** From `nodeAddress`: nobody to answer for. */
 export const NO_ADDRESS = 0
@@ -37,8 +36,7 @@ export class IcmpAnswer {
   readonly #node: NodeSettings
   readonly #ipcache: Ipcache
   readonly #monitor: Monitor
-  readonly #conntrack: Conntrack
-  readonly #nat: SourceNat
+  readonly #state: DatapathState
   readonly #buckets = new TokenBuckets(PORTS_MAX)
 
   constructor(state: DatapathState) {
@@ -46,8 +44,7 @@ export class IcmpAnswer {
     this.#node = state.node
     this.#ipcache = state.ipcache
     this.#monitor = state.monitor
-    this.#conntrack = state.conntrack
-    this.#nat = state.nat
+    this.#state = state
   }
 
   /**
@@ -122,8 +119,7 @@ export class IcmpAnswer {
    */
   #turnBack(ctx: PacketContext): Verdict {
     // The packet goes nowhere, so nothing that it began is remembered.
-    this.#conntrack.undo()
-    this.#nat.undo()
+    undoPacket(this.#state)
     // The event that belongs to the packet is its drop, and the next one's token is another.
     ctx.isMonitored = false
     ctx.isRepeatable = false

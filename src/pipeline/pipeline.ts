@@ -40,6 +40,7 @@ import { Ipv4ToEndpoint } from './stages/to-endpoint.js'
 import { Ipv4ToHost } from './stages/to-host.js'
 import { ToOverlay } from './stages/to-overlay.js'
 import { TAIL_CALLS_MAX, TailCall } from './tail-call.js'
+import { beginPacket, undoPacket } from './undo.js'
 
 export interface PipelineOptions {
   readonly repeatsFlows?: boolean
@@ -161,8 +162,7 @@ export class Pipeline {
     const ctx = this.#ctx
     ctx.packet.attach(burst.starts[index] as number, burst.lengths[index] as number)
     ctx.load(index, burst.ports[index] as number)
-    this.#state.conntrack.beginPacket()
-    this.#state.nat.beginPacket()
+    beginPacket(this.#state)
     const verdict = this.#chain(ctx)
     if (verdict === Verdict.REDIRECT) {
       this.#forward(burst, index)
@@ -170,8 +170,7 @@ export class Pipeline {
     }
     burst.ports[index] = NO_PORT
     if (verdict >= 0) return
-    this.#state.conntrack.undo()
-    this.#state.nat.undo()
+    undoPacket(this.#state)
     this.#state.monitor.drop(ctx, -verdict)
   }
 

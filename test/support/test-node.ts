@@ -70,11 +70,14 @@ const SERVICES = {
   affinities: 256,
   sourceRanges: 256,
 }
+/** More would cost more memory than all maps. */
+const QUEUES = { queueFramesMax: 1024 }
 const SMALL = {
   connections: 4096,
   identities: 1024,
   policies: 4096,
   events: 1024,
+  fragments: 1024,
   services: SERVICES,
   routing: { routes: 256, neighbours: 256 },
   nat: { snat: 4096, destinations: 256 },
@@ -115,7 +118,7 @@ export class TestNode {
     this.maps = DatapathMaps.inMemory({ ...SMALL, connections, identities: prefixes, policies })
     this.controller = new NodeController(this.maps, { maglevTableSize: 251 })
     this.exchange = new SoftwareExchange([], { clock: this.clock, frameCount: 512 })
-    this.host = new MemoryPort('host')
+    this.host = new MemoryPort('host', QUEUES)
     if (options.hasHost !== false) {
       const port = this.controller.addHost({
         device: 'host',
@@ -125,7 +128,7 @@ export class TestNode {
       })
       this.#place(this.host, port)
     }
-    this.uplink = new MemoryPort('uplink')
+    this.uplink = new MemoryPort('uplink', QUEUES)
     this.routes = new RouteWriter(this.maps.routing)
     if (options.hasUplink === true) this.#addUplink()
     const packet = new PacketBuffer(this.exchange.umem, this.exchange.stride)
@@ -155,7 +158,7 @@ export class TestNode {
     const group = this.#number === 1 ? '00' : hexByte(this.#number)
     const mac = `02:00:00:00:${group}:${hexByte(id)}`
     const identity = 300 * this.#number + id
-    const port = new MemoryPort(`pod${id}`)
+    const port = new MemoryPort(`pod${id}`, QUEUES)
     const device = `pod${id}`
     const spec = { id, identity, device, address, mac, nodeMac: NODE_MAC, ...options }
     this.#place(port, this.controller.addEndpoint(spec, policy))

@@ -3,35 +3,27 @@
 import { eth } from '../packet-builder.js'
 import { type LoadedScenario, mergeNodes } from '../scenario/load.js'
 import { MemoryWorld } from '../scenario/memory-world.js'
-import { hasFrame, runScenario, type Sent } from '../scenario/run.js'
+import { runScenario, type Sent } from '../scenario/run.js'
 import type { Watch } from './watch.js'
 
-export interface Situation extends Sent {
-  readonly name: string
+export interface Situation {
   readonly world: MemoryWorld
+  /** All that the scenario sent. */
+  readonly frames: readonly Sent[]
 }
 
 /** Pods that no policy restricts, behind those of the scenario. */
 export const CANARIES = ['canary1', 'canary2'] as const
 
-/** The node just before each frame of the scenario, and that frame. */
-export async function* situations(loaded: LoadedScenario): AsyncGenerator<Situation> {
-  const { scenario, file } = loaded
+/** The node as the scenario leaves it, with its connections, mappings and services. */
+export async function situationAfter(loaded: LoadedScenario): Promise<Situation> {
   // A table that is full on purpose forgets what the watch would miss.
   const settings = { ...loaded.node.settings, connections: 1024 }
   const node = mergeNodes({ ...loaded.node, settings }, { pods: [...CANARIES] })
-  for (const [index, step] of scenario.steps.entries()) {
-    if (!hasFrame(step)) continue
-    const world = await MemoryWorld.create(node)
-    let next: Sent | undefined
-    await runScenario(loaded, world, (at, sent) => {
-      if (at === index) next = sent
-      return at < index
-    })
-    const name = `${file}: ${scenario.name}: step ${index}`
-    if (next !== undefined) yield { name, world, ...next }
-    world.close()
-  }
+  const world = await MemoryWorld.create(node)
+  const frames: Sent[] = []
+  await runScenario(loaded, world, (_, sent) => frames.push(sent) > 0)
+  return { world, frames }
 }
 
 /** A datagram from one canary to the other, as their ports send it. */

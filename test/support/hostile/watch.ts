@@ -74,6 +74,19 @@ export class Watch {
     return { sent, violations }
   }
 
+  /** Several at once: no exception, and not more frames than came. */
+  sendAll(frames: readonly { readonly port: string; readonly frame: Uint8Array }[]): Outcome {
+    let sent: readonly SentFrame[] = []
+    try {
+      sent = this.#world.sendAll(frames)
+    } catch (error) {
+      return { sent, violations: [`exception: ${(error as Error).stack}`] }
+    }
+    this.lookAgain()
+    const isMore = sent.length > frames.length
+    return { sent, violations: isMore ? [`${frames.length} became ${sent.length}`] : [] }
+  }
+
   /** What is looked at once in a while, for it takes its time. */
   violationsOfState(): string[] {
     const found: string[] = []

@@ -109,9 +109,17 @@ export class MemoryWorld implements World {
 
   /** The same without waiting, for those that send many. */
   send(port: string, frame: Uint8Array): SentFrame[] {
-    const memory = this.#ports.get(this.names.port(port).name)
-    if (memory === undefined) throw new Error(`'${port}' is no port of this node`)
-    this.node.send(memory, frame)
+    return this.sendAll([{ port, frame }])
+  }
+
+  /** Frames that arrive at the same time. */
+  sendAll(frames: readonly { readonly port: string; readonly frame: Uint8Array }[]): SentFrame[] {
+    for (const { port, frame } of frames) {
+      const memory = this.#ports.get(this.names.port(port).name)
+      if (memory === undefined) throw new Error(`'${port}' is no port of this node`)
+      memory.inject(frame)
+    }
+    this.node.run()
     const { exchange, loop } = this.node
     assertConserved(exchange, loop.burst)
     const sent: SentFrame[] = []

@@ -1,0 +1,76 @@
+/**
+ * What one packet made of the connection table, so that nothing stays of a packet that is dropped:
+ * the entries it made go again, those it wrote over or gave another backend get their values back.
+ * Counters and lifetimes that a lookup brings up to date are not here.
+ */
+import type { LruHashMap } from '../maps/lru-hash-map.js'
+import type { Slot } from '../maps/map.js'
+import { VISITED_MAX } from './ct-traffic.js'
+
+/** Words of a row; the value that the entry had follows. */
+const SLOT = 0
+const GENERATION = 1
+/** 1: the entry was there before. */
+const WAS_THERE = 2
+const VALUE = 3
+
+export class CtJournal {
+  readonly #table: LruHashMap
+  readonly #rows: Int32Array
+  readonly #rowWords: number
+  #end = 0
+
+  constructor(table: LruHashMap) {
+    this.#table = table
+    this.#rowWords = VALUE + table.spec.valueWords
+    this.#rows = new Int32Array(VISITED_MAX * this.#rowWords)
+  }
+
+  /** Call it before each packet. */
+  begin(): void {
+    this.#end = 0
+  }
+
+  /** The packet made this entry. */
+  made(slot: Slot): void {
+    this.#add(slot, 0)
+  }
+
+  /** The packet changed this entry, which had the value at `start` of `words`. */
+  changed(slot: Slot, words: Int32Array, start: number): void {
+    const row = this.#add(slot, 1)
+    if (row < 0) return
+    for (let i = VALUE; i < this.#rowWords; i++) {
+      this.#rows[row + i] = words[start + i - VALUE] as number
+    }
+  }
+
+  /** Takes back, last first; an entry that somebody else has meanwhile is left alone. */
+  undo(): void {
+    const rows = this.#rows
+    for (let row = this.#end - this.#rowWords; row >= 0; row -= this.#rowWords) {
+      const slot = rows[row + SLOT] as number
+      const generation = rows[row + GENERATION] as number
+      if (rows[row + WAS_THERE] === 0) this.#table.deleteSlot(slot, generation)
+      else if (this.#table.generation(slot) === generation) this.#restore(row, slot)
+    }
+    this.#end = 0
+  }
+
+  #restore(row: number, slot: Slot): void {
+    const value = this.#table.valueStart(slot) - VALUE
+    const { words } = this.#table
+    for (let i = VALUE; i < this.#rowWords; i++) words[value + i] = this.#rows[row + i] as number
+  }
+
+  /** Start of the new row, or -1 when there is none left: one packet has no more connections. */
+  #add(slot: Slot, wasThere: number): number {
+    const row = this.#end
+    if (row === this.#rows.length) return -1
+    this.#rows[row + SLOT] = slot
+    this.#rows[row + GENERATION] = this.#table.generation(slot)
+    this.#rows[row + WAS_THERE] = wasThere
+    this.#end += this.#rowWords
+    return row
+  }
+}
