@@ -5,6 +5,7 @@
 import t from 'tap'
 import type { Namespace } from '../../src/lab/lab.js'
 import { tcpProbe, transferWithHash } from '../../src/lab/traffic.js'
+import { datagramEcho, datagramEchoes, kernelCounter } from '../support/datagrams.js'
 import { GATEWAY_ADDRESS, LiveNode, OUTSIDE_ADDRESS, UPLINK_ADDRESS } from '../support/live-node.js'
 
 const VIP = '10.96.0.10'
@@ -25,47 +26,11 @@ const server = await live.pod('server')
 const other = await live.pod('other')
 await live.start()
 
-/** Answers each datagram, of any size, with itself. */
-async function echoAnySize(ns: Namespace, address: string) {
-  const script = [
-    'import socket',
-    's = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)',
-    `s.bind(('${address}', ${PORT}))`,
-    "print('listening', flush=True)",
-    'while True:',
-    '  data, peer = s.recvfrom(65535)',
-    '  s.sendto(data, peer)',
-  ].join('\n')
-  const echo = live.lab.spawn(ns, 'python3', ['-c', script])
-  await echo.waitForOutput(/listening/)
-  return echo
-}
-
-/** Sends random datagrams of so many bytes and says how many came back as they were. */
-async function echoes(from: Namespace, to: string, port: number, bytes: number, count: number) {
-  const script = [
-    'import os, socket',
-    's = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)',
-    's.settimeout(2)',
-    `s.connect(('${to}', ${port}))`,
-    'intact = 0',
-    `for i in range(${count}):`,
-    `  data = os.urandom(${bytes})`,
-    '  s.send(data)',
-    '  try: intact += s.recv(65535) == data',
-    '  except OSError as error: print(type(error).__name__)',
-    'print(intact)',
-  ].join('\n')
-  const { stdout, stderr } = await live.lab.exec(from, 'python3', ['-c', script])
-  return `${stdout}${stderr}`.trim()
-}
-
-/** Fields of /proc/net/snmp of a namespace. */
-async function counter(ns: Namespace, protocol: string, field: string): Promise<number> {
-  const { stdout } = await live.lab.exec(ns, 'cat', ['/proc/net/snmp'])
-  const [head = '', values = ''] = stdout.split('\n').filter((l) => l.startsWith(`${protocol}:`))
-  return Number(values.split(' ')[head.split(' ').indexOf(field)])
-}
+const echoAnySize = (ns: Namespace, address: string) => datagramEcho(live.lab, ns, address, PORT)
+const echoes = (from: Namespace, address: string, port: number, bytes: number, count: number) =>
+  datagramEchoes(live.lab, from, { address, port }, bytes, count)
+const counter = (ns: Namespace, protocol: string, field: string) =>
+  kernelCounter(live.lab, ns, protocol, field)
 
 t.test('datagrams of 8 kB go from pod to pod and back', { timeout: 60_000 }, async (t) => {
   const echo = await echoAnySize(server, '0.0.0.0')

@@ -19,6 +19,7 @@ import {
 import type { FrontendType, ServiceSpec } from '../../src/lb/service-spec.js'
 import { Direction } from '../../src/packet/verdict.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
+import { datagramEcho, datagramEchoes } from '../support/datagrams.js'
 import { LiveNode, NODE_ADDRESS, UPLINK_ADDRESS } from '../support/live-node.js'
 import {
   INNER_MAC,
@@ -124,6 +125,18 @@ for (const [name, peer] of peers) {
     const server = await udpEchoServer(live.lab, at)
     t.equal(await udpEcho(live.lab, client, at, 'hello'), 'hello')
     await server.stop()
+  })
+
+  t.test(`${name}: datagrams of 8 kB come back whole`, { timeout: 60_000 }, async (t) => {
+    const to = { address: peer.podAddress, port: 5301 }
+    const echo = await datagramEcho(live.lab, peer.pod, to.address, to.port)
+    // It forgets what it has been told; of the first datagram, which it may cut, it learns it again.
+    await live.lab.exec(client, 'ip', ['route', 'flush', 'cache'])
+    await datagramEchoes(live.lab, client, to, 8192, 1)
+    const { stdout } = await live.lab.exec(client, 'ip', ['route', 'get', to.address])
+    t.match(stdout, /mtu 1450/)
+    t.equal(await datagramEchoes(live.lab, client, to, 8192, 10), '10')
+    await echo.stop()
   })
 
   t.test(`${name}: a closed port answers at once`, { timeout: 30_000 }, async (t) => {

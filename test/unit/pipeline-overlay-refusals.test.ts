@@ -1,7 +1,8 @@
 /** What the overlay refuses: false identities, what is no VXLAN, what does not fit. */
 import t from 'tap'
+import { reassemble } from '../support/fragments.js'
 import { allowing, fromPeer, OverlayNodes } from '../support/overlay-nodes.js'
-import { eth } from '../support/packet-builder.js'
+import { eth, fragmentIpv4 } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
 import { ip, segment, VIP } from '../support/service-node.js'
 import { GATEWAY_MAC, NODE_MAC } from '../support/test-node.js'
@@ -9,6 +10,7 @@ import { encapsulated } from '../support/vxlan.js'
 
 const INVALID = 134
 const FRAGMENTATION_NEEDED = 136
+const TTL_EXCEEDED = 196
 const NO_TUNNEL_KEY = 147
 const NO_TUNNEL_ENDPOINT = 160
 const ENCAP_PROHIBITED = 170
@@ -147,6 +149,50 @@ t.test('the sender of a packet that may not be cut is told what fits', async (t)
   nodes.close()
 })
 
+t.test(
+  'a TTL that ends behind the tunnel is told by the node there, through the tunnel',
+  async (t) => {
+    const nodes = new OverlayNodes()
+    const client = nodes.a.pod()
+    const server = nodes.b.pod()
+    const frame = eth({ from: client.mac, to: NODE_MAC })
+      .ipv4({ from: client.address, to: server.address, ttl: 1 })
+      .udp({ from: 40000, to: 33434 })
+      .payload('probe')
+    nodes.a.send(client.port, frame.bytes())
+    nodes.settle()
+    t.equal(server.port.take().length, 0)
+    t.same(nodes.b.drops(), [TTL_EXCEEDED])
+    const [error] = client.port.take()
+    checkPacket(t, error as Uint8Array, {
+      eth: { from: NODE_MAC, to: client.mac },
+      ipv4: { from: nodes.b.uplinkAddress, to: client.address },
+      icmp: { type: 11, code: 0 },
+      quoted: {
+        ipv4: { from: client.address, to: server.address },
+        udp: { from: 40000, to: 33434 },
+      },
+    })
+    t.same(nodes.a.drops(), [])
+    nodes.close()
+  },
+)
+
+t.test('fragments go through the tunnel, to the pod that their ports are allowed to', async (t) => {
+  const nodes = new OverlayNodes()
+  const client = nodes.a.pod()
+  const server = nodes.b.pod()
+  const datagram = eth({ from: client.mac, to: NODE_MAC })
+    .ipv4({ from: client.address, to: server.address, id: 9 })
+    .udp({ from: 40000, to: 53 })
+    .payload(4000)
+  for (const frame of fragmentIpv4(datagram.bytes(), 1450)) nodes.a.send(client.port, frame)
+  nodes.settle()
+  checkPacket(t, reassemble(server.port.take()), { udp: { from: 40000, to: 53 } })
+  t.same([...nodes.a.drops(), ...nodes.b.drops()], [])
+  nodes.close()
+})
+
 t.test('a packet that just fits goes, one byte more does not', async (t) => {
   const nodes = new OverlayNodes()
   const client = nodes.a.pod()
@@ -163,6 +209,12 @@ t.test('a packet that just fits goes, one byte more does not', async (t) => {
   t.equal(server.port.take().length, 1)
   nodes.a.send(client.port, sized(1451))
   nodes.settle()
+  checkPacket(
+    t,
+    client.port.take()[0] as Uint8Array,
+    { icmp: { type: 3, code: 4, rest: 1450 } },
+    'though it might be cut: nobody here can',
+  )
   t.same(nodes.a.drops(), [FRAGMENTATION_NEEDED])
   t.equal(server.port.take().length, 0)
   nodes.close()

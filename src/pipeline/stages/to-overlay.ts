@@ -2,8 +2,8 @@
  * cil_to_overlay (bpf_overlay.c) and the tunnel device that Cilium leaves the rest to: a packet for
  * a pod of another node leaves in VXLAN, with its sender's identity, addressed to that node.
  *
- * What does not fit is not fragmented, neither outside (RFC 7348 section 4.3) nor inside: the sender
- * of a packet that may not be fragmented is told what fits, others lose it (136).
+ * What does not fit is not fragmented, neither outside (RFC 7348 section 4.3) nor inside: its sender
+ * is told what fits (136), even of a packet that might be cut. Linux cuts to fit the next time.
  */
 import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
@@ -46,7 +46,6 @@ export class ToOverlay implements Stage {
   }
 
   #tooLarge(ctx: PacketContext): Verdict {
-    if (!ipv4.dontFragment(ctx.packet, ctx.l3Offset)) return DropReason.FRAGMENTATION_NEEDED
     ctx.isToTunnel = false
     ctx.mtuBytes = this.#fib.mtuBytes - TUNNEL_OVERHEAD_BYTES
     return tailCall(ctx, TailCall.IPV4_FRAGMENTATION_NEEDED)
