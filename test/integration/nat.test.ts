@@ -113,6 +113,20 @@ t.test(
   },
 )
 
+t.test('the node’s own pings and datagrams go on beside those of pods', async (t) => {
+  const places = [live.node, ...pods]
+  const pings = await Promise.all(
+    places.map((place) => ping(live.lab, place, OUTSIDE_ADDRESS, { count: 20 })),
+  )
+  const received = pings.map((report) => report.received)
+  t.same(received, [20, 20, 20])
+  const script = `echo hello | socat -t 0.5 - UDP4:${OUTSIDE_ADDRESS}:${PORT}`
+  const peers = await Promise.all(
+    places.map(async (place) => (await live.lab.exec(place, 'sh', ['-c', script])).stdout.trim()),
+  )
+  t.same(peers.map(addressOf), [UPLINK_ADDRESS, UPLINK_ADDRESS, UPLINK_ADDRESS])
+})
+
 t.test(
   'a flow keeps its port while the datapath is killed and started again',
   {
