@@ -1,8 +1,9 @@
 /** A service whose backend is elsewhere: the request leaves from the node, the reply comes back by it. */
 import t from 'tap'
-import { natPort, quote } from '../support/nat-node.js'
-import { eth } from '../support/packet-builder.js'
+import { inboundError, natNode, natPort, outbound, quote, sendOut } from '../support/nat-node.js'
+import { bare, eth } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
+import { CLOSED, service, VIP } from '../support/service-node.js'
 import {
   GATEWAY_ADDRESS,
   GATEWAY_MAC,
@@ -18,6 +19,7 @@ import {
   left,
   NODE_PORT,
   outer,
+  received,
   request,
 } from '../support/uplink-node.js'
 
@@ -122,5 +124,41 @@ t.test('a request whose TTL ends makes no mapping', async (t) => {
   t.equal(node.maps.nat.snat.size, 0)
   node.close()
 })
+
+t.test(
+  'a pod’s request to a service with a backend outside is translated twice, and back',
+  async (t) => {
+    const node = natNode()
+    const [first, pod] = [node.pod(), node.pod(CLOSED)]
+    node.controller.setService(service([{ address: BACKEND, port: 8080 }]))
+    sendOut(node, first, outbound(first, VIP).tcp({ from: 40_000, to: 80, flags: 'SYN' }))
+    const packet = outbound(pod, VIP).tcp({ from: 40_000, to: 80, flags: 'SYN' })
+    const out = sendOut(node, pod, packet)
+    const port = natPort(out)
+    t.not(port, 40_000)
+    checkPacket(t, out, { ipv4: { from: UPLINK_ADDRESS, to: BACKEND }, tcp: { to: 8080 } })
+    node.send(node.uplink, reply(port))
+    checkPacket(t, received(node, pod), {
+      ipv4: { from: VIP, to: pod.address },
+      tcp: { from: 80, to: 40_000 },
+    })
+    const quoted = quote(UPLINK_ADDRESS, BACKEND).tcp({ from: port, to: 8080, flags: 'SYN' })
+    node.send(node.uplink, inboundError(quoted, 11, 0).bytes())
+    checkPacket(t, received(node, pod), {
+      ipv4: { from: GATEWAY_ADDRESS, to: pod.address },
+      icmp: { type: 11, code: 0 },
+      quoted: { ipv4: { from: pod.address, to: VIP }, tcp: { from: 40_000, to: 80 } },
+    })
+    const got = bare().ipv4({ from: VIP, to: pod.address }).tcp({ from: 80, to: 40_000 })
+    const error = outbound(pod, VIP).icmpError({ type: 3, code: 4, rest: 1300, quoted: got })
+    checkPacket(t, sendOut(node, pod, error), {
+      ipv4: { from: UPLINK_ADDRESS, to: BACKEND },
+      icmp: { type: 3, code: 4, rest: 1300 },
+      quoted: { ipv4: { from: BACKEND, to: UPLINK_ADDRESS }, tcp: { from: 8080, to: port } },
+    })
+    t.same(node.drops(), [])
+    node.close()
+  },
+)
 
 t.end()
