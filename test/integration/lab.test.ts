@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { Lab, type Namespace } from '../../src/lab/lab.js'
 import { listRuns, namespacesOf, removeRun, sweepDeadRuns } from '../../src/lab/run-record.js'
+import { STAND_IN_ADDRESS } from '../../src/lab/wiring.js'
 
 const HOLDER = fileURLToPath(new URL('../support/lab-holder.js', import.meta.url))
 const GONE_TIMEOUT_MS = 10_000
@@ -91,7 +92,11 @@ t.test('the host pair leads the node to its pods', async (t) => {
   t.teardown(() => lab.close())
   const node = await lab.namespace('node')
   const pair = await lab.hostPair(node, { address: '10.0.1.1', podCidr: '10.0.1.0/24' })
-  t.same(await routesOf(lab, node), ['10.0.1.0/24 dev ringpath_host scope link src 10.0.1.1', ''])
+  t.same(await routesOf(lab, node), [
+    '10.0.1.0/24 dev ringpath_host scope link src 10.0.1.1',
+    `${STAND_IN_ADDRESS} dev ringpath_host scope link`,
+    '',
+  ])
   const links = await linksOf(lab, node)
   t.match(
     links.find((link) => link.ifname === pair.hostDevice),

@@ -19,6 +19,8 @@ t.test('a datapath killed with -9 leaves no XDP program, and a new one goes on',
   t.equal((await live.devicesWithXdp()).length, 3)
   const to = { ns: server, address: server.address, port: 8080 }
   const web = await httpServer(live.lab, to, 'docs')
+  // The pod knows its gateway's MAC: a kernel that asked in vain a moment ago does not ask at once.
+  t.equal((await ping(live.lab, client, server.address)).received, 3)
   const entries = live.maps.conntrackTable.size
   await live.datapath?.kill()
   t.same(await live.devicesWithXdp(), [])
