@@ -6,7 +6,7 @@
  */
 import type { LpmMap } from '../maps/lpm-map.js'
 import { type MapSpec, NOT_FOUND, type Slot } from '../maps/map.js'
-import { IPV4_PREFIX_BITS, isIpv4Words } from '../wire/address.js'
+import { ADDRESS_WORDS, IPV4_PREFIX_BITS, isIpv4Words } from '../wire/address.js'
 import { Identity } from './identity.js'
 
 const IDENTITY = 0
@@ -23,6 +23,7 @@ const VALUE_WORDS = 8
 const WORDS_READ = FLAGS + 1
 /** Four address words, and the prefix length. */
 const PREFIX_WORDS = 5
+const ADDRESS_BITS = 128
 
 /** Bits of the last word. */
 export const IpcacheFlag = {
@@ -43,10 +44,17 @@ export const ipcacheSpec = (maxEntries: number): MapSpec => ({
 /** From `find`: the address is not of this node. */
 export const NO_ENDPOINT = -1
 
+interface Prefix {
+  readonly words: Int32Array
+  readonly prefixLength: number
+}
+
 export class Ipcache {
   readonly #prefixes: LpmMap
   readonly #value = new Int32Array(VALUE_WORDS)
   readonly #found = new Int32Array(WORDS_READ)
+  /** The control plane's own: prefixes that policy has given an identity; read when first asked. */
+  #noted: Map<string, Prefix> | null = null
 
   /** Of the last `find`: the row of the endpoint that has the address, or NO_ENDPOINT. */
   endpoint = NO_ENDPOINT
@@ -97,7 +105,7 @@ export class Ipcache {
     value[TUNNEL_ENDPOINT] = 0
     value[FLAGS] = 0
     value[IS_OWNED] = 1
-    return this.#prefixes.update(address, prefixLength, value) >= 0
+    return this.#writeOwned(address, prefixLength, value)
   }
 
   /**
@@ -117,7 +125,7 @@ export class Ipcache {
     value[TUNNEL_ENDPOINT] = tunnelEndpoint4
     value[FLAGS] = flags
     value[IS_OWNED] = 1
-    return this.#prefixes.update(address, prefixLength, value) >= 0
+    return this.#writeOwned(address, prefixLength, value)
   }
 
   /** Control plane: nobody has the prefix any more; an identity that policy gives it stays. */
@@ -125,9 +133,13 @@ export class Ipcache {
     const value = this.#valueOf(address, prefixLength)
     if (value[IS_OWNED] === 0) return false
     const cidrIdentity = value[CIDR_IDENTITY] as number
-    if (cidrIdentity === 0) return this.#prefixes.delete(address, prefixLength)
-    this.#valueAround(address, prefixLength)
-    return this.#writeCidr(address, prefixLength, cidrIdentity)
+    if (cidrIdentity === 0) this.#prefixes.delete(address, prefixLength)
+    else {
+      this.#valueAround(address, prefixLength)
+      this.#writeCidr(address, prefixLength, cidrIdentity)
+    }
+    this.#renewInside(address, prefixLength)
+    return true
   }
 
   /**
@@ -149,11 +161,13 @@ export class Ipcache {
     const value = this.#valueOf(address, prefixLength)
     if (value[IS_OWNED] === 0) return this.#writeCidr(address, prefixLength, identity)
     value[CIDR_IDENTITY] = identity
+    this.#note(address, prefixLength)
     return this.#prefixes.update(address, prefixLength, value) >= 0
   }
 
   /** Control plane: takes it away again. */
   deleteCidr(address: Int32Array, prefixLength: number): void {
+    this.#cidrsNoted().delete(keyOf(address, prefixLength))
     const value = this.#valueOf(address, prefixLength)
     if (value[IS_OWNED] === 0) {
       this.#prefixes.delete(address, prefixLength)
@@ -182,7 +196,47 @@ export class Ipcache {
     value[CIDR_IDENTITY] = identity
     value[ENDPOINT] = 0
     value[IS_OWNED] = 0
+    this.#note(address, prefixLength)
     return this.#prefixes.update(address, prefixLength, value) >= 0
+  }
+
+  #writeOwned(address: Int32Array, prefixLength: number, value: Int32Array): boolean {
+    if (this.#prefixes.update(address, prefixLength, value) < 0) return false
+    this.#renewInside(address, prefixLength)
+    return true
+  }
+
+  /** Prefixes of policies inherit anew which node has them, when that of one around them changed. */
+  #renewInside(address: Int32Array, prefixLength: number): void {
+    if (prefixLength === ADDRESS_BITS) return
+    const inside = [...this.#cidrsNoted().values()].filter((prefix) => {
+      return prefix.prefixLength > prefixLength && covers(address, prefixLength, prefix.words)
+    })
+    // From the widest on, for the others may inherit from it.
+    inside.sort((a, b) => a.prefixLength - b.prefixLength)
+    for (const prefix of inside) {
+      const value = this.#valueOf(prefix.words, prefix.prefixLength)
+      const identity = value[CIDR_IDENTITY] as number
+      if (value[IS_OWNED] !== 0 || identity === 0) continue
+      this.#valueAround(prefix.words, prefix.prefixLength)
+      this.#writeCidr(prefix.words, prefix.prefixLength, identity)
+    }
+  }
+
+  #note(address: Int32Array, prefixLength: number): void {
+    const key = keyOf(address, prefixLength)
+    const noted = this.#cidrsNoted()
+    if (!noted.has(key)) noted.set(key, { words: address.slice(0, ADDRESS_WORDS), prefixLength })
+  }
+
+  #cidrsNoted(): Map<string, Prefix> {
+    if (this.#noted === null) {
+      this.#noted = new Map()
+      for (const { words, prefixLength } of this.cidrs()) {
+        this.#noted.set(keyOf(words, prefixLength), { words, prefixLength })
+      }
+    }
+    return this.#noted
   }
 
   /** The scratch value with what the longest prefix around this one has; WORLD without one. */
@@ -214,4 +268,18 @@ export class Ipcache {
     }
     return this.#value
   }
+}
+
+const keyOf = (words: Int32Array, prefixLength: number): string =>
+  `${words.subarray(0, ADDRESS_WORDS).join()}/${prefixLength}`
+
+/** Do the first `prefixLength` bits of both agree? */
+function covers(prefix: Int32Array, prefixLength: number, words: Int32Array): boolean {
+  for (let i = 0; i < ADDRESS_WORDS; i++) {
+    const bits = Math.min(Math.max(prefixLength - 32 * i, 0), 32)
+    const differing = (prefix[i] as number) ^ (words[i] as number)
+    // A shift by 32 would shift by 0.
+    if (bits > 0 && differing >>> (32 - bits) !== 0) return false
+  }
+  return true
 }

@@ -1,7 +1,7 @@
 /** Which addresses are behind which node: what the control plane writes, and what it refuses. */
 import t from 'tap'
 import type { PeerSpec, RemoteSpec, TunnelOptions } from '../../src/daemon/remote-nodes.js'
-import { formatIpv4, parseAddress } from '../../src/wire/address.js'
+import { formatIpv4, parseAddress, parseCidr } from '../../src/wire/address.js'
 import { TestNode } from '../support/test-node.js'
 
 const seen = (node: TestNode, address: string) => {
@@ -52,6 +52,24 @@ t.test('a changed peer keeps what stays, and loses what went', async (t) => {
   for (const address of ['10.0.4.9', '10.0.0.2', '192.0.2.7']) {
     t.equal(seen(node, address).identity, 2, address)
   }
+  node.close()
+})
+
+t.test('prefixes of policies are behind the node that has what is around them', async (t) => {
+  const node = new TestNode()
+  const { ipcache } = node.maps
+  const cidr = parseCidr('10.0.2.0/25')
+  const local = (1 << 24) | 1
+  t.ok(ipcache.setCidr(cidr.words, cidr.prefixBits, local))
+  t.same(seen(node, '10.0.2.9'), { identity: local, tunnel: '0.0.0.0', needsTunnel: false })
+  node.controller.addPeer(PEER)
+  const behind = { tunnel: '192.0.2.7', needsTunnel: true }
+  t.same(seen(node, '10.0.2.9'), { identity: local, ...behind }, 'a peer that comes later')
+  t.same(seen(node, '10.0.2.200'), { identity: 3, ...behind })
+  node.controller.addPeer({ ...PEER, address: '192.0.2.8' })
+  t.equal(seen(node, '10.0.2.9').tunnel, '192.0.2.8', 'one that moves')
+  node.controller.removePeer('b')
+  t.same(seen(node, '10.0.2.9'), { identity: local, tunnel: '0.0.0.0', needsTunnel: false })
   node.close()
 })
 
