@@ -23,6 +23,7 @@ import type { EndpointPolicy } from '../policy/policy-rule.js'
 import { PolicyWriter } from '../policy/policy-writer.js'
 import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-table.js'
 import { ipv4Words, parseAddress, parseIpv4, parseMac } from '../wire/address.js'
+import { EgressWriter } from './egress-writer.js'
 import { type MasqueradeOptions, MasqueradeWriter } from './masquerade-writer.js'
 import { NetdevWriter } from './netdev-writer.js'
 import { NodeAddresses } from './node-addresses.js'
@@ -61,6 +62,8 @@ export class NodeController {
   readonly #portOfEndpoint = new Map<number, number>()
   /** What holds at the uplinks: announced addresses, denied sources, VLANs. */
   readonly netdev: NetdevWriter
+  /** Which pods' traffic leaves by which node, from which address. */
+  readonly egress: EgressWriter
 
   constructor(maps: DatapathMaps, options: NodeOptions = {}) {
     this.#endpoints = maps.endpoints
@@ -70,6 +73,7 @@ export class NodeController {
     this.#remotes = new RemoteNodes(maps)
     this.#masquerade = new MasqueradeWriter(maps.nat)
     this.netdev = new NetdevWriter(maps)
+    this.egress = new EgressWriter(maps)
     this.#serviceSettings = new ServiceSettings(maps.services.settings)
     this.#nodeAddresses = new NodeAddresses(maps)
     this.#services = new ServiceWriter(maps.services, {

@@ -26,12 +26,13 @@ export const Exclusion = { NATIVE_ROUTING: 1, MASQ_AGENT: 2 } as const
 
 /** Egress gateway: the address that a pod's packets to a destination are to leave from. */
 export interface EgressPolicy {
-  /** An IPv4 address of this node, or 0: no policy, or not by this node. */
-  egressAddress4(source4: number, destination4: number): number
+  /**
+   * An IPv4 address of this node, or 0: no policy, or not by this node.
+   *
+   * @param start index of the packet's tuple in `words`
+   */
+  egressAddress4(words: Int32Array, start: number): number
 }
-
-/** Until there is one. */
-export const NO_EGRESS_POLICY: EgressPolicy = { egressAddress4: () => 0 }
 
 export interface MasqueradeState {
   readonly settings: NatSettings
@@ -43,7 +44,6 @@ export interface MasqueradeState {
 }
 
 const SOURCE4 = TupleWord.SOURCE + 3
-const DESTINATION4 = TupleWord.DESTINATION + 3
 
 export class Masquerade {
   readonly #state: MasqueradeState
@@ -71,22 +71,19 @@ export class Masquerade {
     uplinkAddress4: number,
   ): boolean {
     const { settings, egressPolicy } = this.#state
-    if (!settings.isMasquerading) return false
     const source4 = words[start + SOURCE4] as number
     this.address4 = uplinkAddress4
     // A pod has this source only when its reply comes from a service again.
-    this.isOfHost = source4 === uplinkAddress4 && endpoint === NO_ENDPOINT
+    const isOwnAddress = source4 === uplinkAddress4 && endpoint === NO_ENDPOINT
+    this.isOfHost = settings.isMasquerading && isOwnAddress
     if (this.isOfHost) return true
     if (isReply) return false
-    const egressAddress4 = egressPolicy.egressAddress4(
-      source4,
-      words[start + DESTINATION4] as number,
-    )
+    const egressAddress4 = egressPolicy.egressAddress4(words, start)
     if (egressAddress4 !== 0) {
       this.address4 = egressAddress4
       return true
     }
-    if (endpoint === NO_ENDPOINT || uplinkAddress4 === 0) return false
+    if (!settings.isMasquerading || endpoint === NO_ENDPOINT || uplinkAddress4 === 0) return false
     return (
       !this.#isExcluded(words, start) &&
       !this.#keepsAddress(endpoint) &&

@@ -32,7 +32,8 @@ import { Revisions } from '../maps/revision.js'
 import { EVENT_WORDS } from '../monitor/event.js'
 import { METRIC_COUNTERS, Metrics } from '../monitor/metrics.js'
 import { Monitor } from '../monitor/monitor.js'
-import { Masquerade, NO_EGRESS_POLICY } from '../nat/masquerade.js'
+import { EGRESS_POLICIES, EgressGateway, egressPoliciesSpec } from '../nat/egress-gateway.js'
+import { Masquerade } from '../nat/masquerade.js'
 import { NatMaps, type NatSizes, natSizesOf } from '../nat/nat-maps.js'
 import { L2Announcements } from '../netdev/l2-announcements.js'
 import { NetdevMaps, type NetdevSizes, netdevSizesOf } from '../netdev/netdev-maps.js'
@@ -61,6 +62,8 @@ export interface MapSizes {
   readonly nat?: NatSizes
   /** NETDEV_SIZES unless given. */
   readonly netdev?: NetdevSizes
+  /** Of the egress gateway; EGRESS_POLICIES unless given. */
+  readonly egressPolicies?: number
   /** ROUTING_SIZES unless given. */
   readonly routing?: RoutingSizes
 }
@@ -106,6 +109,7 @@ export class DatapathMaps {
   readonly neighbourMemory: LruHashMap
   readonly nat: NatMaps
   readonly netdev: NetdevMaps
+  readonly egressPolicies: LpmMap
   /** Every map that can be full: what `readPressure` is asked for. */
   readonly tables: readonly FixedMap[]
   /** Of every map that decisions rest on: another sum says that they may be others now. */
@@ -139,6 +143,8 @@ export class DatapathMaps {
     this.neighbourMemory = make(LruHashMap, NEIGHBOUR_MEMORY_SPEC)
     this.nat = new NatMaps(make, sizes.nat)
     this.netdev = new NetdevMaps(make, sizes.netdev)
+    const egressPolicies = sizes.egressPolicies ?? EGRESS_POLICIES
+    this.egressPolicies = make(LpmMap, egressPoliciesSpec(egressPolicies))
     this.revisions = new Revisions(deciding)
     this.tables = tables
   }
@@ -187,6 +193,7 @@ export class DatapathMaps {
    */
   stateFor(worker: number, seed = randomInt(2 ** 31)): DatapathState {
     const conntrack = new Conntrack(this.conntrackTable)
+    const egressGateway = new EgressGateway(this.egressPolicies, this.node, this.ipcache)
     return {
       endpoints: this.endpoints,
       ipcache: this.ipcache,
@@ -207,8 +214,9 @@ export class DatapathMaps {
         node: this.node,
         endpoints: this.endpoints,
         ipcache: this.ipcache,
-        egressPolicy: NO_EGRESS_POLICY,
+        egressPolicy: egressGateway,
       }),
+      egressGateway,
       announcements: new L2Announcements(this.netdev),
       deniedSources: this.netdev.denied,
       vlans: new VlanFilter(this.netdev),
@@ -235,6 +243,7 @@ function sizesOf(directory: string): MapSizes {
     routing: routingSizesOf(entries),
     nat: natSizesOf(entries),
     netdev: netdevSizesOf(entries),
+    egressPolicies: entries('egress_gw_policy_v4'),
   }
 }
 

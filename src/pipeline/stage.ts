@@ -10,6 +10,7 @@ import type { ServiceSettings } from '../lb/service-settings.js'
 import type { LpmMap } from '../maps/lpm-map.js'
 import type { Revisions } from '../maps/revision.js'
 import type { Monitor } from '../monitor/monitor.js'
+import type { EgressGateway } from '../nat/egress-gateway.js'
 import type { Masquerade } from '../nat/masquerade.js'
 import type { SourceNat } from '../nat/source-nat.js'
 import type { L2Announcements } from '../netdev/l2-announcements.js'
@@ -45,6 +46,7 @@ export interface DatapathState {
   readonly neighbourMemory: NeighbourMemory
   readonly nat: SourceNat
   readonly masquerade: Masquerade
+  readonly egressGateway: EgressGateway
   readonly announcements: L2Announcements
   /** Prefixes that nothing from outside may come from. */
   readonly deniedSources: LpmMap

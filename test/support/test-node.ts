@@ -82,6 +82,7 @@ const SMALL = {
   routing: { routes: 256, neighbours: 256 },
   nat: { snat: 4096, destinations: 256 },
   netdev: { denied: 256 },
+  egressPolicies: 256,
 }
 
 export class TestNode {

@@ -176,6 +176,26 @@ t.test('announced addresses, denied sources and VLANs are told, and withdrawn', 
   node.close()
 })
 
+t.test('ports of the NAT are ours at the egress addresses of this gateway, too', async (t) => {
+  const node = new TestNode({ hasUplink: true })
+  node.controller.setTunnel({ mode: 'tunnel' })
+  const { steering, program } = steer(node)
+  const base = [`NAT ${UPLINK_ADDRESS}`, `frontend ${UPLINK_ADDRESS}:8472/17`]
+  const rule = { sources: ['10.0.1.1'], destinations: ['0.0.0.0/0'] }
+  const gateway = UPLINK_ADDRESS
+  node.controller.egress.set([
+    { ...rule, gateway, egressAddress: '192.0.2.99' },
+    { ...rule, sources: ['10.0.1.2'], gateway: '192.0.2.3', egressAddress: '192.0.2.98' },
+    { ...rule, sources: ['10.0.1.3'], gateway, egressAddress: UPLINK_ADDRESS },
+  ])
+  steering.finish()
+  t.same(program.lines, ['NAT 192.0.2.99', ...base].sort())
+  node.controller.egress.set([])
+  steering.finish()
+  t.same(program.lines, base)
+  node.close()
+})
+
 t.test('a list of denied sources is told in bounded steps, as far as it fits', async (t) => {
   const node = new TestNode({ hasUplink: true })
   const { steering, program } = steer(node)

@@ -9,6 +9,7 @@ import { isReturn } from '../../conntrack/ct-entry.js'
 import type { EndpointTable } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
+import { type EgressGateway, EgressWay } from '../../nat/egress-gateway.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import { Direction, type Verdict } from '../../packet/verdict.js'
 import { ALLOWED } from '../../policy/policy-map.js'
@@ -26,6 +27,7 @@ export class Ipv4FromLxcCont implements Stage {
   readonly #policyCheck: PolicyCheck
   readonly #node: NodeSettings
   readonly #conntrack: Conntrack
+  readonly #egressGateway: EgressGateway
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
@@ -33,6 +35,7 @@ export class Ipv4FromLxcCont implements Stage {
     this.#policyCheck = new PolicyCheck(state, Direction.EGRESS)
     this.#node = state.node
     this.#conntrack = state.conntrack
+    this.#egressGateway = state.egressGateway
   }
 
   process(ctx: PacketContext): Verdict {
@@ -51,8 +54,27 @@ export class Ipv4FromLxcCont implements Stage {
     if (this.#node.tunnelPort !== 0 && this.#ipcache.needsTunnel) {
       ctx.isToTunnel = true
       ctx.tunnelEndpoint4 = this.#ipcache.tunnelEndpoint4
+    } else if (destination === NO_ENDPOINT && !isReturn(ctx.ctResult)) {
+      const failed = this.#chooseGateway(ctx)
+      if (failed !== 0) return failed as DropReason
     }
     return tailCall(ctx, TailCall.NODEPORT_NAT_FWD)
+  }
+
+  /**
+   * An egress policy may send what is for the outside to another node, through the tunnel. 0, or the
+   * reason for a drop.
+   */
+  #chooseGateway(ctx: PacketContext): number {
+    const way = this.#egressGateway.find(ctx.words, ctx.tupleStart)
+    if (way === EgressWay.NO_GATEWAY) return DropReason.NO_EGRESS_GATEWAY
+    if (way === EgressWay.NO_ADDRESS) return DropReason.NO_EGRESS_IP
+    if (way !== EgressWay.ELSEWHERE) return 0
+    // The network knows no way back to the pod: a gateway is reached through the tunnel or not at all.
+    if (this.#node.tunnelPort === 0) return DropReason.NO_TUNNEL_ENDPOINT
+    ctx.isToTunnel = true
+    ctx.tunnelEndpoint4 = this.#egressGateway.gateway4
+    return 0
   }
 
   /** What comes by the tunnel has an identity that a node vouches for; a pod could claim any. */

@@ -1,11 +1,13 @@
 /**
  * tail_handle_ipv4 (bpf_overlay.c): a packet that another node sent through the tunnel, its outer
  * headers gone. Who sent it says the tunnel: the other node has checked. From here it goes on like
- * one from the network: to a service, an address of our NAT, a pod, or the node itself.
+ * one from the network: to a service, an address of our NAT, a pod, or the node itself; or out of the
+ * node again, when an egress policy makes this node its pod's gateway.
  */
 import { Identity } from '../../identity/identity.js'
 import type { Ipcache } from '../../identity/ipcache.js'
 import { Scope } from '../../lb/service-layout.js'
+import { type EgressGateway, EgressWay } from '../../nat/egress-gateway.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { completePartialChecksum4 } from '../../wire/partial-checksum.js'
@@ -20,11 +22,13 @@ export class Ipv4FromOverlay implements Stage {
   readonly #ipcache: Ipcache
   readonly #fragments: FragmentTracking
   readonly #services: NodePortLb
+  readonly #egressGateway: EgressGateway
 
   constructor(state: DatapathState) {
     this.#ipcache = state.ipcache
     this.#fragments = new FragmentTracking(state)
     this.#services = new NodePortLb(state)
+    this.#egressGateway = state.egressGateway
   }
 
   process(ctx: PacketContext): Verdict {
@@ -46,6 +50,9 @@ export class Ipv4FromOverlay implements Stage {
     }
     const verdict = this.#services.process(ctx, Scope.EXTERNAL)
     if (verdict !== NOT_FOR_SERVICE) return verdict
+    const way = this.#egressGateway.find(ctx.words, ctx.tupleStart)
+    if (way === EgressWay.HERE) return tailCall(ctx, TailCall.NODEPORT_SNAT_FWD)
+    if (way === EgressWay.NO_ADDRESS) return DropReason.NO_EGRESS_IP
     return tailCall(ctx, TailCall.NODEPORT_NAT_INGRESS)
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { EndpointTable } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
-import { type Ipcache, NO_ENDPOINT } from '../../identity/ipcache.js'
+import { type Ipcache, IpcacheFlag, NO_ENDPOINT } from '../../identity/ipcache.js'
 import type { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { type PacketContext, tailCall } from '../context.js'
@@ -39,13 +39,19 @@ export class NodePortRevNat implements Stage {
       return deliverLocally(ctx, this.#endpoints, destination)
     }
     const isReply = replied === ReplyResult.TRANSLATED
-    if (destination === NO_ENDPOINT && isReply) return this.#onward(ctx)
+    const isOnItsWay = isReply || this.#isOfRemotePod(ctx)
+    if (destination === NO_ENDPOINT && isOnItsWay) return this.#onward(ctx)
     // What our NAT or a service turned back was asked for by the node.
     if (ctx.isTranslated || isReply) return this.#forwarding.toStack(ctx)
     // It has no mapping now, and may have one with the next packet that leaves.
     ctx.isRepeatable = false
     const isToNode = destination === this.#node.hostPort
     return isToNode ? tailCall(ctx, TailCall.IPV4_TO_HOST) : this.#forwarding.toStack(ctx)
+  }
+
+  /** The answer to what a pod of another node sent through this one, its egress gateway. */
+  #isOfRemotePod(ctx: PacketContext): boolean {
+    return ctx.isTranslated && (this.#ipcache.flags & IpcacheFlag.REMOTE) !== 0
   }
 
   /** To the client, where he lies by the ipcache's last answer. */

@@ -47,7 +47,9 @@ export class NodePortSnatFwd implements Stage {
     const masquerade = this.#masquerade
     const address4 = this.#forwarding.uplinkAddress4
     if (!masquerade.applies(ctx.words, ctx.tupleStart, pod, isReply, address4)) return 0
-    const result = this.#translation.forward(ctx, masquerade.address4, masquerade.isOfHost)
+    // Nobody else keeps a connection of what another node sent for us to let out.
+    const needsCt = masquerade.isOfHost || ctx.isFromTunnel
+    const result = this.#translation.forward(ctx, masquerade.address4, needsCt)
     return result < Translation.NOT_NEEDED ? result : 0
   }
 }
