@@ -67,6 +67,10 @@ export class LiveNode {
     return live
   }
 
+  get hasUplink(): boolean {
+    return this.#outside !== undefined
+  }
+
   /** The namespace behind the uplink. */
   get outside(): Namespace {
     if (this.#outside === undefined) throw new Error('this node has no uplink')

@@ -1,7 +1,7 @@
 /** What a scenario says of tables, counters and events, held against them. */
 import { CtResult } from '../../../src/conntrack/ct-entry.js'
 import { EventType, EventWord } from '../../../src/monitor/event.js'
-import { readMetrics } from '../../../src/monitor/metrics.js'
+import { type MetricLine, readMetrics } from '../../../src/monitor/metrics.js'
 import { PROTOCOL_NUMBERS } from './frame.js'
 import type { Names } from './names.js'
 import { compareMappings } from './nat-state.js'
@@ -119,10 +119,12 @@ function compareAffinities(spec: StateSpec, world: World): string[] {
 function compareCounters(spec: StateSpec, world: World): string[] {
   const lines = readMetrics(world.maps.metrics)
   return (spec.counters ?? []).flatMap(({ reason, direction, frames, bytes }) => {
-    const matching = lines.filter((line) => {
-      return line.reason === reason && (!direction || line.direction === DIRECTIONS[direction])
-    })
-    const sum = (field: 'frames' | 'bytes') => matching.reduce((n, line) => n + line[field], 0)
+    const isAsked = (line: MetricLine) =>
+      line.reason === reason && (!direction || line.direction === DIRECTIONS[direction])
+    const total = (among: readonly MetricLine[], field: 'frames' | 'bytes') =>
+      among.filter(isAsked).reduce((n, line) => n + line[field], 0)
+    const sum = (field: 'frames' | 'bytes') =>
+      total(lines, field) - total(world.countersBefore, field)
     const at = `counter ${reason} ${direction ?? ''}`
     const faults: string[] = []
     if (frames !== undefined && sum('frames') !== frames) {

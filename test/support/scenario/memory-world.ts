@@ -34,6 +34,7 @@ export class MemoryWorld implements World {
   readonly node: TestNode
   readonly names = new Names()
   readonly isLive = false
+  readonly countersBefore = []
   readonly #ports = new Map<string, MemoryPort>()
   readonly #ids = new Map<string, number>()
   readonly #event = new Int32Array(EVENT_WORDS)

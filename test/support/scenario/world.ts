@@ -1,5 +1,6 @@
 /** What a scenario runs on: a node in memory, or one on real devices. */
 import type { NodeController } from '../../../src/daemon/node-controller.js'
+import type { MetricLine } from '../../../src/monitor/metrics.js'
 import type { DatapathMaps } from '../../../src/pipeline/datapath-maps.js'
 import type { Names } from './names.js'
 import type { NodeSpec } from './types.js'
@@ -16,6 +17,8 @@ export interface World {
   /** Time does not stand still: lifetimes are not compared. */
   readonly isLive: boolean
   readonly nowSeconds: number
+  /** What had been counted when the scenario began. */
+  readonly countersBefore: readonly MetricLine[]
   /** The control plane makes the node so, or changes it; what is not named stays. */
   configure(spec: NodeSpec): Promise<void>
   /** Lets a frame in and answers with all that came out until the datapath was at rest. */
