@@ -32,6 +32,8 @@ import { restore } from './restore.js'
 /** A change that failed is tried again: the device of an endpoint may only be about to appear. */
 const RETRY_MILLISECONDS = 1_000
 const EVENTS_MILLISECONDS = 50
+/** Uplinks stop answering for announced addresses when nothing is heard for 15 s. */
+const ALIVE_MILLISECONDS = 3_000
 
 export class Agent {
   readonly node: NodeDocument
@@ -103,9 +105,11 @@ export class Agent {
     if (gone > 0) this.log.info({ frontends: gone }, 'services of an earlier agent deleted')
     const { manifests } = this.paths
     this.#watcher = new ManifestWatcher(manifests, () => this.readManifests())
+    this.controller.netdev.signAlive()
     this.#timers.push(
       setInterval(() => this.#retry(), RETRY_MILLISECONDS),
       setInterval(() => this.flows.poll(), EVENTS_MILLISECONDS),
+      setInterval(() => this.controller.netdev.signAlive(), ALIVE_MILLISECONDS),
     )
     await this.supervisor.start()
   }

@@ -50,6 +50,7 @@ export class ControllerTarget implements Target {
       Settings: (c) => this.#settings(c),
       Host: (c) => this.#host(c),
       Uplink: (c) => this.#uplink(c),
+      Announcement: (c) => this.#announcement(c),
       Rule: (c) => this.#rule(c),
       Endpoint: (c) => this.#endpoint(c),
       Peer: (c) => this.#peer(c),
@@ -97,6 +98,8 @@ export class ControllerTarget implements Target {
     this.#controller.setNodeOptions(behaviour as NodeBehaviour)
     this.#controller.setPolicyAudit(policyAudit as boolean)
     this.#controller.setMasquerade(masquerade as MasqueradeOptions)
+    this.#controller.netdev.setDeniedSources(after.spec.deniedSources as string[])
+    this.#controller.netdev.setAllowedVlans(after.spec.allowedVlans as number[])
   }
 
   #host({ before, after }: Change): void {
@@ -109,6 +112,12 @@ export class ControllerTarget implements Target {
   #uplink({ before, after }: Change): void {
     if (before !== undefined) throw fixed('an uplink')
     if (after !== undefined) this.#controller.addUplink(complete<UplinkSpec>(after, ['mac']))
+  }
+
+  #announcement({ after, name }: Change): void {
+    const { netdev } = this.#controller
+    if (after === undefined) netdev.withdraw(name)
+    else netdev.announce(name, after.spec.devices as string[] | undefined)
   }
 
   #rule({ after, name }: Change): void {

@@ -34,6 +34,7 @@ export function nodeObjects(
 ): NodeObject[] {
   return [
     ...ownObjects(node, facts),
+    ...announcements(node, state),
     ...state.rules.map((rule): NodeObject => ({ kind: 'Rule', name: rule.name, spec: { rule } })),
     ...endpointObjects(state.endpoints, facts),
     ...state.peers.map(({ metadata, spec }): NodeObject => {
@@ -64,6 +65,8 @@ function ownObjects({ spec, metadata }: NodeDocument, facts: NodeFacts): NodeObj
         tunnel,
         behaviour: defined(spec.behaviour),
         policyAudit,
+        deniedSources: spec.deniedSources,
+        allowedVlans: spec.allowedVlans,
         masquerade: defined(masquerade),
       },
     },
@@ -84,6 +87,29 @@ function ownObjects({ spec, metadata }: NodeDocument, facts: NodeFacts): NodeObj
   }
   return objects
 }
+
+/** Addresses that the node makes known: those of its document, and its services' if so told. */
+function announcements({ spec }: NodeDocument, state: DesiredState): NodeObject[] {
+  const wanted = new Map<string, { devices?: readonly string[] }>()
+  if (spec.announceServices) {
+    const own = new Set(nodeAddresses(spec))
+    for (const { address, type } of state.services.flatMap((s) => s.spec.frontends)) {
+      const isOutside = type === 'LoadBalancer' || type === 'ExternalIP'
+      if (isOutside && !own.has(address)) wanted.set(address, {})
+    }
+  }
+  for (const { address, devices } of spec.announcements) wanted.set(address, defined({ devices }))
+  return [...wanted].map(([address, { devices }]) => ({
+    kind: 'Announcement',
+    name: address,
+    spec: { address, ...defined({ devices }) },
+  }))
+}
+
+const nodeAddresses = (spec: NodeDocument['spec']): string[] => [
+  ...(spec.host?.addresses ?? []),
+  ...spec.uplinks.map(({ address }) => address),
+]
 
 /** Labels by which policies with a nodeSelector find the node. */
 const nodeLabels = ({ labels }: NodeDocument['metadata']): Labels =>

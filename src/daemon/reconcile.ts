@@ -10,6 +10,7 @@ export const OBJECT_KINDS = [
   'Settings',
   'Host',
   'Uplink',
+  'Announcement',
   'Rule',
   'Endpoint',
   'Peer',

@@ -124,6 +124,16 @@ export const nodeSchema = strict({
     podCidrs: z.array(cidr).default([]),
     host: host.optional(),
     uplinks: z.array(uplink).default([]),
+    /** Addresses that the node answers ARP for at its uplinks, on all unless devices are named. */
+    announcements: z
+      .array(strict({ address: ipv4, devices: z.array(device).optional() }))
+      .default([]),
+    /** The same for every LoadBalancer and external address of a service. */
+    announceServices: flag.default(false),
+    /** Sources whose packets are dropped at the uplinks. */
+    deniedSources: z.array(ipv4Cidr).default([]),
+    /** VLAN ids that may come in by an uplink. */
+    allowedVlans: z.array(whole(1, 4094)).default([]),
     services: services.default(services.parse({})),
     masquerade: masquerade.default(masquerade.parse({})),
     tunnel: tunnel.default(tunnel.parse({})),
