@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { ErrorCode, RingpathError } from '../base/errors.js'
-import { ofKind, parseDocuments } from '../k8s/documents.js'
 import type { NodeDocument } from '../k8s/ringpath-documents.js'
 
 interface AgentArguments {
@@ -30,7 +29,7 @@ Example:
 }
 
 async function runAgent(options: AgentArguments): Promise<void> {
-  const node = readNode(options.config)
+  const node = await readNode(options.config)
   // Loaded here: the other commands need none of it, and start the faster.
   const [{ Agent }, { ApiServer }, { makeLog }, { SystemdNotifier }] = await Promise.all([
     import('../daemon/agent.js'),
@@ -58,7 +57,8 @@ async function runAgent(options: AgentArguments): Promise<void> {
   notifier.startWatchdog(() => true)
 }
 
-function readNode(path: string): NodeDocument {
+async function readNode(path: string): Promise<NodeDocument> {
+  const { ofKind, parseDocuments } = await import('../k8s/documents.js')
   const [node, ...more] = ofKind(parseDocuments(readFileSync(path, 'utf8'), path), 'Node')
   if (node !== undefined && more.length === 0) return node.body
   const count = more.length + (node === undefined ? 0 : 1)

@@ -5,7 +5,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { VERSION } from '../base/version.js'
 import { DatapathLink, LivenessServer } from '../daemon/liveness.js'
 import { leaveRole, Role, takeRole } from '../daemon/process-lock.js'
-import { Datapath } from '../engine/datapath.js'
+import type { Datapath } from '../engine/datapath.js'
 import { IDLE_DEFAULTS, type IdleOptions } from '../engine/idle-strategy.js'
 
 interface DatapathArguments {
@@ -71,6 +71,7 @@ async function runDatapath(options: DatapathArguments): Promise<void> {
   let liveness: LivenessServer | undefined
   try {
     takeRole(options.state, options.standby ? Role.STANDBY : Role.DATAPATH)
+    const { Datapath } = await import('../engine/datapath.js')
     const datapath = new Datapath({
       stateDirectory: options.state,
       standby: options.standby,

@@ -1,16 +1,11 @@
 /** Commands that explain: trace a packet, replay a capture, tell why a packet was dropped. */
 import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
-import { CAPTURE_TYPE } from '../daemon/api/route.js'
 import type { EndpointRowView } from '../observe/endpoint-view.js'
 import type { Explanation } from '../observe/explain.js'
-import { Explainer } from '../observe/explain.js'
-import { NameBook } from '../observe/names.js'
-import { monotonicSeconds } from '../observe/node-view.js'
-import { buildPacket, findEndpoint, type PacketDescription } from '../observe/packet-description.js'
-import { type ReplayedFrame, replay } from '../observe/replay.js'
+import type { PacketDescription } from '../observe/packet-description.js'
+import type { ReplayedFrame } from '../observe/replay.js'
 import type { Why } from '../observe/why.js'
-import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { Client, CommandError, ExitCode, socketOf, stateDirectoryOf } from './client.js'
 import { type ShowOptions, wholeNumber, withOutput } from './options.js'
 import { clean, paint, print, printValue } from './output.js'
@@ -97,11 +92,8 @@ async function traceDescription(options: TraceOptions): Promise<Explanation> {
     return source.client.json<Explanation>('POST', '/v1/trace', body)
   }
   const endpoints = await source.get<EndpointRowView[]>('/v1/endpoints')
-  const { frame, port } = buildPacket(description, endpoints)
-  const directory = stateDirectoryOf(options)
-  const maps = DatapathMaps.copyOfFiles(directory)
-  const explainer = new Explainer(maps, NameBook.ofDirectory(directory))
-  return explainer.run(frame, port, monotonicSeconds())
+  const { traceOffline } = await import('./explain-offline.js')
+  return traceOffline(stateDirectoryOf(options), description, endpoints)
 }
 
 function describe(options: TraceOptions): PacketDescription {
@@ -175,7 +167,7 @@ async function* replayed(
   const bytes = readCaptureFile(file)
   if (source.client !== undefined) {
     const query = options.in === undefined ? {} : { in: options.in }
-    const body = { type: CAPTURE_TYPE, bytes }
+    const body = { type: 'application/vnd.tcpdump.pcap', bytes }
     for await (const line of source.client.lines(withQuery('/v1/replay', query), body)) {
       yield JSON.parse(line) as ReplayedFrame
     }
@@ -183,10 +175,8 @@ async function* replayed(
   }
   const directory = stateDirectoryOf(options)
   const endpoints = await source.get<EndpointRowView[]>('/v1/endpoints')
-  const port = options.in === undefined ? {} : { port: findEndpoint(options.in, endpoints).port }
-  const maps = DatapathMaps.copyOfFiles(directory)
-  const names = NameBook.ofDirectory(directory)
-  yield* replay(bytes, maps, names, endpoints, { ...port, nowSeconds: monotonicSeconds() })
+  const { replayOffline } = await import('./explain-offline.js')
+  yield* replayOffline(directory, bytes, endpoints, options.in)
 }
 
 function readCaptureFile(file: string): Uint8Array {

@@ -1,5 +1,5 @@
 /** Rows for people and for programs: table, wide table, JSON, YAML. Colours on a terminal only. */
-import { stringify } from 'yaml'
+import { createRequire } from 'node:module'
 
 export const FORMATS = ['table', 'wide', 'json', 'yaml'] as const
 export type Format = (typeof FORMATS)[number]
@@ -30,6 +30,12 @@ export function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
+/** Loaded when it is asked for: most commands have no use for it, and it takes a while. */
+export function yamlText(value: unknown): string {
+  const { stringify } = createRequire(import.meta.url)('yaml') as typeof import('yaml')
+  return stringify(value, { aliasDuplicateObjects: false }).trimEnd()
+}
+
 /** A whole answer, in the format asked for. */
 export function printRows<T>(
   rows: readonly T[],
@@ -37,14 +43,14 @@ export function printRows<T>(
   format: Format,
 ): void {
   if (format === 'json') print(JSON.stringify(rows, null, 2))
-  else if (format === 'yaml') print(stringify(rows, { aliasDuplicateObjects: false }).trimEnd())
+  else if (format === 'yaml') print(yamlText(rows))
   else print(tableText(rows, columns, format === 'wide'))
 }
 
 /** One value: JSON and YAML as asked, else as `text` says. */
 export function printValue(value: unknown, format: Format, text: () => string): void {
   if (format === 'json') print(JSON.stringify(value, null, 2))
-  else if (format === 'yaml') print(stringify(value, { aliasDuplicateObjects: false }).trimEnd())
+  else if (format === 'yaml') print(yamlText(value))
   else print(text())
 }
 

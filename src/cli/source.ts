@@ -2,8 +2,7 @@
  * Where a command's answers come from: the agent, or the files of the state directory when no agent
  * runs. Both answer alike.
  */
-import { holderOf, Role } from '../daemon/process-lock.js'
-import { NodeView } from '../observe/node-view.js'
+import type { NodeView } from '../observe/node-view.js'
 import {
   Client,
   CommandError,
@@ -38,8 +37,12 @@ export const withQuery = (path: string, query: Readonly<Record<string, string>>)
   return text === '' ? path : `${path}?${text}`
 }
 
-function openFiles(choice: NodeChoice, unreachable: CommandError): Source {
+async function openFiles(choice: NodeChoice, unreachable: CommandError): Promise<Source> {
   const directory = stateDirectoryOf(choice)
+  const [{ NodeView }, { holderOf, Role }] = await Promise.all([
+    import('../observe/node-view.js'),
+    import('../daemon/process-lock.js'),
+  ])
   let view: NodeView
   try {
     view = NodeView.open(directory, () => holderOf(directory, Role.DATAPATH) ?? 0)
@@ -56,7 +59,8 @@ function openFiles(choice: NodeChoice, unreachable: CommandError): Source {
 function answer(view: NodeView, path: string, query: Readonly<Record<string, string>>): unknown {
   const page = { cursor: Number(query.cursor ?? 0), limit: Number(query.limit ?? 1_000) }
   const endpoint = query.endpoint === undefined ? undefined : Number(query.endpoint)
-  const name = path.split('/')[3]
+  const [, , , last] = path.split('/')
+  const name = last === undefined ? undefined : decodeURIComponent(last)
   switch (path.split('/')[2]) {
     case 'endpoints':
       return view.endpoints()

@@ -1,16 +1,14 @@
 /** Commands around the declared state: status, check, apply, diff, get, delete. */
 import { readFileSync, statSync } from 'node:fs'
 import type { Command } from 'commander'
-import { stringify } from 'yaml'
 import { readManifestDirectory } from '../daemon/manifest-directory.js'
 import type { Change, Failure } from '../daemon/reconcile.js'
 import type { statusOf } from '../daemon/status.js'
-import { desiredState } from '../k8s/desired-state.js'
-import { KINDS, ofKind, readDocuments } from '../k8s/documents.js'
+import { KINDS } from '../k8s/kinds.js'
 import { type Problem, problemText } from '../k8s/problem.js'
 import { Client, CommandError, ExitCode, socketOf } from './client.js'
 import { type ShowOptions, withOutput } from './options.js'
-import { type Column, paint, print, printRows, printValue } from './output.js'
+import { type Column, paint, print, printRows, printValue, yamlText } from './output.js'
 
 type Status = ReturnType<typeof statusOf>
 
@@ -74,9 +72,9 @@ function addCheck(program: Command): void {
     .description('check documents without an agent: every problem of each is told')
     .option('-f, --filename <file>', FILE_HELP, collect, [] as string[])
     .option('--node <file>', 'the node’s document, for what depends on it')
-    .action((options: { filename: readonly string[]; node?: string }) => {
+    .action(async (options: { filename: readonly string[]; node?: string }) => {
       const texts = readFiles(options.filename)
-      const problems = checkTexts(texts, options.node)
+      const problems = await checkTexts(texts, options.node)
       for (const problem of problems) console.error(problemText(problem))
       if (problems.length > 0) throw new CommandError(`${problems.length} problems`)
       print(`${texts.length} files are right`)
@@ -85,7 +83,14 @@ function addCheck(program: Command): void {
 
 const NODE_FOR_CHECKS = 'apiVersion: ringpath.io/v1\nkind: Node\nmetadata: { name: node }\nspec: {}'
 
-function checkTexts(texts: readonly Source[], nodeFile: string | undefined): Problem[] {
+async function checkTexts(
+  texts: readonly Source[],
+  nodeFile: string | undefined,
+): Promise<Problem[]> {
+  const [{ ofKind, readDocuments }, { desiredState }] = await Promise.all([
+    import('../k8s/documents.js'),
+    import('../k8s/desired-state.js'),
+  ])
   const nodeText = nodeFile === undefined ? NODE_FOR_CHECKS : readFileSync(nodeFile, 'utf8')
   const nodeRead = readDocuments(nodeText, nodeFile ?? 'node')
   const [node] = ofKind(nodeRead.documents, 'Node')
@@ -178,7 +183,7 @@ function addGet(program: Command): void {
         .filter(({ key }) => name === undefined || isNamed(key, name))
       if (name !== undefined && rows.length === 0) throw new CommandError(`no ${kind} ${name}`)
       if (name !== undefined && options.output === 'table') {
-        print(rows.map(({ document }) => stringify(document).trimEnd()).join('\n---\n'))
+        print(rows.map(({ document }) => yamlText(document)).join('\n---\n'))
       } else printRows(rows, OBJECTS, options.output)
     },
   )

@@ -35,7 +35,10 @@ export class LivenessServer {
     })
     const path = socketPath(stateDirectory)
     rmSync(path, { force: true })
+    // The socket is made in the call itself: for its owner alone.
+    const mask = process.umask(0o177)
     this.#server.listen(path)
+    process.umask(mask)
     this.#server.unref()
   }
 

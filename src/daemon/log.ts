@@ -1,10 +1,8 @@
 /** Structured logs: one JSON object a line on standard output, which systemd takes as they are. */
 import { type Logger, pino } from 'pino'
+import type { LogLevel } from './log-level.js'
 
 export type Log = Logger
-
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** @param level of the lines to write; may be changed at any time (`log.level = …`) */
 export function makeLog(level: LogLevel, fields: Readonly<Record<string, unknown>> = {}): Log {

@@ -38,18 +38,6 @@ type Schema =
 export type Body = z.output<Schema>
 export type Kind = Body['kind']
 
-/** Every kind, as `get` and `delete` name them. */
-export const KINDS: readonly Kind[] = [
-  'Node',
-  'Endpoint',
-  'Peer',
-  'Service',
-  'EndpointSlice',
-  'NetworkPolicy',
-  'CiliumNetworkPolicy',
-  'CiliumClusterwideNetworkPolicy',
-]
-
 /** A checked document, and where it came from. */
 export interface Document {
   readonly body: Body

@@ -73,10 +73,11 @@ spec: { device: ${pod.device}, address: ${address}, mac: "${pod.podMac}" }
     rmSync(join(this.path('manifests'), name))
   }
 
-  /** Starts an agent and waits until it says that it is ready. */
-  async start(args: readonly string[] = []): Promise<LabProcess> {
-    const command = ['--enable-source-maps', CLI, 'agent', '-c', this.path('node.yaml'), ...args]
-    const agent = this.lab.spawn(this.node, process.execPath, command)
+  /** Starts an agent, by way of the program `before`, and waits until it says that it is ready. */
+  async start(args: readonly string[] = [], before: readonly string[] = []): Promise<LabProcess> {
+    const agentArgs = ['agent', '-c', this.path('node.yaml'), ...args]
+    const command = [...before, process.execPath, '--enable-source-maps', CLI, ...agentArgs]
+    const agent = this.lab.spawn(this.node, command[0] ?? '', command.slice(1))
     this.process = agent
     await agent.waitForOutput(READY)
     return agent

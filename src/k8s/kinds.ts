@@ -1,0 +1,13 @@
+/** Every kind of document, as `get` and `delete` name them. */
+import type { Kind } from './documents.js'
+
+export const KINDS: readonly Kind[] = [
+  'Node',
+  'Endpoint',
+  'Peer',
+  'Service',
+  'EndpointSlice',
+  'NetworkPolicy',
+  'CiliumNetworkPolicy',
+  'CiliumClusterwideNetworkPolicy',
+]
