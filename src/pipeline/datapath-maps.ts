@@ -26,7 +26,14 @@ import { EventRing } from '../maps/event-ring.js'
 import { HashMap } from '../maps/hash-map.js'
 import { LpmMap } from '../maps/lpm-map.js'
 import { LruHashMap } from '../maps/lru-hash-map.js'
-import { type FixedMap, type MakeMap, type MapKind, type MapSpec, MapType } from '../maps/map.js'
+import {
+  type FixedMap,
+  type MakeMap,
+  type MapKind,
+  type MapOptions,
+  type MapSpec,
+  MapType,
+} from '../maps/map.js'
 import { isBlank, specIn } from '../maps/map-header.js'
 import { Revisions } from '../maps/revision.js'
 import { EVENT_WORDS } from '../monitor/event.js'
@@ -115,12 +122,14 @@ export class DatapathMaps {
   /** Of every map that decisions rest on: another sum says that they may be others now. */
   readonly revisions: Revisions
 
-  constructor(allocate: Allocate, sizes: MapSizes = MAP_SIZES) {
+  constructor(allocate: Allocate, sizes: MapSizes = MAP_SIZES, options: MapOptions = {}) {
     const deciding: FixedMap[] = []
     const tables: FixedMap[] = []
     const make: MakeMap = <M extends FixedMap>(kind: MapKind<M>, spec: MapSpec): M => {
       const buffer = allocate(spec.name, kind.bytesFor(spec))
-      const map = isBlank(buffer) ? kind.create(spec, buffer) : kind.open(buffer, spec)
+      const map = isBlank(buffer)
+        ? kind.create(spec, buffer, options)
+        : kind.open(buffer, spec, options)
       if (!RECORD_TYPES.has(spec.type)) deciding.push(map)
       if (TABLE_TYPES.has(spec.type)) tables.push(map)
       return map
@@ -149,9 +158,12 @@ export class DatapathMaps {
     this.tables = tables
   }
 
-  /** In memory of this process, shared between its threads. */
-  static inMemory(sizes: MapSizes = MAP_SIZES): DatapathMaps {
-    return new DatapathMaps((_name, bytes) => new SharedArrayBuffer(bytes), sizes)
+  /**
+   * In memory of this process, shared between its threads. A seed among the options makes hashes,
+   * and so what full tables evict, the same in every run.
+   */
+  static inMemory(sizes: MapSizes = MAP_SIZES, options: MapOptions = {}): DatapathMaps {
+    return new DatapathMaps((_name, bytes) => new SharedArrayBuffer(bytes), sizes, options)
   }
 
   /**

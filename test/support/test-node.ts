@@ -53,7 +53,7 @@ export interface TestNodeOptions {
    * uplink's, whose last byte is one more.
    */
   readonly number?: number
-  /** Of the pipeline's random choices. */
+  /** Of the pipeline's random choices, and of the maps' hashes. */
   readonly seed?: number
   /** As PipelineOptions has it. */
   readonly repeatsFlows?: boolean
@@ -116,7 +116,9 @@ export class TestNode {
     this.uplinkMac = numbered(UPLINK_MAC, number * 16 - 15, ':')
     const { connections = SMALL.connections, prefixes = SMALL.identities } = options
     const { policies = SMALL.policies } = options
-    this.maps = DatapathMaps.inMemory({ ...SMALL, connections, identities: prefixes, policies })
+    const seed = options.seed ?? 1
+    const sizes = { ...SMALL, connections, identities: prefixes, policies }
+    this.maps = DatapathMaps.inMemory(sizes, { seed })
     this.controller = new NodeController(this.maps, { maglevTableSize: 251 })
     this.exchange = new SoftwareExchange([], { clock: this.clock, frameCount: 512 })
     this.host = new MemoryPort('host', QUEUES)
@@ -133,7 +135,7 @@ export class TestNode {
     this.routes = new RouteWriter(this.maps.routing)
     if (options.hasUplink === true) this.#addUplink()
     const packet = new PacketBuffer(this.exchange.umem, this.exchange.stride)
-    const state = this.maps.stateFor(0, options.seed ?? 1)
+    const state = this.maps.stateFor(0, seed)
     this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, {
       repeatsFlows: options.repeatsFlows ?? true,
     })
