@@ -25,6 +25,7 @@ import {
 
 const REMOTE = '10.0.2.1'
 const STAND_IN = '169.254.42.1'
+const UNROUTABLE = 151
 const NOT_IN_SOURCE_RANGE = 177
 const TTL_EXCEEDED = 196
 
@@ -187,6 +188,18 @@ t.test('a backend on the node’s own stack sees our stand-in, the client the se
   })
   node.close()
 })
+
+t.test(
+  'what the stack sends to our stand-in without a flow of it is 151, and no loop',
+  async (t) => {
+    const node = new TestNode({ hasUplink: true })
+    const frame = fromHost(STAND_IN, CLIENT).tcp({ from: 1, to: 2, flags: 'SYN' })
+    node.send(node.host, frame.bytes())
+    t.same(node.drops(), [UNROUTABLE])
+    t.same(node.host.take(), [])
+    node.close()
+  },
+)
 
 t.test('a packet of no flow to the node is not what the flow’s packets are later', async (t) => {
   const node = new TestNode({ hasUplink: true })

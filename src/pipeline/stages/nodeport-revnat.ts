@@ -6,7 +6,7 @@
 import type { EndpointTable } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { type Ipcache, IpcacheFlag, NO_ENDPOINT } from '../../identity/ipcache.js'
-import type { DropReason } from '../../packet/drop-reason.js'
+import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
 import { type PacketContext, tailCall } from '../context.js'
 import { Forwarding } from '../forwarding.js'
@@ -45,6 +45,8 @@ export class NodePortRevNat implements Stage {
     if (ctx.isTranslated || isReply) return this.#forwarding.toStack(ctx)
     // It has no mapping now, and may have one with the next packet that leaves.
     ctx.isRepeatable = false
+    // The node's own stack sent it to an address of ours that answers nothing: it would come again.
+    if (ctx.ingressPort === this.#node.hostPort) return DropReason.UNROUTABLE
     const isToNode = destination === this.#node.hostPort
     return isToNode ? tailCall(ctx, TailCall.IPV4_TO_HOST) : this.#forwarding.toStack(ctx)
   }
