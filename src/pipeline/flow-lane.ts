@@ -199,11 +199,8 @@ export class FlowLane {
       }
       const at = start >> 2
       const way = ((ports[i] as number) << 8) | plain4.protocol(words, at)
-      let h = Math.imul(plain4.endsA(words, at) ^ seed, 0x9e3779b1)
-      h = (h + Math.imul(plain4.endsB(words, at), 0x85ebca6b)) | 0
-      h = (h + Math.imul(plain4.endsC(words, at), 0xc2b2ae35)) ^ way
-      h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
-      h ^= h >>> 13
+      const a = plain4.endsA(words, at)
+      const h = hashOf(a, plain4.endsB(words, at), plain4.endsC(words, at), way, seed)
       const set = (h & setMask) << SET_SHIFT
       frames[i << FRAME_SHIFT] = set | kind
       touched = (touched + (flows[set] as number)) | 0
@@ -223,7 +220,9 @@ export class FlowLane {
       if (place !== NONE) {
         const at = (starts[i] as number) >> 2
         const way = ((ports[i] as number) << 8) | plain4.protocol(words, at)
-        const flow = this.#find(place & ~KIND_MASK, at, way)
+        const set = place & ~KIND_MASK
+        const a = plain4.endsA(words, at)
+        const flow = this.#find(set, a, plain4.endsB(words, at), plain4.endsC(words, at), way)
         const isSteady = (place & KIND_MASK) === STEADY
         if (flow !== NO_FLOW && isSteady && this.#mayRepeat(flow, at)) {
           const bytes = lengths[i] as number
@@ -240,13 +239,9 @@ export class FlowLane {
     this.restCount = restCount
   }
 
-  /** Index in `#flows` of the flow that the frame at `at` is of, or NO_FLOW. */
-  #find(set: number, at: number, way: number): number {
+  /** Index in `#flows` of the flow of a frame with these ends, or NO_FLOW. */
+  #find(set: number, a: number, b: number, c: number, way: number): number {
     const flows = this.#flows
-    const words = this.#words
-    const a = plain4.endsA(words, at)
-    const b = plain4.endsB(words, at)
-    const c = plain4.endsC(words, at)
     for (let flow = set; flow < set + WAYS * FLOW_WORDS; flow = (flow + FLOW_WORDS) | 0) {
       if (
         flows[flow] === a &&
@@ -330,8 +325,11 @@ export class FlowLane {
     const frame = index << FRAME_SHIFT
     const frames = this.#frames
     const place = frames[frame] as number
+    if (this.#conntrack.visited.hasNew) {
+      this.#forgetReply(ctx)
+      return
+    }
     if ((place & KIND_MASK) !== STEADY || !ctx.isRepeatable) return
-    if (this.#conntrack.visited.hasNew) return
     const words = this.#words
     const { start, length } = ctx.packet
     // An answer that the chain made of the packet is none to the flow's next one.
@@ -403,6 +401,28 @@ export class FlowLane {
     this.#flows.fill(0, flow, flow + FLOW_WORDS)
   }
 
+  /**
+   * A connection began with the packet that leaves: what its reply's addresses and ports met before, as
+   * packets of no connection or of another, is not what the reply will meet.
+   */
+  #forgetReply(ctx: PacketContext): void {
+    const words = this.#words
+    const { start, length } = ctx.packet
+    if (plain4.classify(words, start, length) === NONE) return
+    const at = start >> 2
+    const a = plain4.endsA(words, at)
+    const b = plain4.endsB(words, at)
+    const c = plain4.endsC(words, at)
+    const replyA = plain4.turnedA(b, c)
+    const replyB = plain4.turnedB(a, c)
+    const replyC = plain4.turnedC(a, b)
+    const way = (ctx.egressPort << 8) | plain4.protocol(words, at)
+    const h = hashOf(replyA, replyB, replyC, way, this.#seed)
+    const set = (h & (this.#sets - 1)) << SET_SHIFT
+    const flow = this.#find(set, replyA, replyB, replyC, way)
+    if (flow !== NO_FLOW) this.#forget(flow)
+  }
+
   /** Housekeeping: a part of the table, so that flows which ended are counted too. */
   step(): void {
     const first = this.#sweep
@@ -445,6 +465,14 @@ export class FlowLane {
       if (state !== 0) this.#conntrack.account(visited[i] as number, state, packets, bytes)
     }
   }
+}
+
+function hashOf(a: number, b: number, c: number, way: number, seed: number): number {
+  let h = Math.imul(a ^ seed, 0x9e3779b1)
+  h = (h + Math.imul(b, 0x85ebca6b)) | 0
+  h = (h + Math.imul(c, 0xc2b2ae35)) ^ way
+  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
+  return h ^ (h >>> 13)
 }
 
 const visitedStart = (flow: number): number => (flow >>> FLOW_SHIFT) * VISITED_WORDS

@@ -43,8 +43,6 @@ export class NodePortRevNat implements Stage {
     if (destination === NO_ENDPOINT && isOnItsWay) return this.#onward(ctx)
     // What our NAT or a service turned back was asked for by the node.
     if (ctx.isTranslated || isReply) return this.#forwarding.toStack(ctx)
-    // It has no mapping now, and may have one with the next packet that leaves.
-    ctx.isRepeatable = false
     // The node's own stack sent it to an address of ours that answers nothing: it would come again.
     if (ctx.ingressPort === this.#node.hostPort) return DropReason.UNROUTABLE
     const isToNode = destination === this.#node.hostPort
