@@ -130,6 +130,10 @@ export class SourceTranslation {
     const nat = this.#nat
     const isEcho = protocolOf(this.#quoted) === Protocol.ICMPV4
     if (isEcho && !this.#isQuotedEcho(ctx, icmpv4.Type.ECHO_REQUEST)) return Translation.NOT_NEEDED
+    // An error goes to whom the quoted packet came from (RFC 792): nobody outside knows another one.
+    if (this.#quoted[SOURCE4] !== ctx.words[ctx.tupleStart + DESTINATION4]) {
+      return Translation.NOT_NEEDED
+    }
     if (!nat.findQuotedRequest(this.#quoted)) return Translation.NOT_NEEDED
     const end = ctx.l3Offset + ipv4.totalLength(p, ctx.l3Offset)
     setQuotedSource(p, l4Offset, end, nat.address4, nat.port)
