@@ -189,6 +189,19 @@ t.test('a backend on the node’s own stack sees our stand-in, the client the se
   node.close()
 })
 
+t.test('an error from outside that quotes what only the node has seen is for nobody', async (t) => {
+  const node = new TestNode({ hasUplink: true })
+  const own = { address: UPLINK_ADDRESS, port: 6443 }
+  node.controller.setService(service([own], { frontends: [outer()] }))
+  node.send(node.uplink, request())
+  const quoted = stacked(node).subarray(14)
+  const error = fromOutside(UPLINK_ADDRESS).icmpError({ type: 3, code: 1, quoted })
+  node.send(node.uplink, error.bytes())
+  checkPacket(t, stacked(node), { ipv4: { from: CLIENT, to: UPLINK_ADDRESS } }, 'as it came')
+  t.same(node.uplink.take(), [])
+  node.close()
+})
+
 t.test(
   'what the stack sends to our stand-in without a flow of it is 151, and no loop',
   async (t) => {
