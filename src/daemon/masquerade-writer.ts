@@ -25,7 +25,10 @@ export interface MasqueradeOptions {
   readonly masqLinkLocal?: boolean
   /** Masquerade toward other nodes too, though pods are routed to them. False unless given. */
   readonly remoteNodes?: boolean
-  /** The ports of the NAT, both ends included: 1024 to 65535. 32768 to 65535 unless given. */
+  /**
+   * The ports of the NAT, both ends included, of 1024 to 65535 and without those of NodePorts. 32768
+   * to 65535 unless given.
+   */
   readonly ports?: { readonly low: number; readonly high: number }
 }
 

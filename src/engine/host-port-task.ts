@@ -1,13 +1,16 @@
 /**
- * Keeps the node's own sockets and the NAT out of each other's ports, once a second, in the
- * datapath's main thread. A connection that the node begins within that second, toward the same
- * destination and with the same port as a pod's, is the one that nothing keeps apart.
+ * Keeps the node's own sockets and the NAT out of each other's ports, once a second (with very many
+ * sockets as often as takes a fifth of the time), in the datapath's main thread. A connection that
+ * the node begins within that second, toward the same destination and with the same port as a
+ * pod's, is the one that nothing keeps apart.
  */
 import { HostPortScanner } from '../nat/host-port-scanner.js'
 import type { NatMaps } from '../nat/nat-maps.js'
 import { PortReservation } from '../nat/port-reservation.js'
 
 const STEP_MILLISECONDS = 1000
+/** A look that took long is followed by a pause of so many times that. */
+const PAUSE_FACTOR = 4
 
 export class HostPortTask {
   readonly #scanner: HostPortScanner
@@ -15,6 +18,8 @@ export class HostPortTask {
   readonly #log: (line: string) => void
   readonly #timer: NodeJS.Timeout
   #isScanning = false
+  /** By `performance.now`. */
+  #notBefore = 0
   #lastTrouble = ''
 
   /** @param reservesPorts whether the kernel is to keep its sockets from the NAT's ports */
@@ -32,8 +37,8 @@ export class HostPortTask {
   }
 
   async #step(): Promise<void> {
-    // A node with very many sockets may need more than a second for one look.
-    if (this.#isScanning) return
+    const start = performance.now()
+    if (this.#isScanning || start < this.#notBefore) return
     this.#isScanning = true
     try {
       await this.#scanner.scan()
@@ -42,6 +47,8 @@ export class HostPortTask {
       this.#tell(error)
     }
     this.#isScanning = false
+    const now = performance.now()
+    this.#notBefore = now + (now - start) * PAUSE_FACTOR
   }
 
   #guarded(work: () => void): void {

@@ -14,6 +14,7 @@ import type { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { ENTRY, type PipelineObserver } from '../pipeline/observer.js'
 import { Pipeline } from '../pipeline/pipeline.js'
 import { TailCall } from '../pipeline/tail-call.js'
+import { PolicyMap } from '../policy/policy-map.js'
 import { adviceFor } from './advice.js'
 import { endpointNameOfPort } from './endpoint-view.js'
 import { describePacket, type Snapshot, snapshotOf } from './explain-snapshot.js'
@@ -137,9 +138,13 @@ class Trace implements PipelineObserver {
   steps: Step[] = []
   verdict: Verdict = Verdict.CONTINUE
 
+  /** Apart from the chain's own, whose last answer the stages still read. */
+  readonly #policies: PolicyMap
+
   constructor(maps: DatapathMaps, names: NameBook) {
     this.#maps = maps
     this.#names = names
+    this.#policies = new PolicyMap(maps.policyEntries, maps.policyPrefixes)
   }
 
   reset(): void {
@@ -251,7 +256,7 @@ class Trace implements PipelineObserver {
     const policy = this.#maps.endpoints.words[row + Endpoint.POLICY] ?? 0
     const direction = isEgress ? Direction.EGRESS : Direction.INGRESS
     const identity = isEgress ? ctx.destinationIdentity : ctx.sourceIdentity
-    const policies = this.#maps.stateFor(0).policy
+    const policies = this.#policies
     const destinationPort = ctx.icmpType >= 0 ? ctx.icmpType : ctx.destinationPort
     const said = policies.lookup(policy, direction, identity, ctx.protocol, destinationPort, true)
     const peer = this.#names.identity(identity) || `identity ${identity}`

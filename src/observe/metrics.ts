@@ -4,6 +4,8 @@
  * (docs/metrics.md).
  */
 import { Counter, Gauge, Registry } from 'prom-client'
+import type { NatReport } from '../nat/nat-report.js'
+import { protocolName } from './flow.js'
 import type { NodeView } from './node-view.js'
 
 /** What the agent knows beyond the maps. */
@@ -17,6 +19,9 @@ export interface AgentGauges {
   readonly failures: number
 }
 
+/** Destinations with a gauge of their own. */
+const NAT_DESTINATIONS = 10
+
 export class NodeMetrics {
   readonly #registry = new Registry()
   readonly #view: NodeView
@@ -28,6 +33,7 @@ export class NodeMetrics {
     this.#addTraffic()
     this.#addPorts()
     this.#addTables()
+    this.#addNat()
     this.#addAgent()
   }
 
@@ -151,6 +157,32 @@ export class NodeMetrics {
     this.#gauge('ringpath_endpoints', 'Endpoints of this node', [], () => [
       [{}, this.#view.endpoints().filter(({ kind }) => kind === 'pod').length] as const,
     ])
+  }
+
+  #addNat(): void {
+    const nat = (): NatReport => this.#view.natReport(NAT_DESTINATIONS)
+    this.#counter(
+      'ringpath_nat_mappings_total',
+      'NAT mappings made, by ports tried in vain before',
+      ['tries'],
+      () =>
+        nat()
+          .tries.map((count, tries) => [{ tries: `${tries}` }, count] as const)
+          .filter(([, count]) => count > 0),
+    )
+    this.#counter('ringpath_nat_exhausted_total', 'Flows for which no port was found', [], () => [
+      [{}, nat().exhausted] as const,
+    ])
+    this.#gauge(
+      'ringpath_nat_destination_ports',
+      `Ports in use toward the ${NAT_DESTINATIONS} destinations with most`,
+      ['address', 'destination', 'port', 'protocol'],
+      () =>
+        nat().destinations.map((d) => {
+          const labels = { address: d.natAddress, destination: d.address, port: `${d.port}` }
+          return [{ ...labels, protocol: protocolName(d.protocol) }, d.ports] as const
+        }),
+    )
   }
 
   #addAgent(): void {

@@ -3,6 +3,7 @@
  * an agent gives them or a command reads the files of a node that does not run.
  */
 import { readMetrics } from '../monitor/metrics.js'
+import { type NatReport, readNatReport } from '../nat/nat-report.js'
 import { dropReasonName, dropReasonText } from '../packet/drop-reason.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import {
@@ -85,6 +86,11 @@ export class NodeView {
 
   connections(request: PageRequest): Page<ConnectionView> {
     return connectionPage(this.maps, request, monotonicSeconds())
+  }
+
+  /** How full the NAT is, and toward where. @param limit of destinations */
+  natReport(limit: number): NatReport {
+    return readNatReport(this.maps.nat, limit)
   }
 
   nat(request: PageRequest): Page<NatView> {

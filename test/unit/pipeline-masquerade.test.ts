@@ -7,7 +7,6 @@ import { Identity } from '../../src/identity/identity.js'
 import { readDestinations } from '../../src/nat/destination-use.js'
 import { addHostPort, HOST_PORTS_WORDS } from '../../src/nat/host-ports.js'
 import { NatRow } from '../../src/nat/nat-protocol.js'
-import { readNatReport } from '../../src/nat/nat-report.js'
 import { parseCidr } from '../../src/wire/address.js'
 import { inbound, natNode, natPort, outbound, sendOut } from '../support/nat-node.js'
 import { checkPacket } from '../support/packet-checker.js'
@@ -313,27 +312,6 @@ t.test('a packet that is dropped in the end leaves no mapping', async (t) => {
   t.same(node.drops(), [UNROUTABLE], 'nobody knows the neighbour, and there is no stack to ask')
   t.equal(node.maps.nat.snat.size, 0)
   t.equal(node.nat.portUse.count(NatRow.UDP, 40000), 0)
-  node.close()
-})
-
-t.test('who fills the NAT can be asked', async (t) => {
-  const node = natNode()
-  const [a, b] = [node.pod(), node.pod()]
-  for (let i = 0; i < 5; i++) sendOut(node, a, outbound(a).udp({ from: 40000 + i, to: 53 }))
-  sendOut(node, b, outbound(b).udp({ from: 40000, to: 53 }))
-  const report = readNatReport(node.maps.nat)
-  t.equal(report.entries, 12)
-  t.equal(report.capacity, 4096)
-  t.same(report.sources, [
-    { address: a.address, flows: 5 },
-    { address: b.address, flows: 1 },
-  ])
-  t.equal(report.destinations[0]?.ports, 6)
-  t.equal(
-    report.tries.reduce((sum, n) => sum + n, 0),
-    6,
-  )
-  t.equal(report.tries[0], 5, 'all but one kept their port at once')
   node.close()
 })
 
