@@ -1,6 +1,6 @@
 /**
  * Rate limits by token bucket, one bucket for each index: a bucket gains tokens at an even rate up
- * to its size, each use takes one, and without one there is no use. Buckets begin full.
+ * to its size, each use takes some, and without them there is no use. Buckets begin full.
  *
  * Time is an argument; the clock may stand still, but not go back.
  */
@@ -19,7 +19,7 @@ export class TokenBuckets {
   }
 
   /**
-   * Takes a token; false when there is none.
+   * Takes tokens; false, and none taken, when there are too few.
    *
    * @param perSecond tokens gained in a second, 0 or more
    * @param size tokens at most; 0: never any
@@ -31,13 +31,14 @@ export class TokenBuckets {
     size: number,
     nowSeconds: number,
     nowNanoseconds: number,
+    count = 1,
   ): boolean {
     const now = nowSeconds + nowNanoseconds / 1e9
     const elapsed = Math.min(now - (this.#seconds[index] as number), ELAPSED_SECONDS_MAX)
     this.#seconds[index] = now
     const missing = Math.max(0, (this.#missing[index] as number) - elapsed * perSecond)
-    const mayTake = missing + 1 <= size
-    this.#missing[index] = mayTake ? missing + 1 : missing
+    const mayTake = missing + count <= size
+    this.#missing[index] = mayTake ? missing + count : missing
     return mayTake
   }
 }

@@ -23,6 +23,7 @@ import type { EndpointPolicy } from '../policy/policy-rule.js'
 import { PolicyWriter } from '../policy/policy-writer.js'
 import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-table.js'
 import { ipv4Words, parseAddress, parseIpv4, parseMac } from '../wire/address.js'
+import { type BandwidthSpec, kilobitsOf } from './bandwidth-spec.js'
 import { EgressWriter } from './egress-writer.js'
 import { type MasqueradeOptions, MasqueradeWriter } from './masquerade-writer.js'
 import { NetdevWriter } from './netdev-writer.js'
@@ -225,6 +226,13 @@ export class NodeController {
   /** Asks the host endpoint's policy for what the node's own stack sends and gets; off at first. */
   setHostFirewall(isOn: boolean): void {
     this.#node.isHostFirewall = isOn
+  }
+
+  /** Limits what an endpoint sends and gets; ECONFIG_INVALID with nothing changed. */
+  setBandwidth(id: number, spec: BandwidthSpec): void {
+    const egress = kilobitsOf('egressBitsPerSecond', spec.egressBitsPerSecond)
+    const ingress = kilobitsOf('ingressBitsPerSecond', spec.ingressBitsPerSecond)
+    this.#endpoints.setRates(this.portOf(id), egress, ingress)
   }
 
   /**

@@ -34,6 +34,9 @@ export const Endpoint = {
   NODE_MAC: 10,
   /** EndpointFlag bits. */
   FLAGS: 12,
+  /** Thousands of bits per second that the endpoint may send, and get; 0 for no limit. */
+  EGRESS_RATE: 13,
+  INGRESS_RATE: 14,
 } as const
 
 export const EndpointFlag = {
@@ -111,6 +114,8 @@ export class EndpointTable {
     words[start + Endpoint.NODE_MAC] = row.nodeMac.high
     words[start + Endpoint.NODE_MAC + 1] = row.nodeMac.low
     words[start + Endpoint.FLAGS] = row.flags ?? 0
+    words[start + Endpoint.EGRESS_RATE] = 0
+    words[start + Endpoint.INGRESS_RATE] = 0
     Atomics.store(words, start + Endpoint.KIND, row.kind)
     markChanged(words)
   }
@@ -132,6 +137,14 @@ export class EndpointTable {
     const at = this.rowStart(port) + Endpoint.FLAGS
     const flags = this.words[at] as number
     Atomics.store(this.words, at, isSet ? flags | flag : flags & ~flag)
+    markChanged(this.words)
+  }
+
+  /** Control plane: limits in thousands of bits per second, 0 for none. */
+  setRates(port: number, egress: number, ingress: number): void {
+    const start = this.rowStart(port)
+    Atomics.store(this.words, start + Endpoint.EGRESS_RATE, egress)
+    Atomics.store(this.words, start + Endpoint.INGRESS_RATE, ingress)
     markChanged(this.words)
   }
 

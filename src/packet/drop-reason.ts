@@ -105,7 +105,7 @@ const TEXTS: Readonly<Record<DropReason, string>> = {
   [DropReason.NO_SERVICE_BACKEND]: 'service has no backend',
   [DropReason.NO_TUNNEL_ENDPOINT]: 'no tunnel endpoint for the destination',
   [DropReason.NAT46X64_DISABLED]: 'NAT 46/64 is off',
-  [DropReason.EDT_HORIZON]: 'bandwidth limit: departure time beyond the horizon',
+  [DropReason.EDT_HORIZON]: 'bandwidth limit of the endpoint exceeded',
   [DropReason.UNKNOWN_CT]: 'unknown conntrack state',
   [DropReason.HOST_UNREACHABLE]: 'host is unreachable',
   [DropReason.NO_CONFIG]: 'no configuration for the packet’s endpoint',

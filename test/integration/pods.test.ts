@@ -22,6 +22,7 @@ import { LiveNode, NODE_ADDRESS } from '../support/live-node.js'
 const TCP = 6
 const POLICY_DENIED = 133
 const POLICY_DENY = 181
+const BANDWIDTH_EXCEEDED = 162
 
 const onlyFrom = (identity: number, port: number): EndpointPolicy => ({
   enforceIngress: true,
@@ -151,6 +152,20 @@ const denyAll = (identity: number) => ({
   direction: Direction.INGRESS,
   action: 'deny' as const,
   identities: [identity],
+})
+
+t.test('a pod with a bandwidth sends at that rate, over TCP', { timeout: 60_000 }, async (t) => {
+  const rate = 20_000_000
+  live.controller.setBandwidth(client.id, { egressBitsPerSecond: rate })
+  const to = { ns: server, address: server.address, port: 5009 }
+  const report = await transferWithHash(live.lab, client, to, 6)
+  t.equal(report.receivedHash, report.sentHash)
+  const measured = (report.bytes * 8) / report.seconds
+  t.comment(`${(measured / 1e6).toFixed(1)} Mbit/s of ${rate / 1e6}`)
+  // What the bucket holds at first makes it a little more.
+  t.ok(measured > rate * 0.3 && measured < rate * 1.15)
+  t.not(live.dropped(BANDWIDTH_EXCEEDED), 0)
+  live.controller.setBandwidth(client.id, {})
 })
 
 t.end()

@@ -10,6 +10,7 @@ import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import { Direction, Verdict } from '../../packet/verdict.js'
 import { ALLOWED } from '../../policy/policy-map.js'
+import { Bandwidth } from '../bandwidth.js'
 import type { PacketContext } from '../context.js'
 import { PolicyCheck } from '../policy-check.js'
 import { ReverseTranslation } from '../reverse-translation.js'
@@ -18,12 +19,14 @@ import { deny } from './policy-denied.js'
 
 export class Ipv4ToEndpoint implements Stage {
   readonly #endpoints: EndpointTable
+  readonly #bandwidth: Bandwidth
   readonly #node: NodeSettings
   readonly #policyCheck: PolicyCheck
   readonly #reverse: ReverseTranslation
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
+    this.#bandwidth = new Bandwidth(state.endpoints, Endpoint.INGRESS_RATE)
     this.#node = state.node
     this.#policyCheck = new PolicyCheck(state, Direction.INGRESS)
     this.#reverse = new ReverseTranslation(state)
@@ -38,6 +41,7 @@ export class Ipv4ToEndpoint implements Stage {
     if (rows[row + Endpoint.KIND] !== PortKind.POD) return DropReason.ENDPOINT_NOT_READY
     const verdict = this.#policyCheck.admit(ctx, row, ctx.sourceIdentity)
     if (verdict !== ALLOWED) return deny(ctx, this.#node, verdict)
+    if (!this.#bandwidth.admits(ctx, ctx.destinationEndpoint)) return DropReason.EDT_HORIZON
     if (isReturn(ctx.ctResult)) {
       const failed = this.#reverse.apply(ctx)
       if (failed !== 0) return failed as DropReason
