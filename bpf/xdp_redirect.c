@@ -15,6 +15,9 @@
  * VLAN-tagged frames, IPv6 extension headers unless the destination is in a pod CIDR, and
  * multi-buffer frames.
  *
+ * Of an IPv4 address in `guarded`, ours is also what begins something: a SYN, an echo request, and
+ * UDP for which the kernel has no connected socket. The node's own connections stay the kernel's.
+ *
  * Before all that, what comes from a prefix in `denied` is dropped, for whomever it may be.
  */
 #include <linux/bpf.h>
@@ -22,6 +25,7 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/tcp.h>
 #include <linux/udp.h>
 
 #include <bpf/bpf_endian.h>
@@ -46,8 +50,8 @@ enum nat_row { NAT_TCP = 0, NAT_UDP = 1, NAT_ICMP = 2, NAT_SCTP = 3, NAT_ROWS = 
 #define VLAN_FILTER_ON 4096
 
 /* linux/icmp.h needs the C library. */
-enum icmp_type { ICMP_ECHO_REPLY = 0, ICMP_UNREACHABLE = 3, ICMP_TIME_EXCEEDED = 11,
-		 ICMP_PARAMETER_PROBLEM = 12 };
+enum icmp_type { ICMP_ECHO_REPLY = 0, ICMP_UNREACHABLE = 3, ICMP_ECHO_REQUEST = 8,
+		 ICMP_TIME_EXCEEDED = 11, ICMP_PARAMETER_PROBLEM = 12 };
 
 /* An IPv4 address is ::ffff:a.b.c.d. All maps hold network byte order. */
 struct address {
@@ -114,6 +118,7 @@ struct {
 SET_MAP(frontends, BPF_MAP_TYPE_HASH, struct frontend, 65536);
 SET_MAP(pod_cidrs, BPF_MAP_TYPE_LPM_TRIE, struct cidr, 65536);
 SET_MAP(nat_addresses, BPF_MAP_TYPE_HASH, struct address, 256);
+SET_MAP(guarded, BPF_MAP_TYPE_HASH, struct address, 256);
 SET_MAP(announced, BPF_MAP_TYPE_HASH, struct address, 4096);
 SET_MAP(denied, BPF_MAP_TYPE_LPM_TRIE, struct cidr, 65536);
 SET_MAP(vlans, BPF_MAP_TYPE_HASH, __u32, 4096 + 1);
@@ -224,8 +229,48 @@ static __always_inline int is_our_transport(const struct address *to, __u8 proto
 	return 0;
 }
 
+static __always_inline int has_connected_udp(struct xdp_md *ctx, struct iphdr *ipv4,
+					     struct udphdr *udp)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+	int connected;
+
+	tuple.ipv4.saddr = ipv4->saddr;
+	tuple.ipv4.daddr = ipv4->daddr;
+	tuple.ipv4.sport = udp->source;
+	tuple.ipv4.dport = udp->dest;
+	socket = bpf_sk_lookup_udp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return 0;
+	connected = socket->state == BPF_TCP_ESTABLISHED;
+	bpf_sk_release(socket);
+	return connected;
+}
+
+/* For the node itself, and not of a connection that its kernel has. */
+static __always_inline int is_guarded_start(struct xdp_md *ctx, struct iphdr *ipv4,
+					    const struct address *to, void *end)
+{
+	void *at = (void *)ipv4 + ipv4->ihl * 4;
+	struct tcphdr *tcp = at;
+	struct udphdr *udp = at;
+	struct icmp_header *icmp = at;
+
+	if (!bpf_map_lookup_elem(&guarded, to))
+		return 0;
+	if (ipv4->protocol == IPPROTO_TCP)
+		return (void *)(tcp + 1) <= end && tcp->syn && !tcp->ack;
+	if (ipv4->protocol == IPPROTO_UDP)
+		return (void *)(udp + 1) <= end && !has_connected_udp(ctx, ipv4, udp);
+	if (ipv4->protocol == IPPROTO_ICMP)
+		return (void *)(icmp + 1) <= end && icmp->type == ICMP_ECHO_REQUEST;
+	return 0;
+}
+
 /* The first fragment's fate is that of the later ones; an identification comes round again. */
-static __always_inline int is_our_ipv4(struct iphdr *ipv4, const struct address *to, void *end)
+static __always_inline int is_our_ipv4(struct xdp_md *ctx, struct iphdr *ipv4,
+				       const struct address *to, void *end)
 {
 	struct datagram datagram = { .source = ipv4->saddr, .destination = ipv4->daddr,
 				     .id = ipv4->id, .protocol = ipv4->protocol };
@@ -234,7 +279,8 @@ static __always_inline int is_our_ipv4(struct iphdr *ipv4, const struct address 
 
 	if (ipv4->frag_off & bpf_htons(FRAGMENT_OFFSET))
 		return bpf_map_lookup_elem(&datagrams, &datagram) != 0;
-	ours = is_our_transport(to, ipv4->protocol, (void *)ipv4 + ipv4->ihl * 4, end);
+	ours = is_our_transport(to, ipv4->protocol, (void *)ipv4 + ipv4->ihl * 4, end) ||
+	       is_guarded_start(ctx, ipv4, to, end);
 	if (!(ipv4->frag_off & bpf_htons(MORE_FRAGMENTS)))
 		return ours;
 	if (ours)
@@ -275,8 +321,10 @@ static __always_inline int is_denied(void *at, void *end)
 	return bpf_map_lookup_elem(&denied, &from) != 0;
 }
 
-static __always_inline int is_ours(void *at, void *end)
+static __always_inline int is_ours(struct xdp_md *ctx)
 {
+	void *at = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
 	struct ethhdr *ethernet = at;
 	struct iphdr *ipv4 = at + sizeof(*ethernet);
 	struct ipv6hdr *ipv6 = at + sizeof(*ethernet);
@@ -296,7 +344,7 @@ static __always_inline int is_ours(void *at, void *end)
 		set_ipv4(&to.address, ipv4->daddr);
 		if (bpf_map_lookup_elem(&pod_cidrs, &to))
 			return 1;
-		return is_our_ipv4(ipv4, &to.address, end);
+		return is_our_ipv4(ctx, ipv4, &to.address, end);
 	}
 	if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) {
 		if ((void *)(ipv6 + 1) > end)
@@ -323,8 +371,7 @@ int xdp_redirect(struct xdp_md *ctx)
 	/* The action in the flags is what bpf_redirect_map answers when the queue has no socket. */
 	if (fallback == XDP_PASS && is_denied((void *)(long)ctx->data, (void *)(long)ctx->data_end))
 		action = XDP_DROP;
-	else if (fallback == XDP_DROP ||
-		 is_ours((void *)(long)ctx->data, (void *)(long)ctx->data_end))
+	else if (fallback == XDP_DROP || is_ours(ctx))
 		action = bpf_redirect_map(&sockets, queue, fallback);
 
 	index = (queue < QUEUES_MAX ? queue : QUEUES_MAX - 1) * VERDICTS;

@@ -151,6 +151,18 @@ export class XdpProgram {
     this.#edit('nat_addresses', addressKey(address), false)
   }
 
+  /**
+   * An IPv4 address of the node at which ours is what begins something: a SYN, an echo request, UDP
+   * for which the kernel has no connected socket.
+   */
+  addGuarded(address: Uint8Array): void {
+    this.#edit('guarded', addressKey(address), true)
+  }
+
+  removeGuarded(address: Uint8Array): void {
+    this.#edit('guarded', addressKey(address), false)
+  }
+
   /** An IPv4 address whose ARP traffic is ours. */
   addAnnounced(address: Uint8Array): void {
     this.#edit('announced', addressKey(address), true)

@@ -10,7 +10,7 @@
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { PORTS_MAX } from '../base/limits.js'
 import { Endpoint, EndpointFlag, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
-import type { NodeSettings } from '../endpoint/node-settings.js'
+import { HostFirewallMode, type NodeSettings } from '../endpoint/node-settings.js'
 import { IDENTITY_MAX, Identity } from '../identity/identity.js'
 import { type Ipcache, NO_ENDPOINT } from '../identity/ipcache.js'
 import { LoopbackMode, NoBackendResponse, ServiceSettings } from '../lb/service-settings.js'
@@ -223,9 +223,14 @@ export class NodeController {
     this.#endpoints.setIdentity(port, identity)
   }
 
-  /** Asks the host endpoint's policy for what the node's own stack sends and gets; off at first. */
-  setHostFirewall(isOn: boolean): void {
-    this.#node.isHostFirewall = isOn
+  /**
+   * Asks the host endpoint's policy for what the node's own stack sends and gets; off at first.
+   * With `uplinks` also for what begins at an uplink, which without it the kernel gets as it comes:
+   * a login to the node depends on the policy then.
+   */
+  setHostFirewall(isOn: boolean, uplinks = false): void {
+    const { OFF, ON, UPLINKS } = HostFirewallMode
+    this.#node.hostFirewall = isOn ? (uplinks ? UPLINKS : ON) : OFF
   }
 
   /** Limits what an endpoint sends and gets; ECONFIG_INVALID with nothing changed. */

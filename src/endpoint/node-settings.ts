@@ -22,7 +22,7 @@ const TUNNEL_MAC_LOW = 6
 const HAS_TUNNEL_MAC = 0x1_0000
 /** 1: audit mode for every policy. */
 const POLICY_AUDIT = 12
-/** 1: the host endpoint has a policy that is asked. */
+/** HostFirewallMode: whether the host endpoint's policy is asked. */
 const HOST_FIREWALL = 13
 /** DenyResponse. */
 const DENY_RESPONSE = 9
@@ -32,6 +32,10 @@ const ANSWERS_BURST = 11
 /** Second of the monotonic clock at which the control plane was last known to live; 0 for never. */
 const AGENT_ALIVE = 14
 const WORDS = 16
+
+/** UPLINKS: what begins at an uplink is brought to us to be judged, which the kernel else gets. */
+export const HostFirewallMode = { OFF: 0, ON: 1, UPLINKS: 2 } as const
+export type HostFirewallMode = (typeof HostFirewallMode)[keyof typeof HostFirewallMode]
 
 /** What a local sender gets whose packet a policy denied (Cilium: policy-deny-response). */
 export const DenyResponse = { NONE: 0, ICMP: 1, RESET: 2 } as const
@@ -146,11 +150,16 @@ export class NodeSettings {
 
   /** The host endpoint's policy is held against what the node sends and gets. */
   get isHostFirewall(): boolean {
-    return this.#words[this.#start + HOST_FIREWALL] !== 0
+    return this.#words[this.#start + HOST_FIREWALL] !== HostFirewallMode.OFF
   }
 
-  set isHostFirewall(isOn: boolean) {
-    this.#set(HOST_FIREWALL, isOn ? 1 : 0)
+  /** And against what begins at an uplink. */
+  get guardsUplinks(): boolean {
+    return this.#words[this.#start + HOST_FIREWALL] === HostFirewallMode.UPLINKS
+  }
+
+  set hostFirewall(mode: HostFirewallMode) {
+    this.#set(HOST_FIREWALL, mode)
   }
 
   /** What a local sender gets whose packet a policy denied; RESET for TCP, ICMP for all else. */

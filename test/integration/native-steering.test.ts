@@ -197,6 +197,20 @@ t.test('uplink: what comes from a denied prefix is dropped, for whomever it is',
   t.equal(verdict(to(POD).udp({ to: 1 })), 'ring')
 })
 
+t.test('uplink: of a guarded address what begins something is ours', async (t) => {
+  const ping = (reply: boolean) => to(NODE).icmpEcho({ id: 9, seq: 1, reply })
+  program.addGuarded(v4(NODE))
+  t.equal(verdict(to(NODE).tcp({ to: 22, flags: 'SYN' })), 'ring')
+  t.equal(verdict(to(NODE).tcp({ to: 22, flags: 'SYN ACK' })), 'kernel')
+  t.equal(verdict(to(NODE).tcp({ to: 22, flags: 'ACK' })), 'kernel')
+  t.equal(verdict(to(NODE).udp({ to: 53 })), 'ring', 'no socket is connected to the sender')
+  t.equal(verdict(ping(false)), 'ring')
+  t.equal(verdict(ping(true)), 'kernel')
+  t.equal(verdict(to(OTHER).tcp({ to: 22, flags: 'SYN' })), 'kernel', 'another address')
+  program.removeGuarded(v4(NODE))
+  t.equal(verdict(to(NODE).tcp({ to: 22, flags: 'SYN' })), 'kernel')
+})
+
 t.test('uplink: with a filter of VLANs those that are not allowed are ours', async (t) => {
   const tagged = (id: number, type = 0x8100) =>
     eth().vlan(id, { type }).ipv4({ to: NODE }).udp({ to: 1 })

@@ -2,10 +2,19 @@
  * Policy over real AF_XDP, with real programs: rules over prefixes, entities and ICMP types, audit
  * mode, the host firewall, and policies that are swapped under running connections.
  */
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { PolicyController } from '../../src/daemon/policy-controller.js'
-import { echoServer, ping, tcpEcho, tcpProbe, transferWithHash } from '../../src/lab/traffic.js'
+import type { Namespace } from '../../src/lab/lab.js'
+import {
+  echoServer,
+  ping,
+  tcpEcho,
+  tcpProbe,
+  transferWithHash,
+  udpEcho,
+  udpEchoServer,
+} from '../../src/lab/traffic.js'
 import { NotedReason } from '../../src/monitor/metrics.js'
 import type { Entity, PeerSpec, RuleSpec } from '../../src/policy-rules/rule-spec.js'
 import { LiveNode, NODE_ADDRESS, OUTSIDE_ADDRESS, UPLINK_ADDRESS } from '../support/live-node.js'
@@ -31,7 +40,11 @@ for (const pod of [client, server, intruder]) {
 }
 await live.start()
 
-const probe = (from: typeof client, address: string, port = 9) => tcpProbe(lab, from, address, port)
+const LOGIN_PORT = 2223
+/** A server of the node, as clients outside know it. */
+const FROM_OUTSIDE = { ns: node, address: UPLINK_ADDRESS, port: LOGIN_PORT }
+
+const probe = (from: Namespace, address: string, port = 9) => tcpProbe(lab, from, address, port)
 /** A closed port that answers is one that the packet, and its answer, came to. */
 const REACHED = 'refused'
 const KEPT_OUT = 'silent'
@@ -114,23 +127,47 @@ t.test('the host firewall: who reaches the node, and whom it reaches', async (t)
   t.equal((await ping(lab, node, server.address)).received, 3)
   t.equal((await ping(lab, node, client.address, { count: 2, waitSeconds: 1 })).received, 0)
   t.equal(await probe(client, OUTSIDE_ADDRESS), REACHED, 'forwarding is not the node’s own traffic')
-  const login = await echoServer(lab, { ns: node, address: UPLINK_ADDRESS, port: 2223 })
-  t.same(
-    await tcpEcho(
-      lab,
-      outside as typeof client,
-      { ns: node, address: UPLINK_ADDRESS, port: 2223 },
-      {
-        connections: 5,
-        bytesEach: 1000,
-      },
-    ),
-    { opened: 5, intact: 5 },
-    'what the kernel gets without us is not ours to judge',
-  )
+  const login = await echoServer(lab, FROM_OUTSIDE)
+  t.equal(await probe(outside, UPLINK_ADDRESS, LOGIN_PORT), 'open', 'not ours to judge')
+  await login.stop()
   controller.setHostFirewall(false)
   await login.stop()
   await echo.stop()
+})
+
+t.test('the host firewall on the uplink: what begins there is judged too', async (t) => {
+  const servers = [
+    await echoServer(lab, FROM_OUTSIDE),
+    await udpEchoServer(lab, { ns: outside, address: OUTSIDE_ADDRESS, port: 5300 }),
+    await echoServer(lab, { ns: outside, address: OUTSIDE_ADDRESS, port: 5301 }),
+  ]
+  const few = { connections: 5, bytesEach: 10_000 }
+  const all = { opened: 5, intact: 5 }
+  const nodeLabels = { 'reserved:host': '' }
+  policies.setHostLabels(nodeLabels)
+  const world: PeerSpec = { entities: ['world'] }
+  const ingress = [{ peers: world, ...tcp(LOGIN_PORT) }]
+  policies.changeRules({ set: [{ name: 'host', nodeSelector: {}, ingress }] })
+  const slow = tcpEcho(lab, outside, FROM_OUTSIDE, { connections: 2, bytesEach: 5_000_000 })
+  controller.setHostFirewall(true, true)
+  // The steering follows the maps within a turn of the worker, which may be asleep.
+  await setTimeout(300)
+  t.same(await tcpEcho(lab, outside, FROM_OUTSIDE, few), all, 'what is allowed')
+  const before = live.dropped(POLICY_DENIED)
+  t.equal(await probe(outside, UPLINK_ADDRESS, 22), KEPT_OUT)
+  t.ok(live.dropped(POLICY_DENIED) > before)
+  t.equal((await ping(lab, outside, UPLINK_ADDRESS, { count: 2, waitSeconds: 1 })).received, 0)
+  t.equal((await ping(lab, node, OUTSIDE_ADDRESS)).received, 3, 'the node’s own go on: pings')
+  const udp = { ns: outside, address: OUTSIDE_ADDRESS, port: 5300 }
+  t.equal(await udpEcho(lab, node, udp, 'hello'), 'hello', 'UDP')
+  t.same(await tcpEcho(lab, node, { ...udp, port: 5301 }, few), all, 'TCP')
+  t.same(await slow, { opened: 2, intact: 2 }, 'and what came in before')
+  policies.changeRules({ set: [{ name: 'host', nodeSelector: {}, ingress: [] }] })
+  t.equal(await probe(outside, UPLINK_ADDRESS, LOGIN_PORT), KEPT_OUT)
+  controller.setHostFirewall(false)
+  await setTimeout(300)
+  t.equal(await probe(outside, UPLINK_ADDRESS, LOGIN_PORT), 'open')
+  for (const server of servers) await server.stop()
 })
 
 /** Always the client's access, and beside it rules that change each time. */

@@ -45,6 +45,14 @@ class FakeProgram implements SteeringProgram {
     this.#set(false, `NAT ${text(address)}`)
   }
 
+  addGuarded(address: Uint8Array): void {
+    this.#set(true, `guard ${text(address)}`)
+  }
+
+  removeGuarded(address: Uint8Array): void {
+    this.#set(false, `guard ${text(address)}`)
+  }
+
   addAnnounced(address: Uint8Array): void {
     this.#set(true, `ARP ${text(address)}`)
   }
@@ -144,6 +152,25 @@ t.test('the tunnel’s port is ours at our addresses, whichever it is', async (t
   t.same(program.lines, [`NAT ${UPLINK_ADDRESS}`])
   node.close()
 })
+
+t.test(
+  'what begins at an uplink is ours only where the host firewall is to judge it',
+  async (t) => {
+    const node = new TestNode({ hasUplink: true })
+    const { steering, program } = steer(node)
+    const isGuarded = () => program.lines.includes(`guard ${UPLINK_ADDRESS}`)
+    node.controller.setHostFirewall(true)
+    steering.finish()
+    t.notOk(isGuarded())
+    node.controller.setHostFirewall(true, true)
+    steering.finish()
+    t.ok(isGuarded())
+    node.controller.setHostFirewall(false)
+    steering.finish()
+    t.notOk(isGuarded())
+    node.close()
+  },
+)
 
 t.test('announced addresses, denied sources and VLANs are told, and withdrawn', async (t) => {
   const node = new TestNode({ hasUplink: true })

@@ -1,6 +1,7 @@
 /**
- * The node's own addresses on its uplinks: the tunnel's port there, and the ports of our NAT; these
- * also at the addresses that egress policies let pods leave from.
+ * The node's own addresses on its uplinks: the tunnel's port there, and, where the host firewall is to
+ * judge it, what begins something; the ports of our NAT there and at the addresses that egress
+ * policies let pods leave from.
  */
 import { PORTS_MAX } from '../../base/limits.js'
 import { Endpoint, PortKind } from '../../endpoint/endpoint-table.js'
@@ -10,6 +11,8 @@ import type { DatapathMaps } from '../../pipeline/datapath-maps.js'
 import { Protocol } from '../../wire/protocols.js'
 import { AddressBytes, type SteeringPart, type SteeringProgram } from './steering-program.js'
 
+const NOTHING: ReadonlySet<number> = new Set()
+
 export class OwnAddressSteering implements SteeringPart {
   readonly #maps: DatapathMaps
   readonly #program: SteeringProgram
@@ -18,6 +21,7 @@ export class OwnAddressSteering implements SteeringPart {
   #seen: number | undefined
   #natAddresses: ReadonlySet<number> = new Set()
   #tunnelAddresses: ReadonlySet<number> = new Set()
+  #guarded: ReadonlySet<number> = NOTHING
   #tunnelPort = 0
 
   constructor(maps: DatapathMaps, program: SteeringProgram) {
@@ -32,8 +36,19 @@ export class OwnAddressSteering implements SteeringPart {
     this.#seen = revision
     const own = this.#own()
     this.#setTunnel(own, this.#maps.node.tunnelPort)
+    this.#setGuarded(this.#maps.node.guardsUplinks ? own : NOTHING)
     this.#setNat(new Set([...own, ...this.#ofEgressPolicies()]))
     return true
+  }
+
+  #setGuarded(addresses: ReadonlySet<number>): void {
+    for (const address of this.#guarded) {
+      if (!addresses.has(address)) this.#program.removeGuarded(this.#bytes.of(address))
+    }
+    for (const address of addresses) {
+      if (!this.#guarded.has(address)) this.#program.addGuarded(this.#bytes.of(address))
+    }
+    this.#guarded = addresses
   }
 
   #setTunnel(addresses: ReadonlySet<number>, port: number): void {

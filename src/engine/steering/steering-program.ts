@@ -9,6 +9,9 @@ export interface SteeringProgram {
   removePodCidr(address: Uint8Array, prefixBits: number): void
   addNatAddress(address: Uint8Array): void
   removeNatAddress(address: Uint8Array): void
+  /** What begins something at an address of the node is ours. */
+  addGuarded(address: Uint8Array): void
+  removeGuarded(address: Uint8Array): void
   addAnnounced(address: Uint8Array): void
   removeAnnounced(address: Uint8Array): void
   /** @param prefixBits of the 128 */
