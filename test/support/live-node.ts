@@ -18,7 +18,6 @@ export const UPLINK_ADDRESS = '192.0.2.2'
 export const GATEWAY_ADDRESS = '192.0.2.1'
 export const OUTSIDE_ADDRESS = '198.51.100.1'
 const UPLINK_DEVICE = 'uplink0'
-const POD_CIDR = '10.0.1.0/24'
 const ATTACH_TIMEOUT_MILLISECONDS = 10_000
 
 export interface LivePod extends Pod {
@@ -30,6 +29,13 @@ export interface LivePod extends Pod {
 export interface LiveNodeOptions {
   /** With an uplink to a namespace `outside`, which is also the node's default gateway. */
   readonly hasUplink?: boolean
+  /** Another node of the same lab, behind the same router; it closes after this one. */
+  readonly beside?: LiveNode
+  /**
+   * 1 unless given: it is in the addresses of pods and of the node. The uplink of any but the first
+   * is 100.64.<number>.2.
+   */
+  readonly number?: number
 }
 
 export class LiveNode {
@@ -38,12 +44,22 @@ export class LiveNode {
   readonly directory: string
   readonly maps: DatapathMaps
   readonly controller: NodeController
+  /** Of the host pair, and of the uplink. */
+  readonly address: string
+  readonly uplinkAddress: string
+  readonly #number: number
+  readonly #beside: LiveNode | undefined
   datapath: DatapathProcess | undefined
   #pods = 0
   #outside: Namespace | undefined
   #uplinkPort = -1
 
-  private constructor(lab: Lab, node: Namespace, directory: string) {
+  private constructor(lab: Lab, node: Namespace, directory: string, options: LiveNodeOptions) {
+    this.#number = options.number ?? 1
+    this.#beside = options.beside
+    const isFirst = this.#number === 1
+    this.address = isFirst ? NODE_ADDRESS : `10.0.0.${this.#number}`
+    this.uplinkAddress = isFirst ? UPLINK_ADDRESS : `100.64.${this.#number}.2`
     this.lab = lab
     this.node = node
     this.directory = directory
@@ -52,14 +68,16 @@ export class LiveNode {
   }
 
   static async create(name: string, options: LiveNodeOptions = {}): Promise<LiveNode> {
-    const lab = await Lab.create({ name })
-    const node = await lab.namespace('node')
+    const lab = options.beside?.lab ?? (await Lab.create({ name }))
+    const { number = 1 } = options
+    const node = await lab.namespace(number === 1 ? 'node' : `node${number}`)
     const directory = mkdtempSync(join(tmpdir(), 'rp-state-'))
-    const live = new LiveNode(lab, node, directory)
-    const pair = await lab.hostPair(node, { address: NODE_ADDRESS, podCidr: POD_CIDR })
+    const live = new LiveNode(lab, node, directory, options)
+    const { address } = live
+    const pair = await lab.hostPair(node, { address, podCidr: `10.0.${number}.0/24` })
     live.controller.addHost({
       device: pair.netDevice,
-      addresses: [NODE_ADDRESS],
+      addresses: [address],
       mac: pair.hostMac,
       nodeMac: pair.netMac,
     })
@@ -78,26 +96,31 @@ export class LiveNode {
   }
 
   async #addUplink(): Promise<void> {
-    const outside = await this.lab.namespace('outside')
+    const isFirst = this.#beside === undefined
+    const outside = this.#beside?.outside ?? (await this.lab.namespace('outside'))
     this.#outside = outside
+    const gateway = isFirst ? GATEWAY_ADDRESS : `100.64.${this.#number}.1`
+    const device = isFirst ? 'eth0' : `to-node${this.#number}`
     const link = await this.lab.link({
-      a: { ns: this.node, device: UPLINK_DEVICE, address: `${UPLINK_ADDRESS}/24` },
-      b: { ns: outside, device: 'eth0', address: `${GATEWAY_ADDRESS}/24` },
+      a: { ns: this.node, device: UPLINK_DEVICE, address: `${this.uplinkAddress}/24` },
+      b: { ns: outside, device, address: `${gateway}/24` },
     })
-    await this.lab.ip(outside, [`address add ${OUTSIDE_ADDRESS}/32 dev lo`])
-    await this.lab.ip(this.node, [`route add default via ${GATEWAY_ADDRESS}`])
+    if (isFirst) await this.lab.ip(outside, [`address add ${OUTSIDE_ADDRESS}/32 dev lo`])
+    await this.lab.ip(this.node, [`route add default via ${gateway}`])
     this.#uplinkPort = this.controller.addUplink({
       device: UPLINK_DEVICE,
-      address: UPLINK_ADDRESS,
+      address: this.uplinkAddress,
       mac: link.a.mac,
     })
   }
 
-  /** Pods are 10.0.1.1 with identity 301, and so on. */
+  /** Pods of node 1 are 10.0.1.1 with identity 301 and so on, of node 4 10.0.4.1 with 1201. */
   async pod(name: string, policy?: EndpointPolicy): Promise<LivePod> {
     const id = ++this.#pods
-    const pod = await this.lab.pod(this.node, name, { address: `10.0.1.${id}` })
-    const identity = 300 + id
+    const pod = await this.lab.pod(this.node, name, {
+      address: `10.0.${this.#number}.${id}`,
+    })
+    const identity = 300 * this.#number + id
     const { device, address, podMac: mac, hostMac: nodeMac } = pod
     const spec = { id, identity, device, address, mac, nodeMac }
     const port = this.controller.addEndpoint(spec, policy)
@@ -136,7 +159,7 @@ export class LiveNode {
 
   async close(): Promise<void> {
     await this.datapath?.stop()
-    await this.lab.close()
+    if (this.#beside === undefined) await this.lab.close()
     rmSync(this.directory, { recursive: true, force: true })
   }
 
