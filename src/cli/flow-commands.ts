@@ -7,7 +7,7 @@ import { type ShowOptions, wholeNumber, withOutput } from './options.js'
 import { clean, paint, print, printRows } from './output.js'
 import { openSource, type Source, withQuery } from './source.js'
 
-interface FlowOptions extends ShowOptions {
+export interface FlowOptions extends ShowOptions {
   readonly last: number
   readonly follow: boolean
   readonly verdict?: string
@@ -43,7 +43,6 @@ Examples:
     .command('flows')
     .description('what packets were seen: first and last ones of connections, verdicts, drops')
   withFilters(flows)
-    .addOption(new Option('--verdict <verdict>', 'only these').choices(VERDICTS))
     .addHelpText(
       'after',
       `
@@ -59,10 +58,11 @@ Examples:
   )
 }
 
-function withFilters(command: Command): Command {
+export function withFilters(command: Command): Command {
   return withOutput(command)
     .option('-n, --last <count>', 'so many of those that are kept', wholeNumber(0, 8_192), 20)
     .option('-f, --follow', 'go on with those to come', false)
+    .addOption(new Option('--verdict <verdict>', 'only these').choices(VERDICTS))
     .option('--reason <reason>', 'drop reason, by name or number')
     .option('--from <address>', 'source: an address or prefix')
     .option('--to <address>', 'destination: an address or prefix')
@@ -107,6 +107,19 @@ async function showFlowsOf(source: Source, options: FlowOptions, path: string): 
   for await (const line of client.lines(withQuery(path, query))) {
     if (options.output === 'json') print(line)
     else print(flowLine(JSON.parse(line) as Flow | { lost: number }, options.output === 'wide'))
+  }
+}
+
+/** The flows that the options choose, for whoever does something else with them. */
+export async function* followFlows(options: FlowOptions): AsyncGenerator<Flow> {
+  const source = await openSource(options)
+  if (source.client === undefined) {
+    throw new CommandError('no agent runs, and nobody else keeps flows', ExitCode.UNREACHABLE)
+  }
+  const path = withQuery('/v1/flows', await queryOf(source, options))
+  for await (const line of source.client.lines(path)) {
+    const flow = JSON.parse(line) as Flow | { lost: number }
+    if (!('lost' in flow)) yield flow
   }
 }
 
@@ -155,7 +168,7 @@ function wideText(flow: Flow): string {
   return `${identities}, ${flow.connection}, stage ${flow.stage}, ${flow.bytes} bytes`
 }
 
-function verdictText(flow: Flow): string {
+export function verdictText(flow: Flow): string {
   if (flow.verdict === 'FORWARDED') return `forwarded ${flow.observationPoint ?? ''}`
   if (flow.verdict === 'POLICY_ALLOWED') return `${flow.direction} policy: allowed`
   if (flow.verdict === 'POLICY_DENIED') return `${flow.direction} policy: denied ${flow.dropReason}`

@@ -4,6 +4,7 @@
 import { Command } from 'commander'
 import { VERSION } from '../base/version.js'
 import { addAgentCommand } from './agent-command.js'
+import { addCaptureCommand } from './capture-command.js'
 import { CommandError, ExitCode } from './client.js'
 import { addDatapathCommand } from './datapath-command.js'
 import { addDemoCommand } from './demo-command.js'
@@ -44,6 +45,7 @@ addDatapathCommand(program)
 addStateCommands(program)
 program.commandsGroup('Packets:')
 addFlowCommands(program)
+addCaptureCommand(program)
 addExplainCommands(program)
 program.commandsGroup('Tables:')
 addShowCommands(program)

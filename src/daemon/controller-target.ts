@@ -7,6 +7,7 @@ import type { ServiceSpec } from '../lb/service-spec.js'
 import type { Labels } from '../policy-rules/labels.js'
 import type { RuleSpec } from '../policy-rules/rule-spec.js'
 import { Protocol } from '../wire/protocols.js'
+import type { EgressRule } from './egress-writer.js'
 import type { MasqueradeOptions } from './masquerade-writer.js'
 import type { NodeBehaviour } from './node-behaviour.js'
 import type { HostSpec, NodeController, ServiceOptions, UplinkSpec } from './node-controller.js'
@@ -55,6 +56,9 @@ export class ControllerTarget implements Target {
       Endpoint: (c) => this.#endpoint(c),
       Peer: (c) => this.#peer(c),
       Service: (c) => this.#service(c),
+      EgressGateway: ({ after }) => {
+        this.#controller.egress.set((after?.spec.rules ?? []) as EgressRule[])
+      },
     }
     carry[change.kind](change)
   }
@@ -97,6 +101,7 @@ export class ControllerTarget implements Target {
     this.#controller.setTunnel(tunnel as TunnelOptions)
     this.#controller.setNodeOptions(behaviour as NodeBehaviour)
     this.#controller.setPolicyAudit(policyAudit as boolean)
+    this.#controller.setHostFirewall(after.spec.hostFirewall as boolean)
     this.#controller.setMasquerade(masquerade as MasqueradeOptions)
     this.#controller.netdev.setDeniedSources(after.spec.deniedSources as string[])
     this.#controller.netdev.setAllowedVlans(after.spec.allowedVlans as number[])

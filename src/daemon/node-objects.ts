@@ -50,6 +50,7 @@ export function nodeObjects(
     ...state.services.map(
       ({ spec }): NodeObject => ({ kind: 'Service', name: spec.name, spec: { service: spec } }),
     ),
+    ...egressObject(state),
   ]
 }
 
@@ -65,6 +66,7 @@ function ownObjects({ spec, metadata }: NodeDocument, facts: NodeFacts): NodeObj
         tunnel,
         behaviour: defined(spec.behaviour),
         policyAudit,
+        hostFirewall: spec.hostFirewall,
         deniedSources: spec.deniedSources,
         allowedVlans: spec.allowedVlans,
         masquerade: defined(masquerade),
@@ -86,6 +88,12 @@ function ownObjects({ spec, metadata }: NodeDocument, facts: NodeFacts): NodeObj
     objects.push({ kind: 'Uplink', name: device, spec: { device, address, ...macs } })
   }
   return objects
+}
+
+/** The list is one, and set whole. */
+function egressObject({ egress }: DesiredState): NodeObject[] {
+  if (egress.length === 0) return []
+  return [{ kind: 'EgressGateway', name: 'rules', spec: { rules: egress } }]
 }
 
 /** Addresses that the node makes known: those of its document, and its services' if so told. */

@@ -15,6 +15,7 @@ export const OBJECT_KINDS = [
   'Endpoint',
   'Peer',
   'Service',
+  'EgressGateway',
 ] as const
 export type ObjectKind = (typeof OBJECT_KINDS)[number]
 

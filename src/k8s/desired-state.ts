@@ -6,6 +6,7 @@ import { RingpathError } from '../base/errors.js'
 import { checkRule } from '../policy-rules/rule-check.js'
 import type { RuleSpec } from '../policy-rules/rule-spec.js'
 import { type Document, ofKind } from './documents.js'
+import { type EgressRuleSpec, egressRules } from './egress.js'
 import { rulesOf } from './policies.js'
 import type { Problem } from './problem.js'
 import type { EndpointDocument, NodeDocument, PeerDocument } from './ringpath-documents.js'
@@ -16,6 +17,7 @@ export interface DesiredState {
   readonly endpoints: readonly EndpointDocument[]
   readonly services: readonly PlannedService[]
   readonly rules: readonly RuleSpec[]
+  readonly egress: readonly EgressRuleSpec[]
   readonly peers: readonly PeerDocument[]
   readonly documents: readonly Document[]
 }
@@ -39,6 +41,7 @@ export function desiredState(
     endpoints: ofKind(documents, 'Endpoint').map(({ body }) => body),
     services: planned.services,
     rules: rules.specs,
+    egress: egressRules(documents, node),
     peers: ofKind(documents, 'Peer').map(({ body }) => body),
     documents,
   }

@@ -3,6 +3,7 @@
  * comes from a file, a request or a test. Pure: nothing is looked up, nothing applied.
  */
 import type * as z from 'zod'
+import { egressGatewaySchema } from './egress-documents.js'
 import { type RawDocument, readManifests } from './manifest.js'
 import {
   ciliumClusterwideNetworkPolicySchema,
@@ -23,6 +24,7 @@ const SCHEMAS = {
   'networking.k8s.io/v1 NetworkPolicy': networkPolicySchema,
   'cilium.io/v2 CiliumNetworkPolicy': ciliumNetworkPolicySchema,
   'cilium.io/v2 CiliumClusterwideNetworkPolicy': ciliumClusterwideNetworkPolicySchema,
+  'cilium.io/v2 CiliumEgressGatewayPolicy': egressGatewaySchema,
 } as const
 
 type Schema =
@@ -34,6 +36,7 @@ type Schema =
   | typeof networkPolicySchema
   | typeof ciliumNetworkPolicySchema
   | typeof ciliumClusterwideNetworkPolicySchema
+  | typeof egressGatewaySchema
 
 export type Body = z.output<Schema>
 export type Kind = Body['kind']

@@ -10,4 +10,5 @@ export const KINDS: readonly Kind[] = [
   'NetworkPolicy',
   'CiliumNetworkPolicy',
   'CiliumClusterwideNetworkPolicy',
+  'CiliumEgressGatewayPolicy',
 ]

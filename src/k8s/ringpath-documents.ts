@@ -140,6 +140,8 @@ export const nodeSchema = strict({
     behaviour: behaviour.default(behaviour.parse({})),
     /** Policies are judged and told, and hold nobody back. */
     policyAudit: flag.default(false),
+    /** Policies with a nodeSelector are asked for what the node itself sends and gets. */
+    hostFirewall: flag.default(false),
     maps: maps.default(maps.parse({})),
     datapath: datapath.default(datapath.parse({})),
     api: api.default({}),

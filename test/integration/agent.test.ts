@@ -1,8 +1,10 @@
 /** The agent on real AF_XDP: documents in, traffic out, and killed in the middle of it. */
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { holderOf, Role } from '../../src/daemon/process-lock.js'
 import { httpGet, httpServer, ping, transferWithHash } from '../../src/lab/traffic.js'
 import type { Flow } from '../../src/observe/flow.js'
+import { readCapture } from '../../src/port/pcap/open-capture.js'
 import { LiveAgent } from '../support/live-agent.js'
 
 const live = await LiveAgent.create('agent')
@@ -77,6 +79,11 @@ spec:
   const { stdout: why } = await live.cli('why', `${flow.id}`)
   t.match(why, /default\/client/)
   t.match(why, /ingress policy of default\/server: denied/)
+  const file = live.path('drops.pcapng')
+  t.equal((await live.cli('capture', '-w', file, '--verdict', 'dropped')).code, 0)
+  const frame = readCapture(readFileSync(file)).next()
+  t.match(frame?.comments, [/^#\d+ DROPPED 133 POLICY_DENIED; stage 13/])
+  t.equal(frame?.originalLength, 98)
   live.manifest('policy.yaml', policy('client'))
   await live.until('the other rule', async () => {
     const { stdout } = await live.cli('trace', '--in', 'client', '--to', 'server:80')

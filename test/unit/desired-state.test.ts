@@ -148,6 +148,40 @@ t.test('several ports need names; a ClusterIP has no node port', async (t) => {
   t.match(problems, [/ports\[1\].name: nothing/, /ports\[0\].nodePort: 30000/])
 })
 
+t.test('an egress policy finds pods here and elsewhere, and its gateway', async (t) => {
+  const policy = (gateway: string) => `---
+apiVersion: cilium.io/v2
+kind: CiliumEgressGatewayPolicy
+metadata: { name: out }
+spec:
+  selectors: [{ podSelector: { matchLabels: { app: web } } }]
+  destinationCIDRs: [0.0.0.0/0]
+  excludedCIDRs: [10.0.0.0/8]
+  egressGateway: { nodeSelector: { matchLabels: { gateway: ${gateway} } }, egressIP: 192.0.2.9 }
+`
+  const peer = `---
+apiVersion: ringpath.io/v1
+kind: Peer
+metadata: { name: b, labels: { gateway: here } }
+spec:
+  address: 192.0.2.2
+  endpoints: [{ address: 10.0.2.1, identity: 300, labels: { app: web } }]
+`
+  const pods = endpoint('a', 'device: d1, address: 10.0.1.1', '{ app: web }')
+  const others = endpoint('c', 'device: d2, address: 10.0.1.2', '{ app: db }')
+  t.same(plan(policy('here') + peer + pods + others).state.egress, [
+    {
+      sources: ['10.0.1.1', '10.0.2.1'],
+      destinations: ['0.0.0.0/0'],
+      excluded: ['10.0.0.0/8'],
+      gateway: '192.0.2.2',
+      egressAddress: '192.0.2.9',
+    },
+  ])
+  t.notOk('gateway' in (plan(policy('nowhere') + peer + pods).state.egress[0] ?? {}))
+  t.same(plan(policy('here') + others).state.egress, [])
+})
+
 t.test('the node’s own document is not one of its manifests', async (t) => {
   const text = 'apiVersion: ringpath.io/v1\nkind: Node\nmetadata: { name: x }\nspec: {}'
   t.match(plan(text).problems, [/Node x: kind: "Node"/])
