@@ -16,6 +16,9 @@ const FRAMES = Number(process.env.FUZZ_FRAMES ?? 6000)
 const ROUND_FRAMES = 1000
 const EVERY_SCENARIO = 9
 
+// Who asks for more frames waits for them.
+t.setTimeout(0)
+
 /** What does not hold, with the frame that showed it; the round ends there. */
 async function playRound(seed: number, corpus: readonly FuzzFrame[]): Promise<string[]> {
   const prng = new Prng(seed)
@@ -50,7 +53,6 @@ async function playRound(seed: number, corpus: readonly FuzzFrame[]): Promise<st
 t.test('nothing that must hold is broken by random frames', async (t) => {
   const seed = Number(process.env.SEED ?? Date.now() % 1_000_000_007) | 0
   t.comment(`SEED=${seed} FUZZ_FRAMES=${FRAMES}`)
-  t.setTimeout(0)
   const scenarios = loadScenarios('').filter((_, i) => i % EVERY_SCENARIO === 0)
   const corpus = await corpusOf(scenarios)
   const rounds = Math.ceil(FRAMES / ROUND_FRAMES)

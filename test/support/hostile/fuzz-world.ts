@@ -43,6 +43,22 @@ const FIXED: NodeSpec = {
   ],
 }
 
+const EGRESS_RULES = [
+  {
+    sources: ['pod4', '10.0.2.9'],
+    destinations: ['198.51.100.0/24'],
+    gateway: '192.0.2.3',
+    egressAddress: '192.0.2.3',
+  },
+  {
+    sources: ['10.0.2.1'],
+    destinations: ['198.51.100.0/24'],
+    excluded: ['198.51.100.80/32'],
+    gateway: 'uplink',
+    egressAddress: 'uplink',
+  },
+] as const
+
 export async function fuzzWorld(prng: Prng): Promise<MemoryWorld> {
   const chance: NodeSpec = {
     tunnel: { mode: prng.below(3) === 0 ? 'native' : 'tunnel' },
@@ -50,7 +66,13 @@ export async function fuzzWorld(prng: Prng): Promise<MemoryWorld> {
       enabled: prng.below(4) !== 0,
       ...(prng.below(3) === 0 ? { ports: { low: 40_000, high: 40_003 } } : {}),
     },
+    announced: ['198.51.100.80'],
+    agentAlive: prng.below(2) === 0,
+    deniedSources: prng.below(3) === 0 ? ['203.0.113.0/26'] : [],
+    allowedVlans: [7],
+    egressRules: prng.below(2) === 0 ? EGRESS_RULES : [],
     settings: {
+      hostFirewall: prng.below(3) === 0,
       noBackendResponse: prng.below(2) === 0 ? 'drop' : 'reject',
       policyDenyResponse: (['none', 'icmp', 'reset'] as const)[prng.below(3)] ?? 'none',
       loopback: prng.below(4) === 0 ? 'pod' : '169.254.42.1',
@@ -66,7 +88,7 @@ export async function fuzzWorld(prng: Prng): Promise<MemoryWorld> {
 
 /** A new policy, or other backends. Canaries are left alone. */
 export function randomChange(prng: Prng): NodeSpec {
-  const pod = PODS[prng.below(PODS.length)] ?? 'pod1'
+  const pod = [...PODS, 'host'][prng.below(PODS.length + 1)] ?? 'pod1'
   if (prng.below(2) === 0) return { policies: { [pod]: randomPolicy(prng) } }
   return { services: randomServices(prng) }
 }

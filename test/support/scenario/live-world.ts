@@ -156,7 +156,8 @@ export class LiveWorld implements World {
     }
     for (const { name } of spec.services ?? []) this.#services.add(name)
     for (const prefix of Object.keys(spec.identities ?? {})) this.#prefixes.add(prefix)
-    configure(this.controller, this.names, spec, (pod) => this.names.port(pod).endpointId)
+    const idOf = (pod: string) => this.names.port(pod).endpointId
+    configure(this.controller, this.names, spec, idOf, this.nowSeconds)
   }
 
   async exchange(port: string, frame: Uint8Array): Promise<SentFrame[]> {
@@ -199,6 +200,8 @@ export class LiveWorld implements World {
     })
     controller.setNodeOptions({ fragmentTracking: true, policyDenyResponse: 'none' })
     controller.setPolicyAudit(false)
+    controller.setHostFirewall(false)
+    controller.netdev.setDeniedSources([])
     controller.setMasquerade({ enabled: false })
     this.#forget()
   }

@@ -84,7 +84,7 @@ export class MemoryWorld implements World {
 
   async configure(spec: NodeSpec): Promise<void> {
     for (const pod of spec.pods ?? []) this.#addPod(typeof pod === 'string' ? pod : pod.name)
-    configure(this.controller, this.names, spec, (pod) => this.#idOf(pod))
+    configure(this.controller, this.names, spec, (pod) => this.#idOf(pod), this.nowSeconds)
     for (const route of spec.routes ?? []) this.#setRoute(route)
     for (const [address, mac] of Object.entries(spec.neighbours ?? {})) {
       const address4 = parseIpv4(this.names.address(address))
@@ -184,7 +184,7 @@ export class MemoryWorld implements World {
   }
 
   #idOf(pod: string): number {
-    const id = this.#ids.get(pod)
+    const id = pod === 'host' ? HOST_ENDPOINT_ID : this.#ids.get(pod)
     if (id === undefined) throw new Error(`'${pod}' is no pod of this node`)
     return id
   }

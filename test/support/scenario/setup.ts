@@ -51,6 +51,7 @@ export function configure(
   names: Names,
   spec: NodeSpec,
   idOf: (pod: string) => number,
+  nowSeconds: number,
 ): void {
   for (const name of spec.remove?.services ?? []) controller.deleteService(name)
   for (const name of spec.remove?.pods ?? []) controller.removeEndpoint(idOf(name))
@@ -60,6 +61,7 @@ export function configure(
   applySettings(controller, spec.settings ?? {})
   if (spec.masquerade !== undefined) controller.setMasquerade(spec.masquerade)
   if (spec.tunnel !== undefined) controller.setTunnel(spec.tunnel)
+  applyNetdev(controller, names, spec, nowSeconds)
   for (const peer of spec.peers ?? []) controller.addPeer(peer)
   for (const remote of spec.remotes ?? []) {
     controller.setRemote({ ...remote, identity: names.identity(remote.identity) })
@@ -78,6 +80,29 @@ export function configure(
   for (const service of spec.services ?? []) controller.setService(toService(service, names))
 }
 
+/** What holds at the uplinks, and which node pods leave by. */
+function applyNetdev(
+  { netdev, egress }: NodeController,
+  names: Names,
+  spec: NodeSpec,
+  nowSeconds: number,
+): void {
+  for (const address of spec.announced ?? []) netdev.announce(names.address(address))
+  for (const address of spec.withdrawn ?? []) netdev.withdraw(names.address(address))
+  if (spec.agentAlive === true) netdev.signAlive(nowSeconds)
+  if (spec.deniedSources !== undefined) netdev.setDeniedSources(spec.deniedSources)
+  if (spec.allowedVlans !== undefined) netdev.setAllowedVlans(spec.allowedVlans)
+  if (spec.egressRules === undefined) return
+  egress.set(
+    spec.egressRules.map(({ sources, gateway, egressAddress, ...rule }) => ({
+      ...rule,
+      sources: sources.map((source) => names.address(source)),
+      ...(gateway === undefined ? {} : { gateway: names.address(gateway) }),
+      ...(egressAddress === undefined ? {} : { egressAddress: names.address(egressAddress) }),
+    })),
+  )
+}
+
 function applySettings(
   controller: NodeController,
   settings: NonNullable<NodeSpec['settings']>,
@@ -89,6 +114,7 @@ function applySettings(
     defined({ fragmentTracking, policyDenyResponse, answersPerSecond, answersBurst }),
   )
   if (policyAudit !== undefined) controller.setPolicyAudit(policyAudit)
+  if (settings.hostFirewall !== undefined) controller.setHostFirewall(settings.hostFirewall)
 }
 
 type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> }

@@ -218,6 +218,14 @@ export interface MasqueradeRecord {
   readonly ports?: { readonly low: number; readonly high: number }
 }
 
+export interface EgressRecord {
+  readonly sources: readonly string[]
+  readonly destinations: readonly string[]
+  readonly excluded?: readonly string[]
+  readonly gateway?: string
+  readonly egressAddress?: string
+}
+
 export type Removable = 'services' | 'pods' | 'peers' | 'remotes'
 
 export interface NodeSpec {
@@ -235,6 +243,7 @@ export interface NodeSpec {
     readonly answersPerSecond?: number
     readonly answersBurst?: number
     readonly externalClusterIp?: boolean
+    readonly hostFirewall?: boolean
   }
   readonly host?: boolean
   /** An uplink with address 192.0.2.2/24 and a default route by `gateway`, 192.0.2.1. */
@@ -247,6 +256,15 @@ export interface NodeSpec {
   readonly remotes?: readonly RemoteRecord[]
   readonly fragments?: readonly FragmentRecord[]
   readonly masquerade?: MasqueradeRecord
+  /** Addresses that the node answers ARP for outside, while its agent lives. */
+  readonly announced?: readonly string[]
+  readonly withdrawn?: readonly string[]
+  /** True: the agent gives a sign of life now. */
+  readonly agentAlive?: boolean
+  /** Those and no others. */
+  readonly deniedSources?: readonly string[]
+  readonly allowedVlans?: readonly number[]
+  readonly egressRules?: readonly EgressRecord[]
   /** Mappings that are there already. */
   readonly nat?: readonly NatSpec[]
   /** Ports that the node's own sockets use. */
