@@ -21,6 +21,7 @@ export class RoutingTask {
   readonly #mirror: RouteMirror
   readonly #log: (line: string) => void
   readonly #timer: NodeJS.Timeout
+  #lastTrouble = ''
 
   /** The maps are equal to the kernel's tables when this returns. */
   constructor(maps: RoutingMaps, ports: PortTable, log: (line: string) => void) {
@@ -45,7 +46,10 @@ export class RoutingTask {
     try {
       work()
     } catch (error) {
-      this.#log(`routes: ${error instanceof Error ? error.message : String(error)}`)
+      // The same trouble ten times a second is told once.
+      const trouble = error instanceof Error ? error.message : String(error)
+      if (trouble !== this.#lastTrouble) this.#log(`routes: ${trouble}`)
+      this.#lastTrouble = trouble
       this.#mirror.distrust()
     }
   }
