@@ -236,7 +236,9 @@ function readFiles(names: readonly string[]): Source[] {
     } catch (error) {
       throw new CommandError((error as Error).message)
     }
-    const { files } = readManifestDirectory(name)
+    const { files, unreadable } = readManifestDirectory(name)
+    for (const [file, why] of unreadable) throw new CommandError(`${name}/${file}: ${why}`)
+    if (files.size === 0) throw new CommandError(`${name}: no .yaml, .yml or .json file in it`)
     return [...files].map(([file, text]) => ({ name: `${name}/${file}`, text }))
   })
 }
