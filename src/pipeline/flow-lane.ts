@@ -7,7 +7,8 @@
  * When it may repeat: a plain TCP or UDP packet (src/wire/plain4.ts) that neither opens nor closes
  * a connection; by the port, with the addresses and ports, that the chain forwarded within the last
  * two seconds; and no map of the control plane has changed since (src/maps/revision.ts), nor has a NAT
- * binding been evicted, nor a connection begun that it answers. Everything else takes the chain: first packets, SYN, FIN and RST, ICMP,
+ * binding been evicted, nor a connection begun that it answers.
+ * Everything else takes the chain: first packets, SYN, FIN and RST, ICMP,
  * fragments, drops, and one packet of each flow every two seconds, which refreshes the connection's lifetime
  * and tells of it. A stage whose decision holds for one packet alone says so (`isRepeatable`).
  *
