@@ -34,6 +34,26 @@ export const NotedReason = {
 } as const
 export type NotedReason = (typeof NotedReason)[keyof typeof NotedReason]
 
+/** What an operator reads. */
+const NOTED_TEXTS: Readonly<Record<NotedReason, string>> = {
+  [NotedReason.FRAGMENT]: 'fragment of a datagram',
+  [NotedReason.FRAGMENT_UPDATE_FAILED]: 'no room for the ports of a first fragment',
+  [NotedReason.MTU_ERROR_SENT]: 'sender told that its packet is too large for its way',
+  [NotedReason.POLICY_AUDITED]: 'policy would have dropped it: audit mode',
+  [NotedReason.ANSWER_SENT]: 'sender answered by an ICMP error or a reset',
+  [NotedReason.ANSWER_LIMITED]: 'sender not answered: its port’s answers were used up',
+}
+
+const NOTED_NAMES = new Map<number, string>(
+  Object.entries(NotedReason).map(([name, value]) => [value, name]),
+)
+
+/** The name of a code that is no drop, `NOTED_<code>` for one that is not ours. */
+export const notedReasonName = (code: number): string => NOTED_NAMES.get(code) ?? `NOTED_${code}`
+
+export const notedReasonText = (code: number): string =>
+  NOTED_TEXTS[code as NotedReason] ?? `unknown reason ${code}`
+
 const cell = (reason: number, direction: number): number => (reason * DIRECTIONS + direction) * 2
 
 /** One worker's own row; nobody else writes it. */

@@ -21,6 +21,10 @@ export interface MapRowView {
   /** Share of the capacity in use, 0 to 1. */
   readonly pressure: number
   readonly evictions: number
+  /** Entries not written because the map was full; modulo 2^32. */
+  readonly refused: number
+  /** Expired entries that sweeps deleted; modulo 2^32. */
+  readonly collected: number
   readonly locksStolen: number
   readonly bytes: number
 }
@@ -45,7 +49,9 @@ export function mapRows(directory: string): MapRowView[] {
       entries,
       capacity: spec.maxEntries,
       pressure: SIZED.has(spec.type) ? entries / spec.maxEntries : 0,
-      evictions: words[Header.EVICTIONS] ?? 0,
+      evictions: (words[Header.EVICTIONS] ?? 0) >>> 0,
+      refused: (words[Header.REFUSED] ?? 0) >>> 0,
+      collected: (words[Header.COLLECTED] ?? 0) >>> 0,
       locksStolen: words[Header.LOCKS_STOLEN] ?? 0,
       bytes: buffer.byteLength,
     })

@@ -97,6 +97,15 @@ export class NodeMetrics {
     this.#counter('ringpath_drop_bytes_total', 'Dropped bytes by reason and direction', drops, () =>
       counters(true).map((c) => [{ reason: c.reason, direction: c.direction }, c.bytes] as const),
     )
+    this.#counter(
+      'ringpath_noted_count_total',
+      'Packets of which something is counted beside their fate, such as fragments and answers',
+      drops,
+      () =>
+        this.#view
+          .noted()
+          .map((c) => [{ reason: c.reason, direction: c.direction }, c.packets] as const),
+    )
     const forwarded = ['direction']
     this.#counter('ringpath_forward_count_total', 'Forwarded packets', forwarded, () =>
       counters(false).map((c) => [{ direction: c.direction }, c.packets] as const),
@@ -144,6 +153,18 @@ export class NodeMetrics {
     )
     this.#counter('ringpath_map_evictions_total', 'Entries evicted to make room', ['map'], () =>
       maps().map((m) => [{ map: m.name }, m.evictions] as const),
+    )
+    this.#counter(
+      'ringpath_map_refused_total',
+      'Entries not written because the map was full',
+      ['map'],
+      () => maps().map((m) => [{ map: m.name }, m.refused] as const),
+    )
+    this.#counter(
+      'ringpath_map_collected_total',
+      'Expired entries that sweeps deleted',
+      ['map'],
+      () => maps().map((m) => [{ map: m.name }, m.collected] as const),
     )
     this.#counter(
       'ringpath_map_locks_stolen_total',

@@ -2,7 +2,7 @@
  * All that can be read of a node, from its maps and the record beside them: the same answers whether
  * an agent gives them or a command reads the files of a node that does not run.
  */
-import { readMetrics } from '../monitor/metrics.js'
+import { isDropReason, notedReasonName, notedReasonText, readMetrics } from '../monitor/metrics.js'
 import { type NatReport, readNatReport } from '../nat/nat-report.js'
 import { dropReasonName, dropReasonText } from '../packet/drop-reason.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
@@ -114,10 +114,26 @@ export class NodeView {
 
   /** What was dropped and forwarded since the maps were made. */
   counters(): CountedReason[] {
-    return readMetrics(this.maps.metrics).map(({ reason, direction, frames, bytes }) => ({
+    const lines = readMetrics(this.maps.metrics)
+    const fates = lines.filter(({ reason }) => reason === 0 || isDropReason(reason))
+    return fates.map(({ reason, direction, frames, bytes }) => ({
       code: reason,
       reason: reason === 0 ? 'FORWARDED' : dropReasonName(reason),
       text: reason === 0 ? 'forwarded' : dropReasonText(reason),
+      direction: DIRECTIONS[direction] ?? `${direction}`,
+      packets: frames,
+      bytes,
+    }))
+  }
+
+  /** What else was counted, of packets that were forwarded or dropped all the same. */
+  noted(): CountedReason[] {
+    const lines = readMetrics(this.maps.metrics)
+    const noted = lines.filter(({ reason }) => reason !== 0 && !isDropReason(reason))
+    return noted.map(({ reason, direction, frames, bytes }) => ({
+      code: reason,
+      reason: notedReasonName(reason),
+      text: notedReasonText(reason),
       direction: DIRECTIONS[direction] ?? `${direction}`,
       packets: frames,
       bytes,

@@ -24,6 +24,8 @@ const PURPOSES: Readonly<Record<number, string>> = {
   [TailCall.NODEPORT_NAT_INGRESS]: 'is it an answer to something we translated',
   [TailCall.NODEPORT_REVNAT]: 'give it the service’s address again',
   [TailCall.NODEPORT_SNAT_FWD]: 'masquerade on the way out',
+  [TailCall.TIME_EXCEEDED]: 'tell the sender that the TTL ended here',
+  [TailCall.IPV4_FRAGMENTATION_NEEDED]: 'tell the sender what would fit',
   [TailCall.IPV4_POLICY_DENIED]: 'tell the sender that policy denied it',
 }
 

@@ -4,7 +4,9 @@ import { statSync } from 'node:fs'
 import { connect } from 'node:net'
 import t from 'tap'
 import { ROUTES } from '../../src/daemon/api/routes.js'
+import { Metrics, NotedReason } from '../../src/monitor/metrics.js'
 import type { Explanation } from '../../src/observe/explain.js'
+import { Direction } from '../../src/packet/verdict.js'
 import { endpoint, TestAgent } from '../support/test-agent.js'
 
 const test = new TestAgent()
@@ -139,6 +141,19 @@ t.test('metrics are Prometheus text with help for each', async (t) => {
   for (const name of names) t.match(body, new RegExp(`^# HELP ${name} \\S`, 'm'))
   t.match(body, /ringpath_datapath_up 0/)
   t.match(body, /ringpath_map_pressure\{map="ipcache"\}/)
+})
+
+t.test('what is counted beside a packet’s fate is no drop', async (t) => {
+  const counters = new Metrics(test.agent.view.maps.metrics, 0)
+  counters.count(NotedReason.FRAGMENT, Direction.EGRESS, 1500)
+  counters.count(133, Direction.EGRESS, 60)
+  const codes = test.agent.view.counters().map(({ code }) => code)
+  t.same(codes, [133])
+  const { body } = await api.inject({ url: '/v1/metrics' })
+  t.match(body, /ringpath_noted_count_total\{reason="FRAGMENT",direction="egress"\} 1/)
+  t.match(body, /ringpath_drop_count_total\{reason="POLICY_DENIED",direction="egress"\} 1/)
+  t.notMatch(body, /ringpath_drop_count_total\{reason="(FRAGMENT|DROP_9)"/)
+  t.match(body, /ringpath_map_refused_total\{map="ipcache"\} 0/)
 })
 
 t.test('requests that are wrong or too large are refused', async (t) => {
