@@ -11,6 +11,8 @@ import { GATEWAY_MAC, HOST_MAC, NODE_MAC, OUTSIDE_ADDRESS, TestNode } from '../s
 import { CLIENT, CLIENT_PORT, left, NODE_PORT, outer, request } from '../support/uplink-node.js'
 import { encapsulated, opened } from '../support/vxlan.js'
 
+const TTL_EXCEEDED = 196
+
 t.test('a pod reaches a pod of another node, with its own identity', async (t) => {
   const nodes = new OverlayNodes()
   const client = nodes.a.pod()
@@ -159,8 +161,15 @@ t.test('from the tunnel to the node itself goes to its stack', async (t) => {
   const [got] = node.host.take()
   checkPacket(t, got as Uint8Array, {
     eth: { from: NODE_MAC },
-    ipv4: { from: '10.0.2.1', to: node.address, ttl: 64 },
+    ipv4: { from: '10.0.2.1', to: node.address, ttl: 63 },
   })
+  const last = eth().ipv4({ from: '10.0.2.1', to: node.address, ttl: 1 }).udp().bytes()
+  node.send(node.uplink, fromPeer(last, 601))
+  t.same(node.drops(), [TTL_EXCEEDED])
+  t.same(node.host.take(), [])
+  const told = opened(left(node))
+  t.equal(told.vni, 6)
+  checkPacket(t, told.inner, { ipv4: { to: '10.0.2.1' }, icmp: { type: 11 } })
   node.close()
 })
 

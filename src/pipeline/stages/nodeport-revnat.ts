@@ -8,6 +8,7 @@ import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { type Ipcache, IpcacheFlag, NO_ENDPOINT } from '../../identity/ipcache.js'
 import { DropReason } from '../../packet/drop-reason.js'
 import type { Verdict } from '../../packet/verdict.js'
+import * as ipv4 from '../../wire/ipv4.js'
 import { type PacketContext, tailCall } from '../context.js'
 import { Forwarding } from '../forwarding.js'
 import { deliverLocally } from '../local-delivery.js'
@@ -45,6 +46,7 @@ export class NodePortRevNat implements Stage {
     if (ctx.isTranslated || isReply) return this.#forwarding.toStack(ctx)
     // The node's own stack sent it to an address of ours that answers nothing: it would come again.
     if (ctx.ingressPort === this.#node.hostPort) return DropReason.UNROUTABLE
+    if (ctx.isFromTunnel && !countHop(ctx)) return tailCall(ctx, TailCall.TIME_EXCEEDED)
     const isToNode = destination === this.#node.hostPort
     return isToNode ? tailCall(ctx, TailCall.IPV4_TO_HOST) : this.#forwarding.toStack(ctx)
   }
@@ -63,4 +65,11 @@ export class NodePortRevNat implements Stage {
     ctx.tunnelEndpoint4 = this.#ipcache.tunnelEndpoint4
     return tailCall(ctx, TailCall.TO_OVERLAY)
   }
+}
+
+/** ipv4_host_delivery (bpf_overlay.c): the tunnel's end is a router in front of the node's stack. */
+function countHop(ctx: PacketContext): boolean {
+  if (ipv4.ttl(ctx.packet, ctx.l3Offset) <= 1) return false
+  ipv4.decrementTtl(ctx.packet, ctx.l3Offset)
+  return true
 }
