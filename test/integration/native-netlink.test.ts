@@ -1,7 +1,10 @@
-/** The netlink socket of the add-on against the kernel of a namespace of its own. */
+/**
+ * The netlink socket of the add-on, and its single frames, against the kernel of a namespace of their
+ * own.
+ */
 import './native-namespace.js'
 import t from 'tap'
-import { NetlinkSocket } from 'xdp-socket-napi'
+import { NetlinkSocket, sendFrame } from 'xdp-socket-napi'
 import { run } from './native-namespace.js'
 
 const RTNLGRP_LINK = 1
@@ -99,4 +102,14 @@ t.test('a thread that ends while it listens takes its watch along', async (t) =>
     const thread = new Worker(${JSON.stringify(threadSource)}, ${options})
     thread.once('exit', (code) => console.log(code))`
   t.equal(run(process.execPath, '-e', source).trim(), '7')
+})
+
+t.test('a frame is sent by a device, or the reason told', async (t) => {
+  const statistics = (): number =>
+    JSON.parse(run('ip', '-json', '-stats', 'link', 'show', 'rpx0'))[0].stats64.tx.packets
+  const before = statistics()
+  sendFrame('rpx0', new Uint8Array(60).fill(0xff))
+  t.equal(statistics() - before, 1)
+  t.throws(() => sendFrame('no-such', new Uint8Array(60)), { code: 'EXDP_NO_DEVICE' })
+  t.throws(() => sendFrame('rpx0', new Uint8Array(4)), { code: 'EXDP_SYSTEM', syscall: 'sendto' })
 })

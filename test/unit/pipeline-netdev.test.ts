@@ -210,6 +210,23 @@ t.test('a tag that names no VLAN is taken off', async (t) => {
   checkPacket(t, got as Uint8Array, { eth: { to: pod.mac }, ipv4: { to: pod.address, ttl: 63 } })
 })
 
+t.test('tags that name no VLAN do not hide one that does', async (t) => {
+  const node = setUp(t)
+  const tags = (...ids: number[]) =>
+    ids
+      .reduce(
+        (frame, id) => frame.vlan(id),
+        new PacketBuilder().eth({ from: GATEWAY_MAC, to: UPLINK_MAC }),
+      )
+      .ipv4({ from: OUTSIDE_ADDRESS, to: UPLINK_ADDRESS })
+      .udp({ from: 1, to: 2 })
+      .bytes()
+  node.send(node.uplink, tags(0, 7))
+  t.same(node.drops(), [VLAN_FILTERED])
+  node.send(node.uplink, tags(0, 0, 0))
+  t.same(node.drops(), [UNSUPPORTED_L3], 'more tags than anybody needs')
+})
+
 t.test('a tag cut short, and what is neither IPv4 nor ARP', async (t) => {
   const node = setUp(t)
   for (let length = 14; length < 18; length++) node.send(node.uplink, tagged(7).slice(0, length))

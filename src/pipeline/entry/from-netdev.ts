@@ -46,7 +46,7 @@ export class FromNetdev implements Stage {
     const row = this.#endpoints.rowStart(ctx.ingressPort)
     ctx.direction = Direction.INGRESS
     ctx.endpointId = this.#endpoints.words[row + Endpoint.ID] as number
-    if (vlan.isTagType(ctx.etherType)) {
+    for (let tags = 0; tags < vlan.VLAN_TAGS_MAX && vlan.isTagType(ctx.etherType); tags++) {
       if (!vlan.isValid(ctx.packet, TAG)) return DropReason.UNSUPPORTED_L2
       const id = vlan.id(ctx.packet, TAG)
       if (id !== NO_VLAN) return this.#filterVlan(ctx, id)
