@@ -70,7 +70,8 @@ export class Agent {
     const { maglevTableSize } = node.spec.services
     this.controller = new NodeController(this.maps, { maglevTableSize })
     const { identities } = this.#applied
-    this.policies = new PolicyController(this.controller, this.maps, { identities })
+    const { allowLocalhost } = node.spec
+    this.policies = new PolicyController(this.controller, this.maps, { identities, allowLocalhost })
     this.#target = new ControllerTarget(this.controller, this.policies)
     this.store = new DocumentStore(join(dataDirectory, 'documents.json'), node)
     this.view = new NodeView(

@@ -52,7 +52,7 @@ export class ControllerTarget implements Target {
       Host: (c) => this.#host(c),
       Uplink: (c) => this.#uplink(c),
       Announcement: (c) => this.#announcement(c),
-      Rule: (c) => this.#rule(c),
+      Rule: (c) => this.applyRules([c]),
       Endpoint: (c) => this.#endpoint(c),
       Peer: (c) => this.#peer(c),
       Service: (c) => this.#service(c),
@@ -61,6 +61,15 @@ export class ControllerTarget implements Target {
       },
     }
     carry[change.kind](change)
+  }
+
+  applyRules(changes: readonly Change[]): void {
+    this.#policies.changeRules({
+      set: changes.flatMap(({ after }) =>
+        after === undefined ? [] : [after.spec.rule as RuleSpec],
+      ),
+      delete: changes.flatMap(({ after, name }) => (after === undefined ? [name] : [])),
+    })
   }
 
   /**
@@ -97,11 +106,12 @@ export class ControllerTarget implements Target {
   #settings({ after }: Change): void {
     if (after === undefined) return
     const { services, tunnel, behaviour, policyAudit, masquerade } = after.spec
+    const { hostFirewall, guardUplinks } = after.spec
     this.#controller.setServiceOptions(services as ServiceOptions)
     this.#controller.setTunnel(tunnel as TunnelOptions)
     this.#controller.setNodeOptions(behaviour as NodeBehaviour)
     this.#controller.setPolicyAudit(policyAudit as boolean)
-    this.#controller.setHostFirewall(after.spec.hostFirewall as boolean)
+    this.#controller.setHostFirewall(hostFirewall as boolean, guardUplinks as boolean)
     this.#controller.setMasquerade(masquerade as MasqueradeOptions)
     this.#controller.netdev.setDeniedSources(after.spec.deniedSources as string[])
     this.#controller.netdev.setAllowedVlans(after.spec.allowedVlans as number[])
@@ -123,11 +133,6 @@ export class ControllerTarget implements Target {
     const { netdev } = this.#controller
     if (after === undefined) netdev.withdraw(name)
     else netdev.announce(name, after.spec.devices as string[] | undefined)
-  }
-
-  #rule({ after, name }: Change): void {
-    if (after === undefined) this.#policies.changeRules({ delete: [name] })
-    else this.#policies.changeRules({ set: [after.spec.rule as RuleSpec] })
   }
 
   #endpoint({ before, after, fields }: Change): void {

@@ -67,6 +67,7 @@ function ownObjects({ spec, metadata }: NodeDocument, facts: NodeFacts): NodeObj
         behaviour: defined(spec.behaviour),
         policyAudit,
         hostFirewall: spec.hostFirewall,
+        guardUplinks: spec.guardUplinks,
         deniedSources: spec.deniedSources,
         allowedVlans: spec.allowedVlans,
         masquerade: defined(masquerade),

@@ -4,6 +4,7 @@
  * from data alone, so that `diff` shows exactly what `apply` will do.
  */
 import { isDeepStrictEqual } from 'node:util'
+import { ErrorCode, RingpathError } from '../base/errors.js'
 
 /** In the order of creation: what later kinds need comes first. */
 export const OBJECT_KINDS = [
@@ -87,9 +88,11 @@ function changedFields(
   return [...names].filter((name) => !isDeepStrictEqual(before[name], after[name])).sort()
 }
 
-/** What carries a change out; it throws when it cannot, with nothing changed. */
+/** What carries changes out; it throws when it cannot, with nothing changed. */
 export interface Target {
   apply(change: Change): void
+  /** Changes of rules, which take effect together. */
+  applyRules(changes: readonly Change[]): void
 }
 
 export interface Failure {
@@ -99,7 +102,9 @@ export interface Failure {
 
 /**
  * Carries the changes out, each by itself: one that fails leaves its object as it was and stops none
- * of the others.
+ * of the others. Rules that follow each other take effect together, so that an endpoint's policy is
+ * computed, and swapped, once; where they do not fit, none of them does, for some of the rules may be
+ * worse than none.
  *
  * @param done told of each change that took effect
  */
@@ -109,13 +114,43 @@ export function applyChanges(
   done: (change: Change) => void,
 ): Failure[] {
   const failures: Failure[] = []
-  for (const change of changes) {
-    try {
-      target.apply(change)
-      done(change)
-    } catch (error) {
-      failures.push({ change, message: error instanceof Error ? error.message : String(error) })
-    }
+  for (let start = 0; start < changes.length; ) {
+    const end = endOfGroup(changes, start)
+    failures.push(...applyGroup(changes.slice(start, end), target, done))
+    start = end
   }
   return failures
+}
+
+/** Behind the rules that begin at `start`; one further for any other kind. */
+function endOfGroup(changes: readonly Change[], start: number): number {
+  let end = start
+  while (changes[end]?.kind === 'Rule') end++
+  return Math.max(end, start + 1)
+}
+
+function applyGroup(
+  group: readonly Change[],
+  target: Target,
+  done: (change: Change) => void,
+): Failure[] {
+  try {
+    const [only] = group
+    if (group.length === 1 && only !== undefined) target.apply(only)
+    else target.applyRules(group)
+  } catch (error) {
+    const isWrong = error instanceof RingpathError && error.code === ErrorCode.CONFIG_INVALID
+    if (isWrong && group.length > 1) {
+      // One of them is: the others are not to suffer for it.
+      const half = group.length >> 1
+      return [
+        ...applyGroup(group.slice(0, half), target, done),
+        ...applyGroup(group.slice(half), target, done),
+      ]
+    }
+    const message = error instanceof Error ? error.message : String(error)
+    return group.map((change) => ({ change, message }))
+  }
+  for (const change of group) done(change)
+  return []
 }

@@ -140,8 +140,12 @@ export const nodeSchema = strict({
     behaviour: behaviour.default(behaviour.parse({})),
     /** Policies are judged and told, and hold nobody back. */
     policyAudit: flag.default(false),
+    /** Pods take packets from their own node, whatever their policy: a kubelet's probes need it. */
+    allowLocalhost: flag.default(false),
     /** Policies with a nodeSelector are asked for what the node itself sends and gets. */
     hostFirewall: flag.default(false),
+    /** Then also for what begins at an uplink. */
+    guardUplinks: flag.default(false),
     maps: maps.default(maps.parse({})),
     datapath: datapath.default(datapath.parse({})),
     api: api.default({}),

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { ErrorCode, RingpathError } from '../../src/base/errors.js'
 import { readManifestDirectory } from '../../src/daemon/manifest-directory.js'
 import { holderOf, leaveRole, Role, takeRole } from '../../src/daemon/process-lock.js'
 import {
@@ -58,11 +59,46 @@ t.test('a change that fails stops none of the others', async (t) => {
     apply: ({ name }: Change) => {
       if (name === 'bad') throw new Error('no room')
     },
+    applyRules: () => t.fail('there are no rules'),
   }
   const failures = applyChanges(changes, target, ({ name }) => done.push(name))
   t.same(done, ['good'])
   t.match(failures, [{ change: { name: 'bad' }, message: 'no room' }])
 })
+
+t.test(
+  'rules take effect together; a wrong one alone does not, and without room none',
+  async (t) => {
+    const rules = Array.from({ length: 9 }, (_, i) => object('Rule', `rule ${i}`))
+    const changes = plan([...rules, object('Endpoint', 'pod')], [])
+    const run = (refuse: (names: readonly string[]) => void) => {
+      const calls: number[] = []
+      const done: string[] = []
+      const target = {
+        apply: ({ name }: Change) => refuse([name]),
+        applyRules: (group: readonly Change[]) => {
+          calls.push(group.length)
+          refuse(group.map(({ name }) => name))
+        },
+      }
+      const failures = applyChanges(changes, target, ({ name }) => done.push(name))
+      return { calls, done, failed: failures.map(({ change }) => change.name) }
+    }
+    t.match(
+      run(() => {}),
+      { calls: [9], failed: [] },
+    )
+    const wrong = run((names) => {
+      if (names.includes('rule 4')) throw new RingpathError(ErrorCode.CONFIG_INVALID, 'wrong')
+    })
+    t.same(wrong.failed, ['rule 4'])
+    t.equal(wrong.done.length, 9, 'eight rules and the endpoint')
+    const full = run((names) => {
+      if (names.includes('rule 4')) throw new RingpathError(ErrorCode.MAP_FULL, 'no room')
+    })
+    t.same([full.done, full.failed.length], [['pod'], 9])
+  },
+)
 
 t.test('files: a wrong one keeps its last good version, the others take effect', async (t) => {
   const test = new TestAgent()
