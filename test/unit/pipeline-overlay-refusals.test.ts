@@ -41,8 +41,10 @@ t.test('nobody but a node may call itself one: 171, and 6 becomes what is known'
   node.send(node.uplink, fromPeer(inner, 6))
   t.equal(server.port.take().length, 1, 'a node that runs the API server')
   node.controller.setRemote({ prefix: '10.0.0.2', identity: 8, tunnelEndpoint: '192.0.2.3' })
-  node.send(node.uplink, fromPeer(inner, 6))
-  t.same(node.drops(), [133])
+  for (const vni of [6, 7]) {
+    node.send(node.uplink, fromPeer(inner, vni))
+    t.same(node.drops(), [133])
+  }
   node.close()
 })
 

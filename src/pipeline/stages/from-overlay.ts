@@ -45,9 +45,7 @@ export class Ipv4FromOverlay implements Stage {
       completePartialChecksum4(ctx.packet, ctx.l3Offset, ctx.l4Offset, ctx.words, ctx.tupleStart)
     }
     const known = this.#ipcache.find(ctx.words, ctx.sourceStart)
-    if (ctx.sourceIdentity === Identity.REMOTE_NODE && known !== Identity.WORLD) {
-      ctx.sourceIdentity = known
-    }
+    if (isRemoteNode(ctx.sourceIdentity) && known !== Identity.WORLD) ctx.sourceIdentity = known
     const verdict = this.#services.process(ctx, Scope.EXTERNAL)
     if (verdict !== NOT_FOR_SERVICE) return verdict
     const way = this.#egressGateway.find(ctx.words, ctx.tupleStart)
@@ -56,3 +54,6 @@ export class Ipv4FromOverlay implements Stage {
     return tailCall(ctx, TailCall.NODEPORT_NAT_INGRESS)
   }
 }
+
+const isRemoteNode = (identity: number): boolean =>
+  identity === Identity.REMOTE_NODE || identity === Identity.KUBE_APISERVER
