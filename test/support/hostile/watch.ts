@@ -118,10 +118,11 @@ export class Watch {
     return isThere ? [...violations] : [...violations, 'the pipeline delivers no more']
   }
 
-  /** Changes when a collector was at work: what it took the frame did not. */
+  /** Changes when a collector was at work, or a full table made room: then entries may be gone. */
   #collections(): number {
-    const { gc, natGc } = this.#world.node
-    return gc.sweeps + gc.deleted + natGc.sweeps + natGc.deleted
+    const { gc, natGc, maps } = this.#world.node
+    const evictions = maps.conntrackTable.evictions + maps.nat.snat.evictions
+    return gc.sweeps + gc.deleted + natGc.sweeps + natGc.deleted + evictions
   }
 
   #judgeFrames(port: string, frame: Uint8Array, sent: readonly SentFrame[]): string[] {
