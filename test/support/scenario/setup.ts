@@ -77,6 +77,9 @@ export function configure(
   for (const [pod, policy] of Object.entries(spec.policies ?? {})) {
     controller.setPolicy(idOf(pod), toPolicy(policy, names))
   }
+  for (const [pod, limits] of Object.entries(spec.bandwidth ?? {})) {
+    controller.setBandwidth(idOf(pod), limits)
+  }
   for (const service of spec.services ?? []) controller.setService(toService(service, names))
 }
 

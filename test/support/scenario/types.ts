@@ -265,6 +265,13 @@ export interface NodeSpec {
   readonly deniedSources?: readonly string[]
   readonly allowedVlans?: readonly number[]
   readonly egressRules?: readonly EgressRecord[]
+  /** By pod; a rate that is not given is not limited. */
+  readonly bandwidth?: Readonly<
+    Record<
+      string,
+      { readonly egressBitsPerSecond?: number; readonly ingressBitsPerSecond?: number }
+    >
+  >
   /** Mappings that are there already. */
   readonly nat?: readonly NatSpec[]
   /** Ports that the node's own sockets use. */
