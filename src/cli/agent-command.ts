@@ -1,5 +1,6 @@
 /** `ringpath agent`: runs the agent of a node in the foreground. */
 import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import type { NodeDocument } from '../k8s/ringpath-documents.js'
@@ -38,7 +39,7 @@ async function runAgent(options: AgentArguments): Promise<void> {
     import('../daemon/sd-notify.js'),
   ])
   const log = makeLog(node.spec.log.level, { node: node.metadata.name })
-  const agent = new Agent(node, log)
+  const agent = new Agent(node, log, dirname(resolve(options.config)))
   const api = new ApiServer(agent)
   const notifier = new SystemdNotifier()
   const stop = async (signal: string): Promise<void> => {

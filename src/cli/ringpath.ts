@@ -5,6 +5,7 @@ import { Command } from 'commander'
 import { VERSION } from '../base/version.js'
 import { addAgentCommand } from './agent-command.js'
 import { addCaptureCommand } from './capture-command.js'
+import { addCleanupCommand } from './cleanup-command.js'
 import { CommandError, ExitCode } from './client.js'
 import { addDatapathCommand } from './datapath-command.js'
 import { addDemoCommand } from './demo-command.js'
@@ -51,6 +52,7 @@ program.commandsGroup('Tables:')
 addShowCommands(program)
 program.commandsGroup('Tools:')
 addToolCommands(program)
+addCleanupCommand(program)
 addDemoCommand(program)
 
 for (const command of program.commands) inheritExit(command)

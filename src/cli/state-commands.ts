@@ -39,7 +39,7 @@ function statusText(status: Status): string {
     datapath.lastRepairMilliseconds === undefined
       ? ''
       : `, last repaired in ${Math.round(datapath.lastRepairMilliseconds)} ms`
-  const deaths = datapath.deaths === 0 ? '' : `, died ${datapath.deaths} times${repaired}`
+  const deaths = datapath.deaths === 0 ? '' : `, deaths: ${datapath.deaths}${repaired}`
   const drops = status.counters.filter(({ code }) => code > 0).sort((a, b) => b.packets - a.packets)
   const dropLines = drops.slice(0, 5).map((d) => `  ${d.packets} ${d.reason} (${d.direction})`)
   return [

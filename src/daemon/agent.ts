@@ -56,11 +56,14 @@ export class Agent {
   #problems: readonly Problem[] = []
   #names = new NameBook()
 
-  /** @throws RingpathError PROCESS_RUNNING when the state directory has an agent already */
-  constructor(node: NodeDocument, log: Log) {
+  /**
+   * @param directory in which the node's document is
+   * @throws RingpathError PROCESS_RUNNING when the state directory has an agent already
+   */
+  constructor(node: NodeDocument, log: Log, directory = '/') {
     this.node = node
     this.log = log
-    this.paths = nodePaths(node)
+    this.paths = nodePaths(node, directory)
     const { stateDirectory, dataDirectory } = this.paths
     mkdirSync(dataDirectory, { recursive: true, mode: 0o700 })
     takeRole(stateDirectory, Role.AGENT)

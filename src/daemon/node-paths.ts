@@ -1,5 +1,5 @@
 /** Where a node keeps its things, as its document says or by its name. */
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { NodeDocument } from '../k8s/ringpath-documents.js'
 
 export interface NodePaths {
@@ -12,12 +12,14 @@ export interface NodePaths {
   readonly apiSocket: string
 }
 
-export function nodePaths({ metadata, spec }: NodeDocument): NodePaths {
-  const stateDirectory = spec.stateDirectory ?? join('/run/ringpath', metadata.name)
+/** @param directory in which the node's document is */
+export function nodePaths({ metadata, spec }: NodeDocument, directory: string): NodePaths {
+  const { name } = metadata
+  const stateDirectory = resolve(directory, spec.stateDirectory ?? join('/run/ringpath', name))
   return {
     stateDirectory,
-    dataDirectory: spec.dataDirectory ?? join('/var/lib/ringpath', metadata.name),
-    manifests: spec.manifests ?? '/etc/ringpath/manifests',
-    apiSocket: spec.api.socket ?? join(stateDirectory, 'api.sock'),
+    dataDirectory: resolve(directory, spec.dataDirectory ?? join('/var/lib/ringpath', name)),
+    manifests: resolve(directory, spec.manifests ?? '/etc/ringpath/manifests'),
+    apiSocket: resolve(directory, spec.api.socket ?? join(stateDirectory, 'api.sock')),
   }
 }

@@ -23,8 +23,9 @@ import {
 
 export const RINGPATH_V1 = 'ringpath.io/v1'
 
-const path = text('an absolute path without ".."', (v) => {
-  return v.startsWith('/') && !v.split('/').includes('..') && v.length <= 255
+/** One that is not absolute is beside the document. */
+const path = text('a path without ".."', (v) => {
+  return v !== '' && !v.split('/').includes('..') && v.length <= 255
 })
 
 const powerOfTwo = (low: number, high: number) =>

@@ -216,7 +216,7 @@ class Trace implements PipelineObserver {
     const name = service.service === '' ? '' : `${service.service}, `
     const { type, address, port, protocol, algorithm } = service
     const frontend = `${type} ${address}:${port}/${protocol}`
-    return [`service: ${name}${frontend}, ${offered} backends, chosen by ${algorithm}`]
+    return [`service: ${name}${frontend}, backends: ${offered}, chosen by ${algorithm}`]
   }
 
   #identityNotes(before: Snapshot, after: Snapshot): string[] {

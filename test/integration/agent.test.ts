@@ -180,6 +180,9 @@ t.test('SIGTERM leaves the datapath running, and a second agent is refused', asy
   await live.start(['--stop-datapath'])
   t.equal((await live.status()).datapath.pid, datapath.pid)
   await live.process?.stop('SIGTERM')
+  t.equal(holderOf(live.path('state'), Role.DATAPATH), undefined)
+  await live.start()
+  t.match(await live.cli('cleanup'), { code: 0, stdout: /agent ended[\s\S]*datapath ended/ })
   for (const role of [Role.DATAPATH, Role.STANDBY]) {
     t.equal(holderOf(live.path('state'), role), undefined)
   }

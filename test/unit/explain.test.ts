@@ -163,7 +163,7 @@ t.test('a trace follows a service to its backend and names both', async (t) => {
   const stages = explanation.steps.map(({ stage }) => stage)
   t.same(stages.slice(0, 3), ['entry', 'IPV4_FROM_LXC', 'IPV4_CT_EGRESS'])
   const notes = explanation.steps.flatMap((step) => step.notes).join('\n')
-  t.match(notes, /service: ClusterIP 10.96.0.10:80\/TCP, 1 backends, chosen by random/)
+  t.match(notes, /service: ClusterIP 10.96.0.10:80\/TCP, backends: 1, chosen by random/)
   t.match(notes, /rewritten: 10.0.1.1:40000 → 10.96.0.10:80 became 10.0.1.1:40000 → 10.0.1.3:8080/)
   t.match(notes, /connection: NEW/)
 })

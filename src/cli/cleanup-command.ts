@@ -1,0 +1,50 @@
+/** `ringpath cleanup`: ends everything that runs on a state directory, and removes it if so told. */
+import { rmSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Command } from 'commander'
+import type { Role as RoleType } from '../daemon/process-lock.js'
+import { CommandError, type NodeChoice, stateDirectoryOf } from './client.js'
+import { withNode } from './options.js'
+import { print } from './output.js'
+
+const END_MILLISECONDS_MAX = 10_000
+const LOOK_MILLISECONDS = 20
+
+interface CleanupOptions extends NodeChoice {
+  readonly remove: boolean
+}
+
+export function addCleanupCommand(program: Command): void {
+  const command = program
+    .command('cleanup')
+    .description('end the agent and the datapaths of a node, whoever started them')
+    .option('--remove', 'remove its state directory too: connections are forgotten', false)
+  withNode(command)
+    .addHelpText('after', '\nIts pods are closed afterwards: nothing forwards for them.')
+    .action(cleanup)
+}
+
+async function cleanup(options: CleanupOptions): Promise<void> {
+  const { holderOf, Role } = await import('../daemon/process-lock.js')
+  const directory = stateDirectoryOf(options)
+  // The agent would start what is ended; the datapath that stands by would take over.
+  const order: readonly (readonly [RoleType, NodeJS.Signals, string])[] = [
+    [Role.AGENT, 'SIGTERM', 'agent'],
+    [Role.STANDBY, 'SIGKILL', 'datapath that stood by'],
+    [Role.DATAPATH, 'SIGTERM', 'datapath'],
+  ]
+  for (const [role, signal, name] of order) {
+    const pid = holderOf(directory, role)
+    if (pid === undefined) continue
+    process.kill(pid, signal)
+    const deadline = performance.now() + END_MILLISECONDS_MAX
+    while (holderOf(directory, role) === pid) {
+      if (performance.now() > deadline) throw new CommandError(`process ${pid}, the ${name}, stays`)
+      await sleep(LOOK_MILLISECONDS)
+    }
+    print(`${name} ended (process ${pid})`)
+  }
+  if (!options.remove) return
+  rmSync(directory, { recursive: true, force: true })
+  print(`${directory} removed`)
+}
