@@ -241,6 +241,10 @@ export class Ipcache {
 
   /** The scratch value with what the longest prefix around this one has; WORLD without one. */
   #valueAround(address: Int32Array, prefixLength: number): Int32Array {
+    // What is around a prefix is around its first address; only a longer one there hides it.
+    const first = this.#prefixes.lookup(address, 0)
+    if (first === NOT_FOUND) return this.#worldValue()
+    if (this.#lengthOf(first) < prefixLength) return this.#load(first)
     const isIpv4 = isIpv4Words(address) && prefixLength >= IPV4_PREFIX_BITS
     for (let length = prefixLength - 1; length >= 0; length--) {
       // Of the prefixes around all of IPv4 only ::/0 is one that somebody would have.
@@ -248,9 +252,17 @@ export class Ipcache {
       const slot = this.#prefixes.find(address, length)
       if (slot !== NOT_FOUND) return this.#load(slot)
     }
+    return this.#worldValue()
+  }
+
+  #worldValue(): Int32Array {
     this.#value.fill(0)
     this.#value[IDENTITY] = Identity.WORLD
     return this.#value
+  }
+
+  #lengthOf(slot: Slot): number {
+    return this.#prefixes.words[this.#prefixes.keyStart(slot) + PREFIX_WORDS - 1] as number
   }
 
   /** The scratch value with what exactly this prefix has, or zeros. */
