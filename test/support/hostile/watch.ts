@@ -78,7 +78,7 @@ export class Watch {
     return { sent, violations }
   }
 
-  /** Several at once: no exception, and not more frames than came. */
+  /** Several at once: no exception, not more frames than came, none wrong if all were right. */
   sendAll(frames: readonly { readonly port: string; readonly frame: Uint8Array }[]): Outcome {
     let sent: readonly SentFrame[] = []
     try {
@@ -87,8 +87,15 @@ export class Watch {
       return { sent, violations: [`exception: ${(error as Error).stack}`] }
     }
     this.lookAgain()
-    const isMore = sent.length > frames.length
-    return { sent, violations: isMore ? [`${frames.length} became ${sent.length}`] : [] }
+    const violations: string[] = []
+    if (sent.length > frames.length) violations.push(`${frames.length} became ${sent.length}`)
+    if (frames.every(({ frame }) => allProblemsOf(frame).length === 0)) {
+      for (const out of sent) {
+        const problems = out.port === 'uplink' ? allProblemsOf(out.bytes) : problemsOf(out.bytes)
+        violations.push(...problems.map((problem) => `out by ${out.port}: ${problem}`))
+      }
+    }
+    return { sent, violations }
   }
 
   /** What is looked at once in a while, for it takes its time. */
