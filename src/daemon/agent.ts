@@ -141,9 +141,16 @@ export class Agent {
   }
 
   readManifests(): void {
-    const { files, unreadable } = readManifestDirectory(this.paths.manifests)
+    const { manifests } = this.paths
+    const { files, unreadable, problem } = readManifestDirectory(manifests)
+    if (problem !== undefined && this.store.hasFiles) {
+      // A file system that is away for a moment must not take the node's pods with it.
+      this.log.error({ manifests, error: problem }, 'manifests not read: they stay as they were')
+      this.reconcile()
+      return
+    }
     for (const [file, error] of unreadable) this.log.warn({ file, error }, 'manifest not read')
-    this.#problems = this.store.setFiles(files)
+    this.#problems = this.store.setFiles(files, unreadable.keys())
     for (const problem of this.#problems) {
       this.log.error({ file: problem.source }, `manifest refused: ${problemText(problem)}`)
     }

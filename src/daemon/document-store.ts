@@ -54,9 +54,13 @@ export class DocumentStore {
    * The manifest directory as it is now, by file name. Files that are wrong, alone or together with
    * others, keep their last good version; the rest takes effect.
    *
+   * @param unreadable files that are there and could not be read: they stay as they were
    * @returns what is wrong
    */
-  setFiles(texts: ReadonlyMap<string, string>): readonly Problem[] {
+  setFiles(
+    texts: ReadonlyMap<string, string>,
+    unreadable: Iterable<string> = [],
+  ): readonly Problem[] {
     const problems: Problem[] = []
     const files: Record<string, string> = {}
     const refused = new Set<string>()
@@ -66,6 +70,7 @@ export class DocumentStore {
       if (before === undefined) delete files[name]
       else files[name] = before
     }
+    for (const name of unreadable) refuse(name)
     for (const [name, text] of texts) {
       files[name] = text
       const found = readDocuments(text, name).problems
@@ -87,6 +92,10 @@ export class DocumentStore {
       problems.push(...culprits)
       for (const { source } of culprits) refuse(source)
     }
+  }
+
+  get hasFiles(): boolean {
+    return Object.keys(this.#saved.files).length > 0
   }
 
   /** Documents of a request, all of them or none. */

@@ -3,7 +3,7 @@
  * once it has been quiet for a moment. Regular files named *.yaml, *.yml or *.json count; hidden
  * ones and sub-directories do not.
  */
-import { type FSWatcher, lstatSync, readdirSync, readFileSync, statSync, watch } from 'node:fs'
+import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from 'node:fs'
 import { join } from 'node:path'
 
 const QUIET_MILLISECONDS = 100
@@ -16,13 +16,20 @@ export interface DirectoryContents {
   readonly files: ReadonlyMap<string, string>
   /** Files that could not be read, and why. */
   readonly unreadable: ReadonlyMap<string, string>
+  /** Why the directory itself could not be read; "ENOENT" when it is not there. */
+  readonly problem?: string
 }
 
-/** An absent directory is an empty one. */
 export function readManifestDirectory(directory: string): DirectoryContents {
   const files = new Map<string, string>()
   const unreadable = new Map<string, string>()
-  for (const name of namesIn(directory)) {
+  let names: string[]
+  try {
+    names = listed(directory)
+  } catch (error) {
+    return { files, unreadable, problem: (error as NodeJS.ErrnoException).code ?? 'unknown' }
+  }
+  for (const name of names) {
     const path = join(directory, name)
     try {
       // Kubernetes mounts files as links: what they point at is what counts.
@@ -36,13 +43,17 @@ export function readManifestDirectory(directory: string): DirectoryContents {
   return { files, unreadable }
 }
 
+function listed(directory: string): string[] {
+  return readdirSync(directory, { withFileTypes: true })
+    .filter((entry) => !entry.isDirectory() && /^[^.].*\.(ya?ml|json)$/.test(entry.name))
+    .map(({ name }) => name)
+    .sort()
+    .slice(0, FILES_MAX)
+}
+
 function namesIn(directory: string): string[] {
   try {
-    return readdirSync(directory)
-      .filter((name) => /^[^.].*\.(ya?ml|json)$/.test(name))
-      .filter((name) => !lstatSync(join(directory, name)).isDirectory())
-      .sort()
-      .slice(0, FILES_MAX)
+    return listed(directory)
   } catch {
     return []
   }

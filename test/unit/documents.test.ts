@@ -2,6 +2,7 @@
 import t from 'tap'
 import { parseDocuments, readDocuments } from '../../src/k8s/documents.js'
 import { type DocumentError, problemText } from '../../src/k8s/problem.js'
+import { seededPrng } from '../support/seed.js'
 
 const ENDPOINT = `
 apiVersion: ringpath.io/v1
@@ -133,6 +134,40 @@ t.test('hostile text is bounded', async (t) => {
   t.match(problems('a: &a [1]\nb: *a\n'), [/alias/i])
   t.match(problems('a: !!js/function 1\n'), [/.+/])
   t.match(problems('? [1]\n: 2\n'), [/.+/])
+})
+
+t.test('whatever the text is, the answer is documents or problems', async (t) => {
+  const random = seededPrng(t)
+  const whole = `${ENDPOINT}---${SERVICE}`
+  const scraps = [
+    '{',
+    '}',
+    '[',
+    ']',
+    ':',
+    '- ',
+    '&a ',
+    '*a',
+    '!!x ',
+    '"',
+    "'",
+    '\n',
+    '  ',
+    '---',
+    '0x',
+    '|',
+  ]
+  for (let i = 0; i < 500; i++) {
+    let text = whole
+    for (let edits = random.below(4) + 1; edits > 0; edits--) {
+      const at = random.below(text.length)
+      const end = at + random.below(12)
+      text = text.slice(0, at) + (scraps[random.below(scraps.length)] ?? '') + text.slice(end)
+    }
+    const { problems } = readDocuments(text, 'file.yaml')
+    for (const problem of problems) if (!/, expected ./.test(problemText(problem))) t.fail(text)
+  }
+  t.pass('none threw')
 })
 
 t.test('prototype names are fields like others', async (t) => {

@@ -1,9 +1,10 @@
 /** Reconciling: the difference and its order; documents kept; a new agent over what one left. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { ErrorCode, RingpathError } from '../../src/base/errors.js'
+import { DocumentStore } from '../../src/daemon/document-store.js'
 import { readManifestDirectory } from '../../src/daemon/manifest-directory.js'
 import { holderOf, leaveRole, Role, takeRole } from '../../src/daemon/process-lock.js'
 import {
@@ -123,6 +124,42 @@ t.test('files: a wrong one keeps its last good version, the others take effect',
   agent.readManifests()
   t.same(agent.problems, [])
   t.ok(names().includes('default/e'))
+})
+
+t.test('a directory that is gone, or a file that cannot be read, deletes nothing', async (t) => {
+  const test = new TestAgent()
+  t.teardown(() => test.close())
+  test.manifest('a.yaml', endpoint('a', 1))
+  test.manifest('b.yaml', endpoint('b', 2))
+  test.agent.readManifests()
+  rmSync(test.path('manifests/a.yaml'))
+  symlinkSync('/nowhere/at/all', test.path('manifests/a.yaml'))
+  test.agent.readManifests()
+  t.equal(test.agent.view.endpoints().length, 3)
+  rmSync(test.path('manifests'), { recursive: true })
+  test.agent.readManifests()
+  t.equal(test.agent.view.endpoints().length, 3)
+  mkdirSync(test.path('manifests'))
+  test.agent.readManifests()
+  t.equal(test.agent.view.endpoints().length, 1, 'an empty directory does')
+})
+
+t.test('documents of files and of the API are in force again after a restart', async (t) => {
+  const test = new TestAgent()
+  t.teardown(() => test.close())
+  const path = test.path('documents.json')
+  const store = new DocumentStore(path, test.agent.node)
+  store.setFiles(new Map([['a.yaml', endpoint('a', 1)]]))
+  store.proposeApply(endpoint('b', 2)).commit?.()
+  const again = new DocumentStore(path, test.agent.node)
+  t.same(
+    again.state.documents.map(({ key, source }) => `${key} ${source}`),
+    ['Endpoint default/a a.yaml', 'Endpoint default/b api'],
+  )
+  again.setFiles(new Map([['a.yaml', 'kind: [']]))
+  t.equal(again.state.documents.length, 2, 'the last good version is known')
+  writeFileSync(path, '{')
+  t.same(new DocumentStore(path, test.agent.node).state.documents, [])
 })
 
 t.test('an object may move from one file to another in one step', async (t) => {
