@@ -4,6 +4,7 @@
  * connections.
  */
 import { performance } from 'node:perf_hooks'
+import { tuneV8 } from '../../src/engine/v8-flags.js'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { HeapWatch } from '../lib/heap-watch.js'
 import { type BenchResult, summarize } from '../lib/result.js'
@@ -39,6 +40,8 @@ export const chainBenchmark: Benchmark = {
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
     const warmUp = WARM_UP_FRAMES[options.size]
+    // As the datapath's process does.
+    tuneV8()
     // The code is trained on one rig first, so that new connections are timed with hot code.
     new ChainRig(1).run(warmUp)
     const cases = FLOWS[options.size].map((flows) => {

@@ -7,6 +7,7 @@
  */
 import { createInterface } from 'node:readline'
 import { Worker } from 'node:worker_threads'
+import { tuneV8 } from '../../src/engine/v8-flags.js'
 import {
   ForwarderControl,
   type ForwarderInput,
@@ -19,6 +20,7 @@ const CONTROL_WORDS = 4
 const input = JSON.parse(process.argv[2] ?? '') as ForwarderInput
 const control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
 const workerData: WorkerInput = { ...input, control: control.buffer as SharedArrayBuffer }
+tuneV8()
 const worker = new Worker(new URL('./forward-worker.js', import.meta.url), { workerData })
 
 worker.on('message', (message: 'ready' | ForwarderReport) => {

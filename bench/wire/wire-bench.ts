@@ -18,7 +18,7 @@ const BENCH_SOURCES = fileURLToPath(new URL('../../../bench/', import.meta.url))
 const FORWARDER = fileURLToPath(new URL('./forwarder.js', import.meta.url))
 
 /** Until the code is hot and the queues are full. */
-const WARM_UP_MILLISECONDS = { full: 1000, quick: 700, smoke: 300 } as const
+const WARM_UP_MILLISECONDS = { full: 2000, quick: 1500, smoke: 300 } as const
 const WINDOW_MILLISECONDS = { full: 2000, quick: 1000, smoke: 200 } as const
 /** The generator outlives the window by this. */
 const SPARE_SECONDS = 0.5

@@ -13,6 +13,7 @@ import { CONTROL_WORDS, Control, type WorkerInput, type WorkerMessage } from './
 import { HostPortTask } from './host-port-task.js'
 import { IDLE_DEFAULTS, type IdleOptions } from './idle-strategy.js'
 import { RoutingTask } from './routing-task.js'
+import { tuneV8 } from './v8-flags.js'
 
 export interface DatapathOptions {
   /** Directory of the node's shared maps, /run/ringpath/<node>. */
@@ -74,6 +75,7 @@ export class Datapath {
       busyPollMicroseconds: options.busyPollMicroseconds ?? 0,
     }
     if (options.standby !== true) this.#startTasks()
+    tuneV8()
     this.#worker = new Worker(WORKER_FILE, { workerData: input })
     this.standingBy = new Promise((resolve) => {
       this.#worker.on('message', ({ type }: WorkerMessage) => {
