@@ -24,6 +24,7 @@ import {
   type CtTimeouts,
   isCloseAction,
   isCreateAction,
+  LASTING,
   otherSideOf,
   RST,
   RX_FLAGS_SHIFT,
@@ -308,8 +309,8 @@ export class Conntrack extends CtEntries {
     const isService = direction === CtDirection.SERVICE
     const lastReport = table[entry + Ct.LAST_TX_REPORT] as number
     const isGraceOver = lastReport + this.#timeouts.serviceGraceSeconds <= nowSeconds
-    // Of the connection before, with its closing and its flags, nothing counts any more.
-    table[entry + Ct.STATE] = 0
+    // Of the connection before, with its closing and its flags, nothing counts any more but how its packets are translated.
+    table[entry + Ct.STATE] = state & LASTING
     this.#refresh(entry, direction, true, tcpFlags, nowSeconds)
     this.isMonitored = true
     // A service's flow keeps its backend, which may have the old connection in TIME_WAIT; after the

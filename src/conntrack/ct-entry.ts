@@ -84,6 +84,8 @@ export const CtState = {
   NODE_PORT: 32,
 } as const
 export const CLOSING_BOTH = CtState.RX_CLOSING | CtState.TX_CLOSING
+/** What a connection that begins anew in the same entry keeps. */
+export const LASTING = CtState.LOOPBACK | CtState.NODE_PORT
 export const TX_FLAGS_SHIFT = 16
 export const RX_FLAGS_SHIFT = 24
 

@@ -67,6 +67,26 @@ t.test('masquerading leaves a service’s reply as it is', async (t) => {
   node.close()
 })
 
+t.test(
+  'after a SYN of the backend’s, replies to the client come from the NodePort again',
+  async (t) => {
+    const node = new TestNode({ hasUplink: true })
+    const pod = node.pod()
+    node.controller.setService(service([pod], { frontends: [outer()] }))
+    const answer = (flags: string) => {
+      node.send(pod.port, ip(pod, CLIENT).tcp({ from: 8080, to: CLIENT_PORT, flags }).bytes())
+      return left(node)
+    }
+    for (const flags of ['SYN', 'ACK', 'ACK']) node.send(node.uplink, request(flags))
+    answer('RST')
+    // A connection of the pod's own with the same ports, in the entry that was closing.
+    answer('SYN')
+    node.send(node.uplink, request('ACK'))
+    checkPacket(t, answer('ACK'), { ipv4: { from: UPLINK_ADDRESS }, tcp: { from: NODE_PORT } })
+    node.close()
+  },
+)
+
 t.test('the backend’s policy asks who the client is', async (t) => {
   const node = new TestNode({ hasUplink: true })
   const ports = [{ protocol: 6, firstPort: 8080 }]
