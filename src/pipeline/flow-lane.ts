@@ -2,7 +2,7 @@
  * The lane for established flows, in front of the chain: it repeats what the chain did with the
  * last packet of the same flow. Nobody tells it what the chain decides; it compares the headers
  * before and after, and remembers the difference (addresses, ports, TTL, MACs, way out, and the
- * checksum deltas that follow from them). docs/adr/0020 has the reasons.
+ * checksum deltas that follow from them). docs/adr/0013 has the reasons.
  *
  * When it may repeat: a plain TCP or UDP packet (src/wire/plain4.ts) that neither opens nor closes
  * a connection; by the port, with the addresses and ports, that the chain forwarded within the last
