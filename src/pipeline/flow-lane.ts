@@ -338,19 +338,23 @@ export class FlowLane {
     const at = start >> 2
     const hops = (frames[frame + Frame.TTL] as number) - plain4.ttl(words, at)
     if (hops < 0 || hops > TTL_HOPS_MAX) return
-    const flow = this.#victim(place & ~KIND_MASK)
-    this.#settle(flow)
     const flows = this.#flows
     const a = frames[frame + Frame.ENDS_A] as number
     const b = frames[frame + Frame.ENDS_B] as number
     const c = frames[frame + Frame.ENDS_C] as number
+    const way = frames[frame + Frame.WAY] as number
+    const set = place & ~KIND_MASK
+    // Two packets of one burst may both be learned from: a flow has one place.
+    const known = this.#find(set, a, b, c, way)
+    const flow = known === NO_FLOW ? this.#victim(set) : known
+    this.#settle(flow)
     const newA = plain4.endsA(words, at)
     const newB = plain4.endsB(words, at)
     const newC = plain4.endsC(words, at)
     flows[flow] = a
     flows[flow + Flow.ENDS_B] = b
     flows[flow + Flow.ENDS_C] = c
-    flows[flow + Flow.WAY] = frames[frame + Frame.WAY] as number
+    flows[flow + Flow.WAY] = way
     flows[flow + Flow.EPOCH] = this.#epoch
     flows[flow + Flow.LEARNED_AT] = this.#nowMilliseconds
     flows[flow + Flow.ACTION] =
@@ -366,10 +370,7 @@ export class FlowLane {
     this.#noteVisited(flow, this.#conntrack.visited)
   }
 
-  /**
-   * Which flow of a set a new one replaces: a forgotten one, as is the flow's own, or else the one
-   * learned first.
-   */
+  /** Which flow of a set a new one replaces: a forgotten one, or else the one learned first. */
   #victim(set: number): number {
     const flows = this.#flows
     let oldest = set

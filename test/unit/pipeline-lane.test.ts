@@ -9,10 +9,18 @@ import { readMetrics } from '../../src/monitor/metrics.js'
 import { DropReason } from '../../src/packet/drop-reason.js'
 import { Direction } from '../../src/packet/verdict.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
+import { eth } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
 import { seededPrng } from '../support/seed.js'
 import { CLOSED, frontend, ip, service, VIP } from '../support/service-node.js'
-import { TestNode, type TestPod } from '../support/test-node.js'
+import {
+  GATEWAY_MAC,
+  OUTSIDE_ADDRESS,
+  TestNode,
+  type TestPod,
+  UPLINK_ADDRESS,
+  UPLINK_MAC,
+} from '../support/test-node.js'
 
 const PODS = 4
 const ROUNDS = 1500
@@ -236,5 +244,26 @@ t.test('a repeated packet has right checksums and addresses through a service', 
     })
   }
   t.equal(node.pipeline.framesRepeated, 5)
+  node.close()
+})
+
+t.test('what a new connection makes void is not repeated from a second note of it', async (t) => {
+  const node = new TestNode({ hasUplink: true })
+  const pod = node.pod()
+  node.controller.setMasquerade({ enabled: true })
+  const answer = eth({ from: GATEWAY_MAC, to: UPLINK_MAC })
+    .ipv4({ from: OUTSIDE_ADDRESS, to: UPLINK_ADDRESS })
+    .udp({ from: 53, to: 40000 })
+    .bytes()
+  // Nobody's yet, so the node's stack gets them; both go through the chain in one burst.
+  node.uplink.inject(answer)
+  node.uplink.inject(answer)
+  node.run()
+  t.equal(node.host.take().length, 2)
+  node.send(pod.port, ip(pod, OUTSIDE_ADDRESS).udp({ from: 40000, to: 53 }).bytes())
+  checkPacket(t, node.uplink.take()[0] as Uint8Array, { udp: { from: 40000, to: 53 } })
+  node.send(node.uplink, answer)
+  t.equal(node.host.take().length, 0)
+  t.equal(pod.port.take().length, 1)
   node.close()
 })
