@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import type { DesiredState } from '../k8s/desired-state.js'
 import { labelsOf, podLabels } from '../k8s/policies.js'
-import type { EndpointDocument, NodeDocument } from '../k8s/ringpath-documents.js'
+import type { NodeDocument } from '../k8s/ringpath-documents.js'
 import { qualifiedName } from '../k8s/schema.js'
 import type { Labels } from '../policy-rules/labels.js'
 import type { NodeObject } from './reconcile.js'
@@ -36,14 +36,14 @@ export function nodeObjects(
     ...ownObjects(node, facts),
     ...announcements(node, state),
     ...state.rules.map((rule): NodeObject => ({ kind: 'Rule', name: rule.name, spec: { rule } })),
-    ...endpointObjects(state.endpoints, facts),
+    ...endpointObjects(state, facts),
     ...state.peers.map(({ metadata, spec }): NodeObject => {
       const { address, podCidrs, hostAddresses, skipTunnel } = spec
       const peer = { name: metadata.name, address, podCidrs, hostAddresses, skipTunnel }
       const endpoints = spec.endpoints.map((endpoint) => ({
         address: endpoint.address,
         identity: endpoint.identity,
-        labels: podLabels(endpoint.namespace, endpoint.labels),
+        labels: podLabels(endpoint.namespace, endpoint.labels, state.namespaces),
       }))
       return { kind: 'Peer', name: metadata.name, spec: { peer, endpoints } }
     }),
@@ -128,7 +128,8 @@ const nodeLabels = ({ labels }: NodeDocument['metadata']): Labels =>
 const defined = (fields: Readonly<Record<string, unknown>>) =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 
-function endpointObjects(documents: readonly EndpointDocument[], facts: NodeFacts): NodeObject[] {
+function endpointObjects(state: DesiredState, facts: NodeFacts): NodeObject[] {
+  const { endpoints: documents, namespaces } = state
   const taken = new Set<number>()
   const named = documents.map((document) => ({ document, name: qualifiedName(document.metadata) }))
   const idOf = new Map<string, number>()
@@ -143,7 +144,7 @@ function endpointObjects(documents: readonly EndpointDocument[], facts: NodeFact
   return named.map(({ name, document }) => {
     while (!idOf.has(name)) take(name, next++)
     const { device, address, mac, ports, masquerade } = document.spec
-    const labels: Labels = labelsOf(document)
+    const labels: Labels = labelsOf(document, namespaces)
     const nodeMac = document.spec.nodeMac ?? facts.macOf(device)
     return {
       kind: 'Endpoint',

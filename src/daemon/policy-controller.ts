@@ -130,9 +130,12 @@ export class PolicyController implements IdentityObserver {
 
   /**
    * An identity that another node, or the cluster's store, gave out; to be told before addresses
-   * have it. Counted: as many `forgetIdentity` as this.
+   * have it. Counted: as many `forgetIdentity` as this. Labels that differ from those it had take
+   * their place, unless a pod of this node has the number.
    */
   learnIdentity(number: number, labels: Labels): void {
+    const isOurs = [...this.#identityOf.values()].includes(number)
+    if (!isOurs) this.identities.relabel(number, labels)
     this.identities.learn(number, labels)
     this.#apply({ ...NOTHING, undo: () => this.identities.release(number) })
   }

@@ -3,11 +3,13 @@
  * one place, every service with its backends. Pure; what is wrong is told by document.
  */
 import { RingpathError } from '../base/errors.js'
+import { LabelSet } from '../policy-rules/labels.js'
 import { checkRule } from '../policy-rules/rule-check.js'
 import type { RuleSpec } from '../policy-rules/rule-spec.js'
 import { type Document, ofKind } from './documents.js'
 import { type EgressRuleSpec, egressRules } from './egress.js'
-import { rulesOf } from './policies.js'
+import { type NamespaceLabels, namespacesOf } from './namespace-documents.js'
+import { podLabels, rulesOf } from './policies.js'
 import type { Problem } from './problem.js'
 import type { EndpointDocument, NodeDocument, PeerDocument } from './ringpath-documents.js'
 import { problemAt } from './schema.js'
@@ -19,6 +21,7 @@ export interface DesiredState {
   readonly rules: readonly RuleSpec[]
   readonly egress: readonly EgressRuleSpec[]
   readonly peers: readonly PeerDocument[]
+  readonly namespaces: NamespaceLabels
   readonly documents: readonly Document[]
 }
 
@@ -29,12 +32,13 @@ export function desiredState(
   node: NodeDocument,
 ): { state: DesiredState; problems: Problem[] } {
   const problems = [...duplicates(documents), ...strayNodes(documents), ...sharedPlaces(documents)]
+  problems.push(...sharedIdentities(documents))
   const planned = servicesOf(documents, {
     nodeAddresses: nodeAddresses(node),
     nodeName: node.metadata.name,
     algorithm: node.spec.services.algorithm,
   })
-  problems.push(...planned.problems, ...sharedFrontends(planned.services))
+  problems.push(...planned.problems, ...sharedFrontends([...planned.services, ...planned.idle]))
   const rules = policyRules(documents)
   problems.push(...rules.problems)
   const state: DesiredState = {
@@ -43,6 +47,7 @@ export function desiredState(
     rules: rules.specs,
     egress: egressRules(documents, node),
     peers: ofKind(documents, 'Peer').map(({ body }) => body),
+    namespaces: namespacesOf(documents),
     documents,
   }
   return { state, problems }
@@ -112,6 +117,23 @@ function sharedPlaces(documents: readonly Document[]): Problem[] {
         const expected = `another one than that of ${owner.key} (${owner.source})`
         problems.push(problemAt(document.raw, ['spec', field], expected))
       }
+    }
+  }
+  return problems
+}
+
+/** A number of the cluster stands for one set of labels, whichever peer tells of it. */
+function sharedIdentities(documents: readonly Document[]): Problem[] {
+  const known = new Map<number, { labels: string; owner: string }>()
+  const problems: Problem[] = []
+  for (const document of ofKind(documents, 'Peer')) {
+    for (const [i, { identity, namespace, labels }] of document.body.spec.endpoints.entries()) {
+      const { text } = new LabelSet(podLabels(namespace, labels))
+      const { labels: had, owner } = known.get(identity) ?? { labels: text, owner: document.key }
+      known.set(identity, { labels: had, owner })
+      if (had === text) continue
+      const expected = `a number that does not have other labels in ${owner}`
+      problems.push(problemAt(document.raw, ['spec', 'endpoints', i, 'identity'], expected))
     }
   }
   return problems

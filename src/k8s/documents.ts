@@ -5,12 +5,14 @@
 import type * as z from 'zod'
 import { egressGatewaySchema } from './egress-documents.js'
 import { type RawDocument, readManifests } from './manifest.js'
+import { namespaceSchema } from './namespace-documents.js'
 import {
   ciliumClusterwideNetworkPolicySchema,
   ciliumNetworkPolicySchema,
   networkPolicySchema,
 } from './policy-documents.js'
 import { DocumentError, type Problem } from './problem.js'
+import { localRedirectSchema } from './redirect-documents.js'
 import { endpointSchema, nodeSchema, peerSchema, RINGPATH_V1 } from './ringpath-documents.js'
 import { check, problemAt, qualifiedName } from './schema.js'
 import { endpointSliceSchema, serviceSchema } from './service-documents.js'
@@ -19,24 +21,28 @@ const SCHEMAS = {
   [`${RINGPATH_V1} Node`]: nodeSchema,
   [`${RINGPATH_V1} Endpoint`]: endpointSchema,
   [`${RINGPATH_V1} Peer`]: peerSchema,
+  'v1 Namespace': namespaceSchema,
   'v1 Service': serviceSchema,
   'discovery.k8s.io/v1 EndpointSlice': endpointSliceSchema,
   'networking.k8s.io/v1 NetworkPolicy': networkPolicySchema,
   'cilium.io/v2 CiliumNetworkPolicy': ciliumNetworkPolicySchema,
   'cilium.io/v2 CiliumClusterwideNetworkPolicy': ciliumClusterwideNetworkPolicySchema,
   'cilium.io/v2 CiliumEgressGatewayPolicy': egressGatewaySchema,
+  'cilium.io/v2 CiliumLocalRedirectPolicy': localRedirectSchema,
 } as const
 
 type Schema =
   | typeof nodeSchema
   | typeof endpointSchema
   | typeof peerSchema
+  | typeof namespaceSchema
   | typeof serviceSchema
   | typeof endpointSliceSchema
   | typeof networkPolicySchema
   | typeof ciliumNetworkPolicySchema
   | typeof ciliumClusterwideNetworkPolicySchema
   | typeof egressGatewaySchema
+  | typeof localRedirectSchema
 
 export type Body = z.output<Schema>
 export type Kind = Body['kind']

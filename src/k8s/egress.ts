@@ -6,7 +6,8 @@
 import { type LabelSelector, LabelSet, selects } from '../policy-rules/labels.js'
 import { type Document, ofKind } from './documents.js'
 import type { EgressGatewayDocument } from './egress-documents.js'
-import { podLabels } from './policies.js'
+import { type NamespaceLabels, namespacesOf } from './namespace-documents.js'
+import { namespaceLabels, podLabels } from './policies.js'
 import type { NodeDocument } from './ringpath-documents.js'
 
 /** As `EgressWriter` takes it. */
@@ -28,8 +29,11 @@ interface Place {
 /** A policy that selects nobody makes no rule. */
 export function egressRules(documents: readonly Document[], node: NodeDocument): EgressRuleSpec[] {
   const places = placesOf(documents)
+  const namespaces = namespacesOf(documents)
   return ofKind(documents, 'CiliumEgressGatewayPolicy').flatMap(({ body: { spec } }) => {
-    const sources = places.filter((place) => spec.selectors.some((s) => isSelected(s, place)))
+    const sources = places.filter((place) =>
+      spec.selectors.some((s) => isSelected(s, place, namespaces)),
+    )
     if (sources.length === 0) return []
     const gateway = gatewayOf(spec.egressGateway.nodeSelector as LabelSelector, documents, node)
     return [
@@ -55,12 +59,15 @@ function placesOf(documents: readonly Document[]): Place[] {
 
 type Selectors = EgressGatewayDocument['spec']['selectors'][number]
 
-function isSelected({ podSelector, namespaceSelector }: Selectors, place: Place): boolean {
+function isSelected(
+  { podSelector, namespaceSelector }: Selectors,
+  place: Place,
+  namespaces: NamespaceLabels,
+): boolean {
   const pod = new LabelSet(podLabels(place.namespace, place.labels))
   if (!selects((podSelector ?? {}) as LabelSelector, pod)) return false
   if (namespaceSelector === undefined) return true
-  // Of a namespace nothing is known but its name.
-  const namespace = new LabelSet({ 'kubernetes.io/metadata.name': place.namespace })
+  const namespace = new LabelSet(namespaceLabels(place.namespace, namespaces))
   return selects(namespaceSelector as LabelSelector, namespace)
 }
 

@@ -5,10 +5,12 @@ export const KINDS: readonly Kind[] = [
   'Node',
   'Endpoint',
   'Peer',
+  'Namespace',
   'Service',
   'EndpointSlice',
   'NetworkPolicy',
   'CiliumNetworkPolicy',
   'CiliumClusterwideNetworkPolicy',
   'CiliumEgressGatewayPolicy',
+  'CiliumLocalRedirectPolicy',
 ]

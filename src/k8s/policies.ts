@@ -13,6 +13,7 @@ import type { Labels } from '../policy-rules/labels.js'
 import { invalid } from '../policy-rules/rule-check.js'
 import type { PeerSpec, PortSpec, RuleSpec, SectionSpec } from '../policy-rules/rule-spec.js'
 import type { Document } from './documents.js'
+import { type NamespaceLabels, NO_NAMESPACES } from './namespace-documents.js'
 import type {
   CiliumEgressRule,
   CiliumIngressRule,
@@ -32,18 +33,28 @@ const NAMESPACE_NAME_KEY = 'kubernetes.io/metadata.name'
 type Selector = NonNullable<PeerSpec['endpoints']>[number]
 
 /** Labels by which policies find an endpoint. */
-export function labelsOf({ metadata }: EndpointDocument): Labels {
-  return podLabels(metadata.namespace, metadata.labels)
+export function labelsOf({ metadata }: EndpointDocument, namespaces: NamespaceLabels): Labels {
+  return podLabels(metadata.namespace, metadata.labels, namespaces)
 }
 
-export function podLabels(namespace: string, own: Labels): Labels {
-  const labels: Record<string, string> = {
-    [NAMESPACE_LABEL]: namespace,
-    [`${NAMESPACE_LABELS_PREFIX}${NAMESPACE_NAME_KEY}`]: namespace,
+export function podLabels(
+  namespace: string,
+  own: Labels,
+  namespaces: NamespaceLabels = NO_NAMESPACES,
+): Labels {
+  const labels: Record<string, string> = { [NAMESPACE_LABEL]: namespace }
+  for (const [key, value] of Object.entries(namespaceLabels(namespace, namespaces))) {
+    labels[`${NAMESPACE_LABELS_PREFIX}${key}`] = value
   }
   for (const [key, value] of Object.entries(own)) labels[`${SOURCE}${key}`] = value
   return labels
 }
+
+/** Labels of a namespace itself; its name is one, whatever its document says. */
+export const namespaceLabels = (namespace: string, namespaces: NamespaceLabels): Labels => ({
+  ...namespaces.get(namespace),
+  [NAMESPACE_NAME_KEY]: namespace,
+})
 
 /** The rules of a policy document; their names begin with the document's key. */
 export function rulesOf({ body, key }: Document): RuleSpec[] {

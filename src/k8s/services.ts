@@ -14,6 +14,7 @@ import type {
 import type { Document } from './documents.js'
 import { ofKind } from './documents.js'
 import type { Problem } from './problem.js'
+import { Redirects } from './redirects.js'
 import { problemAt } from './schema.js'
 import {
   type EndpointSliceDocument,
@@ -45,9 +46,15 @@ export interface PlannedService {
 export function servicesOf(
   documents: readonly Document[],
   context: ServiceContext,
-): { services: PlannedService[]; problems: Problem[] } {
+): {
+  services: PlannedService[]
+  problems: Problem[]
+  /** Addresses that a policy would redirect, if it selected a pod. */
+  idle: PlannedService[]
+} {
+  const redirects = new Redirects(documents)
   const services: PlannedService[] = []
-  const problems: Problem[] = []
+  const problems: Problem[] = redirects.problems()
   for (const document of ofKind(documents, 'Service')) {
     const { spec } = document.body
     for (const [index, port] of spec.ports.entries()) {
@@ -60,10 +67,26 @@ export function servicesOf(
       const frontends = frontendsOf(document.body, port, context)
       if (frontends.length === 0) continue
       const backends = backendsOf(document.body, port, documents, context)
-      services.push({ spec: specOf(document.body, port, frontends, backends, context), document })
+      const spec = specOf(document.body, port, frontends, backends, context)
+      const local = redirects.backendsOf(document.body, port)
+      services.push(...redirected(spec, local).map((part) => ({ spec: part, document })))
     }
   }
-  return { services, problems }
+  const addresses = redirects.addresses()
+  const isInForce = ({ spec }: PlannedService): boolean => spec.backends.length > 0
+  services.push(...addresses.filter(isInForce))
+  return { services, problems, idle: addresses.filter((address) => !isInForce(address)) }
+}
+
+/** Cluster addresses lead to the node's own pods then, the others where they led before. */
+function redirected(spec: ServiceSpec, local: readonly BackendSpec[] | undefined): ServiceSpec[] {
+  const isCluster = ({ type }: FrontendSpec): boolean => type === 'ClusterIP'
+  const inside = spec.frontends.filter(isCluster)
+  if (local === undefined || inside.length === 0) return [spec]
+  const outside = spec.frontends.filter((frontend) => !isCluster(frontend))
+  const part = { ...spec, frontends: inside, backends: local, isLocalRedirect: true }
+  if (outside.length === 0) return [part]
+  return [part, { ...spec, name: `${spec.name}:external`, frontends: outside }]
 }
 
 /** A service may name its ports as it likes, but several of them apart. */

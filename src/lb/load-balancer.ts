@@ -33,6 +33,8 @@ export const Balance = {
 } as const
 export type Balance = (typeof Balance)[keyof typeof Balance]
 
+const SOURCE4 = TupleWord.SOURCE + 3
+
 const SYN = 0x02
 const ACK = 0x10
 
@@ -97,6 +99,9 @@ export class LoadBalancer {
     if (match === ServiceMatch.NONE) return Balance.NONE
     if (match === ServiceMatch.UNKNOWN_PORT) return Balance.UNKNOWN_PORT
     this.revNatIndex = services.revNatIndex
+    if ((services.flags & ServiceFlag.FOREIGN_ADDRESS) !== 0 && this.#passes(words, start, scope)) {
+      return Balance.NONE
+    }
     if (scope === Scope.EXTERNAL) {
       if (!this.#admits(words, start)) return Balance.NOT_IN_SOURCE_RANGE
       if (!this.#isReachable()) return Balance.IS_CLUSTER_IP
@@ -153,6 +158,13 @@ export class LoadBalancer {
   /** Of the service found last: it is a port of this node for pods of this node alone. */
   get isHostPort(): boolean {
     return (this.#services.flags & ServiceFlag.HOST_PORT) !== 0
+  }
+
+  /** What is not redirected: packets from outside, and, if so told, those of the backends. */
+  #passes(words: Int32Array, start: number, scope: Scope): boolean {
+    if (scope === Scope.EXTERNAL) return true
+    if ((this.#services.flags & ServiceFlag.SKIP_FROM_BACKEND) === 0) return false
+    return this.#services.hasBackendAt(words[start + SOURCE4] as number, this.backend)
   }
 
   #admits(words: Int32Array, start: number): boolean {

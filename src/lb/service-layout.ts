@@ -46,7 +46,7 @@ export const Service = {
 } as const
 export const SERVICE_VALUE_WORDS = 8
 
-/** The low byte is Cilium's `flags`, the next one its `flags2` (A9). */
+/** The low byte is Cilium's `flags`, the next one its `flags2` (A9), what is above is ours. */
 export const ServiceFlag = {
   EXTERNAL_IP: 1,
   NODE_PORT: 2,
@@ -57,10 +57,16 @@ export const ServiceFlag = {
   /** May be reached from outside of the cluster. */
   ROUTABLE: 64,
   SOURCE_RANGE: 128,
+  /** A local redirect policy chose its backends. */
+  LOCAL_REDIRECT: 1 << 8,
   INTERNAL_LOCAL: 16 << 8,
   TWO_SCOPES: 32 << 8,
   /** The source ranges name clients that are not admitted. */
   SOURCE_RANGE_DENY: 64 << 8,
+  /** The address is somebody else's: only this port of it is redirected, for pods alone. */
+  FOREIGN_ADDRESS: 1 << 16,
+  /** Its backends themselves reach the address (Cilium: the map lb4_skip). */
+  SKIP_FROM_BACKEND: 1 << 17,
 } as const
 
 /** Words of a backend's row. */

@@ -8,7 +8,14 @@ import { type Cidr, ipv4Words, isIpv4Words, parseCidr, parseIpv4 } from '../wire
 import { Protocol } from '../wire/protocols.js'
 import { ANY_PROTOCOL, BackendState, ServiceFlag } from './service-layout.js'
 
-export type FrontendType = 'ClusterIP' | 'NodePort' | 'ExternalIP' | 'LoadBalancer' | 'HostPort'
+export type FrontendType =
+  | 'ClusterIP'
+  | 'NodePort'
+  | 'ExternalIP'
+  | 'LoadBalancer'
+  | 'HostPort'
+  /** An address of somebody else, whose packets pods of this node get instead. */
+  | 'LocalRedirect'
 export type ServiceProtocol = 'TCP' | 'UDP' | 'SCTP' | 'ANY'
 export type BackendStateName = 'active' | 'terminating' | 'quarantined' | 'maintenance'
 export type TrafficPolicy = 'Cluster' | 'Local'
@@ -56,6 +63,10 @@ export interface ServiceSpec {
   readonly sourceRanges?: readonly string[]
   /** 'deny': the ranges name those that are not admitted. 'allow' unless given. */
   readonly sourceRangesPolicy?: 'allow' | 'deny'
+  /** A local redirect policy chose the backends, all of this node. */
+  readonly isLocalRedirect?: boolean
+  /** What those backends themselves send to a LocalRedirect frontend goes to its address. */
+  readonly skipRedirectFromBackend?: boolean
 }
 
 export interface Frontend {
@@ -109,6 +120,7 @@ const TYPE_FLAGS: Readonly<Record<FrontendType, number>> = {
   ExternalIP: ServiceFlag.EXTERNAL_IP | ServiceFlag.ROUTABLE,
   LoadBalancer: ServiceFlag.LOAD_BALANCER | ServiceFlag.ROUTABLE,
   HostPort: ServiceFlag.HOST_PORT | ServiceFlag.ROUTABLE,
+  LocalRedirect: ServiceFlag.LOCAL_REDIRECT | ServiceFlag.FOREIGN_ADDRESS,
 }
 
 const STATES: Readonly<Record<BackendStateName, BackendState>> = {
@@ -158,8 +170,11 @@ export function planService(spec: ServiceSpec, node: NodeView): ServicePlan {
 
 function planFrontends(spec: ServiceSpec, at: string, node: NodeView): Frontend[] {
   if (spec.frontends.length === 0) throw invalid(`${at}: frontends`, '[]', 'at least one frontend')
+  const more =
+    (spec.isLocalRedirect === true ? ServiceFlag.LOCAL_REDIRECT : 0) |
+    (spec.skipRedirectFromBackend === true ? ServiceFlag.SKIP_FROM_BACKEND : 0)
   const plans = spec.frontends.map((frontend, i) =>
-    planFrontend(frontend, `${at}: frontends[${i}]`),
+    planFrontend(frontend, `${at}: frontends[${i}]`, more),
   )
   const seen = new Set<string>()
   for (const [i, { key }] of plans.entries()) {
@@ -177,11 +192,16 @@ function planFrontends(spec: ServiceSpec, at: string, node: NodeView): Frontend[
   })
 }
 
-function planFrontend({ address, port, protocol, type }: FrontendSpec, field: string): Frontend {
+/** @param more ServiceFlag bits that all frontends of the service have */
+function planFrontend(
+  { address, port, protocol, type }: FrontendSpec,
+  field: string,
+  more: number,
+): Frontend {
   const address4 = ipv4(`${field}.address`, address)
   checkWhole(`${field}.port`, port, 1, 65_535)
   const protocolNumber = choice(PROTOCOLS, `${field}.protocol`, protocol)
-  const flags = choice(TYPE_FLAGS, `${field}.type`, type)
+  const flags = choice(TYPE_FLAGS, `${field}.type`, type) | more
   if (address4 === ANY_ADDRESS && !isOfNode(flags)) {
     throw invalid(
       `${field}.address`,
@@ -205,11 +225,11 @@ export const isOfAnyAddress = (spec: ServiceSpec): boolean =>
   spec.frontends.some((frontend) => parseIpv4(frontend.address) === ANY_ADDRESS)
 
 /**
- * An address given to services alone; a NodePort's and HostPort's is the node's, an ExternalIP's is
- * not ours to close.
+ * An address given to services alone; a NodePort's and HostPort's is the node's, an ExternalIP's and a
+ * LocalRedirect's are not ours to close.
  */
 export const ownsAddress = (flags: number): boolean =>
-  !isOfNode(flags) && (flags & ServiceFlag.EXTERNAL_IP) === 0
+  !isOfNode(flags) && (flags & (ServiceFlag.EXTERNAL_IP | ServiceFlag.FOREIGN_ADDRESS)) === 0
 
 const isOfNode = (flags: number): boolean =>
   (flags & (ServiceFlag.NODE_PORT | ServiceFlag.HOST_PORT)) !== 0

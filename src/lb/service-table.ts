@@ -8,6 +8,7 @@
 import type { Prng } from '../base/prng.js'
 import type { HashMap } from '../maps/hash-map.js'
 import { NOT_FOUND, type Slot } from '../maps/map.js'
+import type { BackendTable } from './backend-table.js'
 import { maglevHash } from './maglev.js'
 import {
   ANY_PORT,
@@ -126,6 +127,16 @@ export class ServiceTable {
     const first = this.#slotsStart + (this.#value[Service.SLOTS_START] as number)
     const end = first + (this.#value[Service.COUNT] as number)
     for (let i = first; i < end; i++) if (this.#slots[i] === id) return true
+    return false
+  }
+
+  /** Is a backend of the service found last at this address? `backend` is used for the search. */
+  hasBackendAt(address4: number, backend: BackendTable): boolean {
+    const first = this.#slotsStart + (this.#value[Service.SLOTS_START] as number)
+    const end = first + (this.#value[Service.TOTAL] as number)
+    for (let i = first; i < end; i++) {
+      if (backend.load(this.#slots[i] as number) && backend.address4 === address4) return true
+    }
     return false
   }
 

@@ -42,6 +42,7 @@ const TYPES: readonly (readonly [number, string])[] = [
   [ServiceFlag.EXTERNAL_IP, 'ExternalIP'],
   [ServiceFlag.LOAD_BALANCER, 'LoadBalancer'],
   [ServiceFlag.HOST_PORT, 'HostPort'],
+  [ServiceFlag.LOCAL_REDIRECT, 'LocalRedirect'],
 ]
 
 export function serviceRows(maps: ServiceMaps, names: NameBook): ServiceRowView[] {

@@ -102,6 +102,21 @@ export class IdentityRegistry {
     this.#claimNumber(number, set)
   }
 
+  /**
+   * Other labels for a number that the cluster's store gave out: its namespace was labelled anew, say.
+   * All claims of it are kept.
+   */
+  relabel(number: number, labels: Labels): void {
+    const set = new LabelSet(labels)
+    const present = this.#live.get(number)
+    if (present === undefined || present.identity.labels.text === set.text) return
+    for (const observer of this.#observers) observer.identityRemoved(present.identity)
+    this.#remember(number, set)
+    const identity = { number, labels: set }
+    this.#live.set(number, { identity, claims: present.claims })
+    for (const observer of this.#observers) observer.identityAdded(identity)
+  }
+
   release(number: number): void {
     const claimed = this.#live.get(number)
     if (claimed === undefined || number < FIRST_CLUSTER_IDENTITY) return

@@ -10,6 +10,8 @@ import {
   Scope,
   SERVICE_KEY_WORDS,
   SERVICE_VALUE_WORDS,
+  Service,
+  ServiceFlag,
   ServiceKey,
   servicePortWord,
 } from '../../lb/service-layout.js'
@@ -83,7 +85,9 @@ export class ServiceSteering implements SteeringPart {
     const isLive = this.#services.read(slot, this.#key, this.#value)
     const key = this.#key
     const portWordRead = key[ServiceKey.PORT] as number
-    const isWanted = isLive && (portWordRead & 0xff) === Scope.EXTERNAL
+    // What is redirected for pods alone is, at an uplink, as it ever was.
+    const isForeign = ((this.#value[Service.FLAGS] as number) & ServiceFlag.FOREIGN_ADDRESS) !== 0
+    const isWanted = isLive && !isForeign && (portWordRead & 0xff) === Scope.EXTERNAL
     const isIpv4 = isWanted && isIpv4Words(key)
     const portWord = isIpv4 ? portWordRead : NOTHING
     const address4 = isIpv4 ? (key[ServiceKey.ADDRESS + 3] as number) : 0
