@@ -6,7 +6,11 @@
  * A flow between two pods of a node has two entries, as in Cilium: one made on its way out of the
  * first pod (OUT), one on its way into the second (IN), each with the policy decision of its side.
  * What it does not do: follow sequence numbers.
+ *
+ * The two directions of a flow may meet different workers, which then update one entry at once: flags
+ * are or-ed and packets added atomically, of times the last one counts (docs/adr/0014).
  */
+import { GENERATION_SHIFT as IN_STATE } from '../maps/hash-layout.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
 import { markChanged } from '../maps/revision.js'
@@ -33,14 +37,17 @@ import {
   TCP,
   TX_FLAGS_SHIFT,
 } from './ct-entry.js'
-import { countTraffic, VisitedEntries } from './ct-traffic.js'
+import { VisitedEntries } from './ct-traffic.js'
 import { flowHash } from './flow-hash.js'
 
+// V8 loads and checks an imported constant at each use; one of the module's own it knows.
+const GENERATION_SHIFT = IN_STATE
 /**
  * An entry begins with its state word, 0 for an empty slot and odd for one without a live entry;
  * its key follows.
  */
 const EMPTY = 0
+const NO_BACKEND_ID = 0
 const SOURCE = 1 + CtKey.SOURCE
 const DESTINATION = 1 + CtKey.DESTINATION
 const PORTS = 1 + CtKey.PORTS
@@ -66,8 +73,9 @@ export class Conntrack extends CtEntries {
    */
   isMonitored = false
 
-  constructor(table: LruHashMap, timeouts: CtTimeouts = CT_TIMEOUTS) {
-    super(table)
+  /** @param isShared several workers count the packets of one connection */
+  constructor(table: LruHashMap, timeouts: CtTimeouts = CT_TIMEOUTS, isShared = false) {
+    super(table, isShared)
     this.#table = table
     this.#timeouts = timeouts
     this.#value = new Int32Array(table.spec.valueWords)
@@ -187,11 +195,21 @@ export class Conntrack extends CtEntries {
     value[isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT] = nowSeconds
     this.slot = this.#table.updateHashed(key, value, UpdateFlag.ANY, hash)
     if (this.slot < 0) return false
-    if (this.#table.hasReplaced) this.journal.changed(this.slot, this.#table.replacedValue, 0)
-    else this.journal.made(this.slot)
+    const generation = this.#table.writtenGeneration
+    this.generation = generation
+    if (this.#table.hasReplaced) {
+      this.journal.changed(this.slot, generation, this.#table.replacedValue, 0)
+    } else this.journal.made(this.slot, generation)
     this.visited.hasNew = true
     this.#visit(this.slot)
     return true
+  }
+
+  /** Of the SERVICE entry that the last `create` wrote over; NO_BACKEND_ID when it wrote over none. */
+  get replacedBackendId(): number {
+    return this.#table.hasReplaced
+      ? (this.#table.replacedValue[Ct.BACKEND] as number)
+      : NO_BACKEND_ID
   }
 
   /** Call it before each packet: what is made from now on is this packet's. */
@@ -210,14 +228,6 @@ export class Conntrack extends CtEntries {
    */
   undo(): void {
     this.journal.undo()
-  }
-
-  /** Adds packets that passed without a lookup to a visited entry, unless it is another's by now. */
-  account(slot: Slot, state: number, packets: number, bytes: number): void {
-    const at = this.#entriesStart + (slot << ENTRY_SHIFT)
-    if (this.words[at] === state) {
-      countTraffic(this.words, this.valueStart(slot), packets, bytes)
-    }
   }
 
   /** The entry found last becomes another flow's: what was remembered of its packets is void. */
@@ -257,6 +267,7 @@ export class Conntrack extends CtEntries {
           entries[at] === state
         ) {
           this.slot = slot
+          this.generation = state >>> GENERATION_SHIFT
           return CtResult.REPLY
         }
       }
@@ -268,6 +279,7 @@ export class Conntrack extends CtEntries {
           entries[at] === state
         ) {
           found = slot
+          this.generation = state >>> GENERATION_SHIFT
         }
       }
     }
@@ -294,7 +306,7 @@ export class Conntrack extends CtEntries {
       // ACKs must reach the same backend.
       table[entry + Ct.LIFETIME] = nowSeconds + this.#timeouts.closeSeconds
     }
-    countTraffic(table, entry, 1, lengthBytes)
+    this.count(entry, 1, lengthBytes)
     if (!isTcp) return false
     if (isCreateAction(tcpFlags)) return this.#reopen(entry, direction, tcpFlags, nowSeconds)
     if (isCloseAction(tcpFlags)) this.#close(entry, direction, tcpFlags, nowSeconds)
@@ -310,7 +322,7 @@ export class Conntrack extends CtEntries {
     const lastReport = table[entry + Ct.LAST_TX_REPORT] as number
     const isGraceOver = lastReport + this.#timeouts.serviceGraceSeconds <= nowSeconds
     // Of the connection before, with its closing and its flags, nothing counts any more but how its packets are translated.
-    table[entry + Ct.STATE] = state & LASTING
+    Atomics.and(table, entry + Ct.STATE, LASTING)
     this.#refresh(entry, direction, true, tcpFlags, nowSeconds)
     this.isMonitored = true
     // A service's flow keeps its backend, which may have the old connection in TIME_WAIT; after the
@@ -320,17 +332,17 @@ export class Conntrack extends CtEntries {
 
   #close(entry: number, direction: CtDirection, tcpFlags: number, nowSeconds: number): void {
     const table = this.words
-    let state = table[entry + Ct.STATE] as number
+    const state = table[entry + Ct.STATE] as number
     const seenBothSyns =
       ((state >>> TX_FLAGS_SHIFT) & SYN) !== 0 && ((state >>> RX_FLAGS_SHIFT) & SYN) !== 0
-    if (direction === CtDirection.SERVICE || ((tcpFlags & RST) !== 0 && !seenBothSyns)) {
-      state |= CLOSING_BOTH
-    } else {
-      state |= direction === CtDirection.INGRESS ? CtState.RX_CLOSING : CtState.TX_CLOSING
+    let closing: number = CLOSING_BOTH
+    if (direction !== CtDirection.SERVICE && ((tcpFlags & RST) === 0 || seenBothSyns)) {
+      closing = direction === CtDirection.INGRESS ? CtState.RX_CLOSING : CtState.TX_CLOSING
     }
-    table[entry + Ct.STATE] = state
+    // The other side may close in this moment, too, on another worker: the second sees both.
+    const before = Atomics.or(table, entry + Ct.STATE, closing)
     this.isMonitored = true
-    if ((state & CLOSING_BOTH) === CLOSING_BOTH) {
+    if (((before | closing) & CLOSING_BOTH) === CLOSING_BOTH) {
       table[entry + Ct.LIFETIME] = nowSeconds + this.#timeouts.closeSeconds
     }
   }
@@ -358,7 +370,7 @@ export class Conntrack extends CtEntries {
     const isIngress = direction === CtDirection.INGRESS
     const flags = tcpFlags & timeouts.reportFlags
     newState |= flags << (isIngress ? RX_FLAGS_SHIFT : TX_FLAGS_SHIFT)
-    if (newState !== state) table[entry + Ct.STATE] = newState
+    if (newState !== state) Atomics.or(table, entry + Ct.STATE, newState)
     const hasNewFlags = ((newState ^ state) & ~CtState.SEEN_NON_SYN) !== 0
     if (!hasNewFlags && !this.#isReportDue(entry, isIngress, nowSeconds)) return
     table[entry + (isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT)] = nowSeconds

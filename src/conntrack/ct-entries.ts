@@ -3,11 +3,15 @@
  * the state of its connection.
  */
 import { assert } from '../base/assert.js'
+import { GENERATION_SHIFT } from '../maps/hash-layout.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot } from '../maps/map.js'
 import { CT4_KEY_WORDS, Ct, CtState } from './ct-entry.js'
 import { CtJournal } from './ct-journal.js'
+import { countTraffic, countTrafficShared } from './ct-traffic.js'
 
+/** In `Ct.POLICY`: none has allowed the connection yet. */
+const NO_POLICY = 0
 /** Behind the state word and the key. */
 const VALUE = 1 + CT4_KEY_WORDS
 /** An entry is one cache line: 16 words. */
@@ -16,14 +20,20 @@ export const ENTRY_SHIFT = 4
 export class CtEntries {
   readonly words: Int32Array
   readonly #start: number
+  /** Other workers have the table too. */
+  readonly #isShared: boolean
   /** What the packet at hand made of the table. */
   protected readonly journal: CtJournal
 
   /** Of the last lookup: the entry found, or NOT_FOUND. */
   slot: Slot = NOT_FOUND
+  /** Of that entry: tells it from one that another worker puts in its slot. */
+  protected generation = 0
 
-  constructor(table: LruHashMap) {
+  /** @param isShared several workers count the packets of one connection */
+  constructor(table: LruHashMap, isShared: boolean) {
     this.words = table.words
+    this.#isShared = isShared
     this.#start = table.entriesStart
     this.journal = new CtJournal(table)
     assert(table.entryWords === 1 << ENTRY_SHIFT, 'a connection entry is one cache line')
@@ -31,6 +41,15 @@ export class CtEntries {
 
   valueStart(slot: Slot): number {
     return (this.#start + (slot << ENTRY_SHIFT) + VALUE) | 0
+  }
+
+  /**
+   * Whether the entry found last is still in its slot: in a full table another worker may evict it
+   * at any time. What was read before this was true is the entry's own.
+   */
+  get isThere(): boolean {
+    const state = this.words[this.valueStart(this.slot) - VALUE] as number
+    return state >>> GENERATION_SHIFT === this.generation
   }
 
   /** Of the entry found last: the service it goes through, 0 for none. */
@@ -59,7 +78,7 @@ export class CtEntries {
   /** Gives the SERVICE entry found last another backend. */
   setBackend(backendId: number, revNatIndex: number): void {
     const entry = this.valueStart(this.slot)
-    this.journal.changed(this.slot, this.words, entry)
+    this.journal.changed(this.slot, this.generation, this.words, entry)
     this.words[entry + Ct.BACKEND] = backendId
     this.words[entry + Ct.REV_NAT] = revNatIndex << 16
   }
@@ -73,7 +92,8 @@ export class CtEntries {
     return (
       table[entry + Ct.POLICY] === policy &&
       table[entry + Ct.POLICY_IDENTITY] === identity &&
-      (table[entry + Ct.REV_NAT] as number) >>> 16 === revNatIndex
+      (table[entry + Ct.REV_NAT] as number) >>> 16 === revNatIndex &&
+      this.isThere
     )
   }
 
@@ -82,5 +102,18 @@ export class CtEntries {
     const entry = this.valueStart(this.slot)
     this.words[entry + Ct.POLICY] = policy
     this.words[entry + Ct.POLICY_IDENTITY] = identity
+    // The one that has the slot now is to ask for itself.
+    if (!this.isThere) this.words[entry + Ct.POLICY] = NO_POLICY
+  }
+
+  /** Adds packets that passed without a lookup to a visited entry, unless it is another's by now. */
+  account(slot: Slot, state: number, packets: number, bytes: number): void {
+    const at = this.#start + (slot << ENTRY_SHIFT)
+    if (this.words[at] === state) this.count(this.valueStart(slot), packets, bytes)
+  }
+
+  protected count(entry: number, packets: number, bytes: number): void {
+    if (this.#isShared) countTrafficShared(this.words, entry, packets, bytes)
+    else countTraffic(this.words, entry, packets, bytes)
   }
 }

@@ -6,6 +6,8 @@
  * The interval adapts as Cilium's does: a sweep that finds many dead entries makes the next come
  * sooner, one that finds few makes it later. A table that begins to evict is swept at once, so that
  * the dead go before the living; how much each sweep found stands in the table's header.
+ *
+ * Several workers share the slots out (`SweepShare`): each sweeps its own, when it finds it due.
  */
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 
@@ -20,6 +22,19 @@ const LENGTHEN = 1.5
 /** Slots looked at per step: about 20 µs, so that frames on the rings hardly wait. */
 const STEP_SLOTS = 1024
 
+/** Which part of a table's slots is whose. */
+export interface SweepShare {
+  /** From 0. */
+  readonly index: number
+  readonly of: number
+}
+
+export const WHOLE_TABLE: SweepShare = { index: 0, of: 1 }
+
+/** First slot of a share; of the one after the last, the end. */
+export const shareStart = (slots: number, { index, of }: SweepShare): number =>
+  Math.floor((slots * index) / of)
+
 /** The next interval after a sweep that deleted `ratio` (0 to 1) of the entries. */
 export function nextInterval(seconds: number, ratio: number): number {
   if (ratio > RATIO_HIGH) {
@@ -33,12 +48,16 @@ export function nextInterval(seconds: number, ratio: number): number {
 export class ConntrackGc {
   readonly #table: LruHashMap
   readonly #stampWord: number
+  readonly #shares: number
+  readonly #firstSlot: number
+  readonly #endSlot: number
   #nextSlot = 0
   #isSweeping = false
   #sizeAtStart = 0
   #deletedInSweep = 0
   #dueSeconds = -1
   #isRequested = false
+  #requestsSeen: number
   #evictionsSeen: number
   #endedSeconds = -INTERVAL_MIN_SECONDS
 
@@ -47,39 +66,53 @@ export class ConntrackGc {
   deleted = 0
   sweeps = 0
 
-  constructor(table: LruHashMap) {
+  constructor(table: LruHashMap, share = WHOLE_TABLE) {
     this.#table = table
     this.#stampWord = table.spec.stampWord ?? 0
+    this.#shares = share.of
+    this.#firstSlot = shareStart(table.slotCount, share)
+    this.#endSlot = shareStart(table.slotCount, { index: share.index + 1, of: share.of })
     this.#evictionsSeen = table.evictions
+    this.#requestsSeen = table.sweepRequests
   }
 
-  /** Starts the next sweep at once, as when a table fills up. */
+  /** Starts the next sweep at once, of all shares, as when a table fills up. */
   request(): void {
-    this.#dueSeconds = 0
-    this.#isRequested = true
+    this.#table.requestSweep()
   }
 
   /** One bounded step; call it between bursts. */
   step(nowSeconds: number): void {
     if (!this.#isSweeping) {
       if (this.#dueSeconds < 0) this.#dueSeconds = nowSeconds + this.intervalSeconds
-      if (this.#isFillingUp(nowSeconds)) this.request()
+      if (this.#isWanted(nowSeconds)) {
+        this.#dueSeconds = 0
+        this.#isRequested = true
+      }
       if (nowSeconds < this.#dueSeconds) return
       this.#isSweeping = true
-      this.#sizeAtStart = this.#table.size
+      this.#sizeAtStart = this.#table.size / this.#shares
       this.#deletedInSweep = 0
-      this.#nextSlot = 0
+      this.#nextSlot = this.#firstSlot
     }
-    const end = Math.min(this.#nextSlot + STEP_SLOTS, this.#table.slotCount)
+    const end = Math.min(this.#nextSlot + STEP_SLOTS, this.#endSlot)
     for (let slot = this.#nextSlot; slot < end; slot++) {
-      if (this.#isExpired(slot, nowSeconds) && this.#table.deleteSlot(slot)) this.#deletedInSweep++
+      if (this.#table.isLive(slot)) this.#collect(slot, nowSeconds)
     }
     this.#nextSlot = end
-    if (end === this.#table.slotCount) this.#finish(nowSeconds)
+    if (end === this.#endSlot) this.#finish(nowSeconds)
   }
 
-  /** It has evicted since the last look; a sweep that did not help is not repeated at once. */
-  #isFillingUp(nowSeconds: number): boolean {
+  /**
+   * Somebody asked for a sweep, or the table has evicted since the last look; one that did not help
+   * is not repeated at once.
+   */
+  #isWanted(nowSeconds: number): boolean {
+    const requests = this.#table.sweepRequests
+    if (requests !== this.#requestsSeen) {
+      this.#requestsSeen = requests
+      return true
+    }
     const evictions = this.#table.evictions
     if (evictions === this.#evictionsSeen) return false
     if (nowSeconds < this.#endedSeconds + INTERVAL_MIN_SECONDS) return false
@@ -87,10 +120,13 @@ export class ConntrackGc {
     return true
   }
 
-  #isExpired(slot: number, nowSeconds: number): boolean {
-    if (!this.#table.isLive(slot)) return false
-    const stamp = this.#table.valueStart(slot) + this.#stampWord
-    return (this.#table.words[stamp] as number) < nowSeconds
+  /** Another worker may give the slot to a new entry meanwhile: that one has another generation. */
+  #collect(slot: number, nowSeconds: number): void {
+    const table = this.#table
+    const generation = table.generation(slot)
+    const stamp = table.valueStart(slot) + this.#stampWord
+    if ((table.words[stamp] as number) >= nowSeconds) return
+    if (table.deleteSlot(slot, generation)) this.#deletedInSweep++
   }
 
   #finish(nowSeconds: number): void {

@@ -32,13 +32,13 @@ export class CtJournal {
   }
 
   /** The packet made this entry. */
-  made(slot: Slot): void {
-    this.#add(slot, 0)
+  made(slot: Slot, generation: number): void {
+    this.#add(slot, generation, 0)
   }
 
   /** The packet changed this entry, which had the value at `start` of `words`. */
-  changed(slot: Slot, words: Int32Array, start: number): void {
-    const row = this.#add(slot, 1)
+  changed(slot: Slot, generation: number, words: Int32Array, start: number): void {
+    const row = this.#add(slot, generation, 1)
     if (row < 0) return
     for (let i = VALUE; i < this.#rowWords; i++) {
       this.#rows[row + i] = words[start + i - VALUE] as number
@@ -64,11 +64,11 @@ export class CtJournal {
   }
 
   /** Start of the new row, or -1 when there is none left: one packet has no more connections. */
-  #add(slot: Slot, wasThere: number): number {
+  #add(slot: Slot, generation: number, wasThere: number): number {
     const row = this.#end
     if (row === this.#rows.length) return -1
     this.#rows[row + SLOT] = slot
-    this.#rows[row + GENERATION] = this.#table.generation(slot)
+    this.#rows[row + GENERATION] = generation
     this.#rows[row + WAS_THERE] = wasThere
     this.#end += this.#rowWords
     return row

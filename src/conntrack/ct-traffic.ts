@@ -43,3 +43,16 @@ export function countTraffic(
     table[entry + Ct.BYTES_HIGH] = ((table[entry + Ct.BYTES_HIGH] as number) + 1) | 0
   }
 }
+
+/** The same where other workers count the connection's packets too. */
+export function countTrafficShared(
+  table: Int32Array,
+  entry: number,
+  packets: number,
+  bytes: number,
+): void {
+  Atomics.add(table, entry + Ct.PACKETS, packets)
+  const low = Atomics.add(table, entry + Ct.BYTES_LOW, bytes)
+  const sum = (low + bytes) | 0
+  if (sum >>> 0 < low >>> 0) Atomics.add(table, entry + Ct.BYTES_HIGH, 1)
+}

@@ -67,10 +67,12 @@ export class FragmentTable {
     this.#setKey(words, start, identification)
     const slot = this.#map.lookup(this.#key)
     if (slot === NOT_FOUND) return false
+    const generation = this.#map.foundGeneration
     const value = this.#map.valueStart(slot)
     const restSeconds = ((this.#map.words[value + VALUE.EXPIRES] as number) - nowSeconds) | 0
     this.ports = this.#map.words[value + VALUE.PORTS] as number
-    return restSeconds > 0
+    // Evicted by another worker meanwhile, and the words another datagram's: as one never seen.
+    return restSeconds > 0 && this.#map.generation(slot) === generation
   }
 
   #setKey(words: Int32Array, start: number, identification: number): void {

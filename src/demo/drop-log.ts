@@ -1,9 +1,9 @@
 /**
- * The latest drops in words, from the datapath's event ring; equal ones are told once, with their
+ * The latest drops in words, from the datapath's event rings; equal ones are told once, with their
  * number.
  */
-import type { EventRing } from '../maps/event-ring.js'
 import { EVENT_WORDS, EventType, EventWord } from '../monitor/event.js'
+import type { EventRings } from '../monitor/event-rings.js'
 import { dropReasonName } from '../packet/drop-reason.js'
 import { formatAddress } from '../wire/address.js'
 import { nameOfAddress, nameOfEndpoint, portText } from './topology.js'
@@ -29,20 +29,20 @@ const PROTOCOL_WORD = EventWord.TUPLE + 9
 const DESTINATION_WORD = EventWord.TUPLE + 4
 
 export class DropLog {
-  readonly #ring: EventRing
+  readonly #rings: EventRings
   readonly #portNames: ReadonlyMap<number, string>
   readonly #event = new Int32Array(EVENT_WORDS)
   /** By what makes two drops equal; the latest last. */
   readonly #records = new Map<string, DropRecord>()
 
-  constructor(ring: EventRing, portNames: ReadonlyMap<number, string>) {
-    this.#ring = ring
+  constructor(rings: EventRings, portNames: ReadonlyMap<number, string>) {
+    this.#rings = rings
     this.#portNames = portNames
   }
 
-  /** Takes what waits in the ring; at most its capacity, so that a flood does not hold us. */
+  /** Takes what waits in the rings; at most their capacity, so that a flood does not hold us. */
   drain(): void {
-    for (let i = 0; i < this.#ring.capacity && this.#ring.read(this.#event); i++) {
+    for (let i = 0; i < this.#rings.capacity && this.#rings.read(this.#event); i++) {
       if (this.#event[EventWord.TYPE] === EventType.DROP) this.#add()
     }
   }

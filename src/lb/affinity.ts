@@ -22,6 +22,7 @@ export class Affinity {
   readonly #match = new Int32Array(AFFINITY_MATCH_KEY_WORDS)
   /** Written for the packet at hand, and what was there before: NO_BACKEND for nothing. */
   #written = NOT_FOUND
+  #writtenGeneration = 0
   #backendBefore = NO_BACKEND
   #lastUsedBefore = 0
 
@@ -62,12 +63,14 @@ export class Affinity {
       this.#value[AffinityWord.LAST_USED] = nowSeconds
       this.#value[AffinityWord.BACKEND_ID] = backend
       this.#written = this.#clients.update(this.#key, this.#value, UpdateFlag.ANY)
+      this.#writtenGeneration = this.#clients.writtenGeneration
       this.#backendBefore = NO_BACKEND
       return
     }
     const table = this.#clients.words
     const value = this.#clients.valueStart(slot)
     this.#written = slot
+    this.#writtenGeneration = this.#clients.foundGeneration
     this.#backendBefore = table[value + AffinityWord.BACKEND_ID] as number
     this.#lastUsedBefore = table[value + AffinityWord.LAST_USED] as number
     table[value + AffinityWord.LAST_USED] = nowSeconds
@@ -85,9 +88,10 @@ export class Affinity {
     if (slot < 0) return
     this.#written = NOT_FOUND
     if (this.#backendBefore === NO_BACKEND) {
-      this.#clients.deleteSlot(slot)
+      this.#clients.deleteSlot(slot, this.#writtenGeneration)
       return
     }
+    if (this.#clients.generation(slot) !== this.#writtenGeneration) return
     const value = this.#clients.valueStart(slot)
     this.#clients.words[value + AffinityWord.LAST_USED] = this.#lastUsedBefore
     this.#clients.words[value + AffinityWord.BACKEND_ID] = this.#backendBefore

@@ -6,6 +6,7 @@
 import type { Prng } from '../base/prng.js'
 import type { Conntrack } from '../conntrack/conntrack.js'
 import { CtDirection, CtResult } from '../conntrack/ct-entry.js'
+import { NOT_FOUND } from '../maps/map.js'
 import { TupleWord } from '../wire/tuple.js'
 import { AddressFilter } from './address-filter.js'
 import { Affinity } from './affinity.js'
@@ -119,6 +120,7 @@ export class LoadBalancer {
     )
     let id: number
     if (found === CtResult.NEW) {
+      const isFirst = this.#conntrack.slot === NOT_FOUND
       id = this.#chooseForClient(words, start, nowSeconds)
       if (id === NO_BACKEND) return Balance.NO_BACKEND
       const isCreated = this.#conntrack.create(
@@ -134,6 +136,7 @@ export class LoadBalancer {
         id,
       )
       if (!isCreated) return Balance.TABLE_FULL
+      if (isFirst) id = this.#agree(id)
     } else {
       id = this.#keep(words, start, tcpFlags)
       if (id === NO_BACKEND) return Balance.NO_BACKEND
@@ -183,11 +186,25 @@ export class LoadBalancer {
    * service's) keeps it, but gets no new connection of the same ports.
    */
   #keep(words: Int32Array, start: number, tcpFlags: number): number {
-    const id = this.#conntrack.backendId
+    // Of an entry that another worker has just evicted the number means nothing.
+    const found = this.#conntrack.backendId
+    const id = this.#conntrack.isThere ? found : NO_BACKEND
     const isOpening = (tcpFlags & (SYN | ACK)) === SYN
     if (this.backend.load(id) && !(isOpening && !this.#services.offers(id))) return id
     const other = this.#choose(words, start)
     if (other !== NO_BACKEND) this.#conntrack.setBackend(other, this.revNatIndex)
+    return other
+  }
+
+  /**
+   * Another worker may have begun the flow in the same moment, with a backend of its choice: then
+   * that one is the flow's.
+   */
+  #agree(id: number): number {
+    const other = this.#conntrack.replacedBackendId
+    if (other === NO_BACKEND || other === id) return id
+    if (!this.backend.load(other)) return this.backend.load(id) ? id : NO_BACKEND
+    this.#conntrack.setBackend(other, this.revNatIndex)
     return other
   }
 

@@ -130,6 +130,13 @@ export class EventRing implements FixedMap {
     return true
   }
 
+  /** Consumer: a word of the oldest record, which is there (`size`). */
+  peek(word: number): number {
+    const taken = this.words[TAKEN] as number
+    const record = RECORDS + Math.imul(taken & this.#mask, this.#recordWords)
+    return this.words[record + RECORD_HEADER_WORDS + word] as number
+  }
+
   /**
    * Consumer: forgets what waits, so as to begin with the present. Returns how many records were
    * dropped so.

@@ -37,6 +37,11 @@ export abstract class HashTable extends HashReader {
    * NOT_FOUND.
    */
   protected vacant: Slot = NOT_FOUND
+  /**
+   * Generation of the entry that the last update wrote. `generation(slot)` may be another's by now:
+   * the lock is released.
+   */
+  writtenGeneration = 0
   readonly #segmentShift = Math.log2(this.layout.segmentSlots)
   readonly #gravesMax = Math.max(2, this.layout.segmentSlots * GRAVES_PER_SWEEP)
 
@@ -167,6 +172,7 @@ export abstract class HashTable extends HashReader {
     for (let i = 0; i < this.keyWords; i++) words[at + i] = key[start + i] as number
     this.#writeValue(slot, value)
     this.#endWrite(at - 1, state)
+    this.writtenGeneration = state >>> GENERATION_SHIFT
     this.#countLive(slot, 1)
   }
 
@@ -178,7 +184,9 @@ export abstract class HashTable extends HashReader {
     // The old generation until the value is whole: who found the entry now sees it change.
     this.#beginWrite(at, before | VALUE_BUSY)
     this.#writeValue(slot, value)
-    this.#endWrite(at, this.#newGeneration(slot) | distance)
+    const state = this.#newGeneration(slot) | distance
+    this.#endWrite(at, state)
+    this.writtenGeneration = state >>> GENERATION_SHIFT
   }
 
   protected remove(slot: Slot): void {

@@ -86,6 +86,15 @@ export class LruHashMap extends HashTable {
     return Atomics.load(this.words, Header.EVICTIONS)
   }
 
+  /** Counts requests for a sweep at once, by any user in any process; wraps. */
+  get sweepRequests(): number {
+    return this.words[Header.SWEEP_REQUESTS] as number
+  }
+
+  requestSweep(): void {
+    Atomics.add(this.words, Header.SWEEP_REQUESTS, 1)
+  }
+
   /**
    * For gauges: a sweep of expired entries ended.
    *

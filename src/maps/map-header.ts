@@ -46,6 +46,8 @@ export const Header = {
   SWEEPS: 38,
   COLLECTED: 39,
   SWEEP_SECONDS: 40,
+  /** Requests for a sweep at once; wraps. */
+  SWEEP_REQUESTS: 41,
   OWN: 48,
 } as const
 

@@ -1,16 +1,20 @@
 /**
  * How many ports of a NAT address are in use toward one destination address and port: what runs out
- * first, for a port can be used again toward another destination. Kept by the worker that
- * translates; the control plane reads it (`readDestinations`). When there are more destinations than
- * room for them, those with the fewest ports are forgotten, and begin at zero when they come again.
+ * first, for a port can be used again toward another destination. Kept by all
+ * workers; the control plane reads it (`readDestinations`). When there are more destinations than room
+ * for them, those with the fewest ports are forgotten, and begin at zero when they come again.
  */
 import type { LruHashMap } from '../maps/lru-hash-map.js'
-import { type MapSpec, NOT_FOUND, UpdateFlag } from '../maps/map.js'
+import { EXISTS, type MapSpec, NOT_FOUND, UpdateFlag } from '../maps/map.js'
 import { formatIpv4 } from '../wire/address.js'
 import { SnatKey } from './snat-entry.js'
 
 /** NAT address, destination address, destination port << 16 | protocol. */
 const KEY_WORDS = 3
+/** Count of an entry that is being deleted: far below anything that is added meanwhile. */
+const GOING = -(2 ** 30)
+/** Times that an entry is met while it goes. */
+const TRIES_MAX = 1_000
 
 export const natDestinationsSpec = (maxEntries: number): MapSpec => ({
   name: 'nat_destinations',
@@ -35,34 +39,43 @@ export class DestinationUse {
   count(reverseKey: Int32Array): number {
     this.#readKey(reverseKey)
     const slot = this.#map.lookup(this.#key)
-    return slot === NOT_FOUND ? 0 : (this.#map.words[this.#map.valueStart(slot)] as number)
+    return slot === NOT_FOUND
+      ? 0
+      : Math.max(0, this.#map.words[this.#map.valueStart(slot)] as number)
   }
 
   take(reverseKey: Int32Array): void {
-    this.#add(reverseKey, 1)
+    this.#readKey(reverseKey)
+    const map = this.#map
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const slot = map.lookup(this.#key)
+      if (slot === NOT_FOUND) {
+        this.#value[0] = 1
+        if (map.update(this.#key, this.#value, UpdateFlag.NO_EXIST) !== EXISTS) return
+        continue
+      }
+      const generation = map.foundGeneration
+      const count = map.valueStart(slot)
+      if (Atomics.add(map.words, count, 1) >= 0 && map.generation(slot) === generation) return
+      // It goes, or has gone: counted is what comes in its place.
+      Atomics.sub(map.words, count, 1)
+    }
   }
 
   release(reverseKey: Int32Array): void {
-    this.#add(reverseKey, -1)
+    this.#readKey(reverseKey)
+    const map = this.#map
+    const slot = map.lookup(this.#key)
+    if (slot === NOT_FOUND) return
+    const generation = map.foundGeneration
+    const count = map.valueStart(slot)
+    if (Atomics.sub(map.words, count, 1) !== 1) return
+    // Nobody counts on after this, so that the entry goes with all that was counted.
+    if (Atomics.compareExchange(map.words, count, 0, GOING) === 0) map.deleteSlot(slot, generation)
   }
 
   reset(): void {
     for (const slot of this.#map.slots()) this.#map.deleteSlot(slot)
-  }
-
-  #add(reverseKey: Int32Array, by: number): void {
-    this.#readKey(reverseKey)
-    const map = this.#map
-    const slot = map.lookup(this.#key)
-    if (slot === NOT_FOUND) {
-      this.#value[0] = by
-      if (by > 0) map.update(this.#key, this.#value, UpdateFlag.ANY)
-      return
-    }
-    const value = map.valueStart(slot)
-    const count = (map.words[value] as number) + by
-    if (count > 0) map.words[value] = count
-    else map.deleteSlot(slot)
   }
 
   #readKey(reverseKey: Int32Array): void {
@@ -91,7 +104,7 @@ export function readDestinations(map: LruHashMap, limit = 20): DestinationLine[]
   const value = new Int32Array(1)
   const lines: DestinationLine[] = []
   for (const slot of map.slots()) {
-    if (!map.read(slot, key, value)) continue
+    if (!map.read(slot, key, value) || (value[0] ?? 0) <= 0) continue
     const [natAddress = 0, address = 0, last = 0] = key
     lines.push({
       natAddress: formatIpv4(natAddress),

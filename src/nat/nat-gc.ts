@@ -5,7 +5,7 @@
  * both are made at once.
  */
 import { CT4_KEY_WORDS, CtFlag, CtKey } from '../conntrack/ct-entry.js'
-import type { ConntrackGc } from '../conntrack/ct-gc.js'
+import { type ConntrackGc, shareStart, WHOLE_TABLE } from '../conntrack/ct-gc.js'
 import { flowHash } from '../conntrack/flow-hash.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND } from '../maps/map.js'
@@ -35,6 +35,8 @@ export class NatGc {
   readonly #partner = new Int32Array(SNAT_KEY_WORDS)
   readonly #connection = new Int32Array(CT4_KEY_WORDS)
   readonly #tuple = new Int32Array(TUPLE_WORDS)
+  readonly #firstSlot: number
+  readonly #endSlot: number
   #sweepsSeen = 0
   #isSweeping = false
   #nextSlot = 0
@@ -44,8 +46,19 @@ export class NatGc {
   deleted = 0
   sweeps = 0
 
-  /** @param conntrackGc of the same worker, whose steps come before ours */
-  constructor(nat: SourceNat, connections: LruHashMap, conntrackGc: ConntrackGc) {
+  /**
+   * @param conntrackGc of the same worker, whose steps come before ours
+   * @param share of the NAT's entries, of whichever connections
+   */
+  constructor(
+    nat: SourceNat,
+    connections: LruHashMap,
+    conntrackGc: ConntrackGc,
+    share = WHOLE_TABLE,
+  ) {
+    const { slotCount } = nat.table
+    this.#firstSlot = shareStart(slotCount, share)
+    this.#endSlot = shareStart(slotCount, { index: share.index + 1, of: share.of })
     this.#nat = nat
     this.#connections = connections
     this.#conntrackGc = conntrackGc
@@ -59,7 +72,7 @@ export class NatGc {
     if (this.#isSweeping) this.#sweep()
     else if (this.#conntrackGc.sweeps !== this.#sweepsSeen) {
       this.#sweepsSeen = this.#conntrackGc.sweeps
-      this.#nextSlot = 0
+      this.#nextSlot = this.#firstSlot
       this.#isSweeping = true
     }
   }
@@ -73,14 +86,16 @@ export class NatGc {
 
   #sweep(): void {
     const { table } = this.#nat
-    const end = Math.min(this.#nextSlot + STEP_SLOTS, table.slotCount)
+    const end = Math.min(this.#nextSlot + STEP_SLOTS, this.#endSlot)
     for (let slot = this.#nextSlot; slot < end; slot++) {
-      if (!table.read(slot, this.#key, this.#value) || this.#isConnected()) continue
-      this.#nat.remove(slot, this.#key)
+      const generation = table.generation(slot)
+      if (generation === 0 || !table.read(slot, this.#key, this.#value)) continue
+      if (this.#isConnected()) continue
+      this.#nat.remove(slot, generation, this.#key)
       this.deleted++
     }
     this.#nextSlot = end
-    if (end < table.slotCount) return
+    if (end < this.#endSlot) return
     this.#isSweeping = false
     this.sweeps++
   }

@@ -53,10 +53,10 @@ export class NatMaps {
     this.exclusions = make(LpmMap, MASQUERADE_EXCLUSIONS_SPEC)
   }
 
-  /** For the one worker that translates: it counts the ports in use anew. */
+  /** For one worker. The first counts the ports in use anew: no other may work then. */
   sourceNat(worker: number, random: Prng): SourceNat {
     const { snat, settings, hostPorts } = this
-    return new SourceNat(
+    const nat = new SourceNat(
       {
         table: snat,
         portUse: new PortUse(this.portUse),
@@ -67,6 +67,8 @@ export class NatMaps {
       },
       random,
     )
+    if (worker === 0) nat.countAnew()
+    return nat
   }
 }
 

@@ -26,6 +26,12 @@ export const NAT_SETTINGS_SPEC: MapSpec = {
   maxEntries: 1,
 }
 
+/** The ports that mappings may have, both ends included; NodeSettings is one. */
+export interface NatPortRange {
+  readonly natPortLow: number
+  readonly natPortHigh: number
+}
+
 export class NatSettings {
   readonly #words: Int32Array
   readonly #start: number

@@ -4,7 +4,8 @@
  * from them the steering programs of the uplinks are told, by one byte per port, which frames are
  * replies to a mapping (bpf/xdp_redirect.c, `nat_ports`).
  *
- * One writer: the worker that translates. It counts anew when it starts (`reset`).
+ * Any number of workers take and release at once; a mark follows its count, whoever is the last to
+ * change it. The first worker counts anew when it starts (`reset`), before the others.
  */
 import type { ArrayMap } from '../maps/array-map.js'
 import type { MapSpec } from '../maps/map.js'
@@ -18,6 +19,9 @@ export const NAT_PORT_USE_SPEC: MapSpec = {
   maxEntries: NAT_ROWS * PORTS_PER_ROW,
 }
 
+/** Changes of one count, one right after the other, that a mark follows. */
+const FOLLOWS_MAX = 1_000
+
 export class PortUse {
   readonly #words: Int32Array
   readonly #start: number
@@ -28,10 +32,15 @@ export class PortUse {
     this.#start = map.valueStart(0)
   }
 
-  /** Keeps the bytes of a steering program in step from now on: 1 where a port is in use. */
+  /**
+   * Keeps the bytes of a steering program in step from now on: 1 where a port is in use. Other workers
+   * may have attached the same bytes.
+   */
   attach(marks: Uint8Array): void {
-    for (let i = 0; i < marks.length; i++) {
-      marks[i] = i < NAT_ROWS * PORTS_PER_ROW && this.#words[this.#start + i] !== 0 ? 1 : 0
+    const end = Math.min(marks.length, NAT_ROWS * PORTS_PER_ROW)
+    for (let at = 0; at < end; at++) {
+      const isInUse = (this.#words[this.#start + at] as number) > 0
+      if (isInUse !== (marks[at] === 1)) this.#follow(marks, at)
     }
     this.#marks.push(marks)
   }
@@ -49,17 +58,13 @@ export class PortUse {
 
   take(row: number, port: number): void {
     const at = row * PORTS_PER_ROW + port
-    const count = (this.#words[this.#start + at] as number) + 1
-    this.#words[this.#start + at] = count
-    if (count === 1) this.#mark(at, 1)
+    // Below zero for a moment, when another worker has removed a mapping before it was counted.
+    if (Atomics.add(this.#words, this.#start + at, 1) === 0) this.#mark(at)
   }
 
   release(row: number, port: number): void {
     const at = row * PORTS_PER_ROW + port
-    const count = (this.#words[this.#start + at] as number) - 1
-    if (count < 0) return
-    this.#words[this.#start + at] = count
-    if (count === 0) this.#mark(at, 0)
+    if (Atomics.sub(this.#words, this.#start + at, 1) === 1) this.#mark(at)
   }
 
   reset(): void {
@@ -67,12 +72,26 @@ export class PortUse {
     for (const marks of this.#marks) marks.fill(0)
   }
 
-  #mark(at: number, value: number): void {
+  #mark(at: number): void {
     const all = this.#marks
     for (let i = 0; i < all.length; i++) {
       const marks = all[i] as Uint8Array
       // A program without a row for the protocol has fewer bytes.
-      if (at < marks.length) marks[at] = value
+      if (at < marks.length) this.#follow(marks, at)
+    }
+  }
+
+  /**
+   * Looks again after the store, for another worker may have changed the count in between and have
+   * stored its mark first. The store is atomic, so that the processor cannot look before it.
+   */
+  #follow(marks: Uint8Array, at: number): void {
+    const words = this.#words
+    const count = this.#start + at
+    for (let tries = 0; tries < FOLLOWS_MAX; tries++) {
+      const isInUse = (words[count] as number) > 0
+      Atomics.store(marks, at, isInUse ? 1 : 0)
+      if ((words[count] as number) > 0 === isInUse) return
     }
   }
 }

@@ -11,6 +11,7 @@
  * The port of an ICMP echo is its identifier: the source port of a request, the destination port of
  * a reply.
  */
+import { CT_TIMEOUTS, SYN, TCP } from '../conntrack/ct-entry.js'
 import type { MapSpec } from '../maps/map.js'
 import { Protocol } from '../wire/protocols.js'
 import { TupleWord } from '../wire/tuple.js'
@@ -93,4 +94,12 @@ export function writePartnerKey(
     partner[SnatKey.PORTS] = (port << 16) | (ports >>> 16)
   }
   partner[SnatKey.PROTOCOL] = protocol ^ SnatDirection.IN
+}
+
+/** As the connection table's lifetimes (A10), as far as one packet tells. */
+export function expiryOf(key: Int32Array, tcpFlags: number, nowSeconds: number): number {
+  const isTcp = ((key[SnatKey.PROTOCOL] as number) & 0xff) === TCP
+  if (!isTcp) return nowSeconds + CT_TIMEOUTS.anySeconds
+  const isSyn = (tcpFlags & SYN) !== 0
+  return nowSeconds + (isSyn ? CT_TIMEOUTS.synSeconds : CT_TIMEOUTS.tcpSeconds)
 }

@@ -7,19 +7,22 @@
  * may be evicted from a full table, and is made again from the other by the next packet that finds
  * that one. A half whose other belongs to somebody else, or to nobody any more, is thrown away.
  *
- * One writer: it counts ports in use and marks them for the steering of replies.
+ * Several workers may do all this at once, with one flow, too: a port is taken by one insertion of one
+ * of them, and the flow's forward entry is made where there is none, so that both use what the first one
+ * made. Ports in use are counted, and marked for the steering of replies.
  */
 import type { Prng } from '../base/prng.js'
-import { CT_TIMEOUTS, SYN, TCP } from '../conntrack/ct-entry.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { EXISTS, NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
 import { markChanged } from '../maps/revision.js'
 import type { DestinationUse } from './destination-use.js'
 import type { HostPorts } from './host-ports.js'
 import { NatRow, natRow, PORTS_PER_ROW } from './nat-protocol.js'
+import type { NatPortRange } from './nat-settings.js'
 import { PORT_TRIES_MAX, PortProbe } from './port-probe.js'
 import type { PortUse } from './port-use.js'
 import {
+  expiryOf,
   SNAT_KEY_WORDS,
   SNAT_VALUE_WORDS,
   Snat,
@@ -33,14 +36,13 @@ import {
 
 /** More tries than that for one port say that the table fills up. */
 const TRIES_FILLING_UP = 16
+/** Times that a flow is begun which other workers begin, or end, in the same moment. */
+const BEGINS_MAX = 8
+/** What became of a new mapping. */
+const Made = { NOT: 0, HERE: 1, ELSEWHERE: 2 } as const
+type Made = (typeof Made)[keyof typeof Made]
 /** Cells of the histogram: mappings by tries that failed before; the last counts exhaustions. */
 export const NAT_TRIES_CELLS = PORT_TRIES_MAX + 1
-
-/** The ports that mappings may have, both ends included; NodeSettings is one. */
-export interface NatPortRange {
-  readonly natPortLow: number
-  readonly natPortHigh: number
-}
 
 export interface SourceNatMaps {
   /** `snat4`. */
@@ -80,6 +82,7 @@ export class SourceNat {
   #madeForwardGeneration = 0
   #madeReverse: Slot = NOT_FOUND
   #madeReverseGeneration = 0
+  #insertedGeneration = 0
   /** Ports became scarce: the collector is to look at once. It takes the sign down. */
   isFillingUp = false
 
@@ -91,7 +94,6 @@ export class SourceNat {
     this.#range = maps.range
     this.#histogram = maps.triesHistogram
     this.#probe = new PortProbe(random)
-    this.#countAnew()
   }
 
   /**
@@ -111,10 +113,14 @@ export class SourceNat {
     nowSeconds: number,
   ): boolean {
     writeForwardKey(this.#key, words, start)
-    const expires = expiry(this.#key, tcpFlags, nowSeconds)
-    const slot = this.table.lookup(this.#key)
-    if (slot !== NOT_FOUND && this.#goesOn(slot, address4, flags, expires)) return true
-    return this.#allocate(address4, flags, expires, nowSeconds)
+    const expires = expiryOf(this.#key, tcpFlags, nowSeconds)
+    for (let tries = 0; tries < BEGINS_MAX; tries++) {
+      const slot = this.table.lookup(this.#key)
+      if (slot !== NOT_FOUND && this.#goesOn(slot, address4, flags, expires)) return true
+      const made = this.#allocate(address4, flags, expires, nowSeconds)
+      if (made !== Made.ELSEWHERE) return made === Made.HERE
+    }
+    return this.#fail()
   }
 
   /**
@@ -126,16 +132,19 @@ export class SourceNat {
     writeReverseKey(this.#key, words, start)
     const slot = this.table.lookup(this.#key)
     if (slot === NOT_FOUND) return false
+    const generation = this.table.foundGeneration
     const value = this.table.valueStart(slot)
     this.#read(value)
+    // Given to another flow by another worker, while it was read.
+    if (this.table.generation(slot) !== generation) return false
     writePartnerKey(this.#partner, this.#key, this.address4, this.port)
     const forward = this.table.lookup(this.#partner)
     if (forward !== NOT_FOUND && !this.#leadsTo(forward, this.#key)) {
       // The flow has another mapping by now.
-      this.remove(slot, this.#key)
+      this.remove(slot, generation, this.#key)
       return false
     }
-    const expires = expiry(this.#key, tcpFlags, nowSeconds)
+    const expires = expiryOf(this.#key, tcpFlags, nowSeconds)
     this.table.words[value + Snat.EXPIRES] = expires
     if (forward === NOT_FOUND) {
       const natPort = (this.#key[SnatKey.PORTS] as number) & 0xffff
@@ -176,22 +185,40 @@ export class SourceNat {
     this.beginPacket()
   }
 
-  /** Removes the half in the slot, whose key this is; the other one is left to its own devices. */
-  remove(slot: Slot, key: Int32Array): void {
-    if (this.table.deleteSlot(slot)) this.#uncount(key)
+  /**
+   * Removes the half in the slot, whose key this is, unless it is another one by now; the other half is
+   * left to its own devices.
+   */
+  remove(slot: Slot, generation: number, key: Int32Array): void {
+    if (this.table.deleteSlot(slot, generation)) this.#uncount(key)
+  }
+
+  /**
+   * Counts the ports in use anew, for the first worker, before any other begins: one that was killed
+   * may have been between an entry and its count.
+   */
+  countAnew(): void {
+    this.portUse.reset()
+    this.#destinations.reset()
+    for (const slot of this.table.slots()) {
+      if (this.table.read(slot, this.#key, this.#value)) this.#count(this.#key)
+    }
   }
 
   /** An existing mapping goes on, if it still is what is wanted; else it is removed. */
   #goesOn(slot: Slot, address4: number, flags: number, expires: number): boolean {
     const table = this.table
+    const generation = table.foundGeneration
     const value = table.valueStart(slot)
     this.#read(value)
+    if (table.generation(slot) !== generation) return false
     writePartnerKey(this.#partner, this.#key, this.address4, this.port)
     const reverse = table.lookup(this.#partner)
+    const reverseGeneration = table.foundGeneration
     const isOwn = reverse === NOT_FOUND || this.#leadsTo(reverse, this.#key)
     if (!isOwn || this.address4 !== address4 || this.needsCt !== (flags !== 0)) {
-      if (isOwn && reverse !== NOT_FOUND) this.remove(reverse, this.#partner)
-      this.remove(slot, this.#key)
+      if (isOwn && reverse !== NOT_FOUND) this.remove(reverse, reverseGeneration, this.#partner)
+      this.remove(slot, generation, this.#key)
       return false
     }
     table.words[value + Snat.EXPIRES] = expires
@@ -202,33 +229,44 @@ export class SourceNat {
     return true
   }
 
-  #allocate(address4: number, flags: number, expires: number, nowSeconds: number): boolean {
+  #allocate(address4: number, flags: number, expires: number, nowSeconds: number): Made {
     const source = this.#key[SnatKey.SOURCE] as number
     const sourcePort = (this.#key[SnatKey.PORTS] as number) >>> 16
     this.#write(source, sourcePort, expires, nowSeconds, flags)
     const port = this.#takePort(address4, sourcePort, source === address4)
-    if (port < 0) return false
+    if (port < 0) return Made.NOT
     this.#value[Snat.ADDRESS] = address4
     this.#value[Snat.PORT] = port
-    const forward = this.#insert(this.#key, UpdateFlag.ANY)
+    const forward = this.#insert(this.#key, UpdateFlag.NO_EXIST)
+    if (forward === EXISTS) {
+      // Another worker was first; it may have taken up the very port.
+      const theirs = this.table.lookup(this.#key)
+      const isSame = theirs !== NOT_FOUND && this.#leadsTo(theirs, this.#partner)
+      if (!isSame) this.#unmake(this.#madeReverse, this.#madeReverseGeneration)
+      this.#madeReverse = NOT_FOUND
+      writePartnerKey(this.#key, this.#partner, source, sourcePort)
+      return Made.ELSEWHERE
+    }
+    const forwardGeneration = this.table.writtenGeneration
     // In a table of a few entries the one may have evicted the other.
     if (forward < 0 || this.table.lookup(this.#partner) === NOT_FOUND) {
       this.#removeBoth()
-      return this.#fail()
+      this.#fail()
+      return Made.NOT
     }
     this.#madeForward = forward
-    this.#madeForwardGeneration = this.table.generation(forward)
+    this.#madeForwardGeneration = forwardGeneration
     this.address4 = address4
     this.port = port
     this.needsCt = flags !== 0
-    return true
+    return Made.HERE
   }
 
   #unmake(slot: Slot, generation: number): void {
     if (slot < 0 || this.table.generation(slot) !== generation) return
     const start = this.table.keyStart(slot)
     for (let i = 0; i < SNAT_KEY_WORDS; i++) this.#key[i] = this.table.words[start + i] as number
-    this.remove(slot, this.#key)
+    this.remove(slot, generation, this.#key)
   }
 
   /** Makes the reverse entry, whose value has been written; its port, or -1. */
@@ -251,7 +289,7 @@ export class SourceNat {
       const isTaken = reverse >= 0 || (reverse === EXISTS && this.#ownsPort())
       if (!isTaken) continue
       this.#madeReverse = reverse
-      if (reverse >= 0) this.#madeReverseGeneration = this.table.generation(reverse)
+      if (reverse >= 0) this.#madeReverseGeneration = this.#insertedGeneration
       this.#countTries(probe.tries - 1)
       return port
     }
@@ -329,6 +367,7 @@ export class SourceNat {
   /** Writes `#value` under the key and keeps the counts. */
   #insert(key: Int32Array, flag: UpdateFlag): Slot {
     const slot = this.table.update(key, this.#value, flag)
+    this.#insertedGeneration = this.table.writtenGeneration
     if (this.table.hasEvicted) {
       this.#uncount(this.table.evictedKey)
       // Its port may be another flow's at once.
@@ -356,21 +395,4 @@ export class SourceNat {
     this.portUse.release(natRow(protocol & 0xff), (key[SnatKey.PORTS] as number) & 0xffff)
     this.#destinations.release(key)
   }
-
-  /** At start: a worker before may have been killed between an entry and its count. */
-  #countAnew(): void {
-    this.portUse.reset()
-    this.#destinations.reset()
-    for (const slot of this.table.slots()) {
-      if (this.table.read(slot, this.#key, this.#value)) this.#count(this.#key)
-    }
-  }
-}
-
-/** As the connection table's lifetimes (A10), as far as one packet tells. */
-function expiry(key: Int32Array, tcpFlags: number, nowSeconds: number): number {
-  const isTcp = ((key[SnatKey.PROTOCOL] as number) & 0xff) === TCP
-  if (!isTcp) return nowSeconds + CT_TIMEOUTS.anySeconds
-  const isSyn = (tcpFlags & SYN) !== 0
-  return nowSeconds + (isSyn ? CT_TIMEOUTS.synSeconds : CT_TIMEOUTS.tcpSeconds)
 }

@@ -1,9 +1,9 @@
 /**
- * The events of the datapath, taken from its ring and kept for a while: the last flows, and the
+ * The events of the datapath, taken from its rings and kept for a while: the last flows, and the
  * last drops for longer, because they are asked about later. Whoever follows is told of each.
  */
-import type { EventRing } from '../maps/event-ring.js'
 import { EVENT_WORDS } from '../monitor/event.js'
+import type { EventRings } from '../monitor/event-rings.js'
 import { type Flow, flowOf } from './flow.js'
 
 /** Events taken in one turn: what is left waits for the next, so that nothing else has to. */
@@ -12,7 +12,7 @@ const FLOWS_KEPT = 8_192
 const DROPS_KEPT = 4_096
 
 export class FlowLog {
-  readonly #ring: EventRing
+  readonly #rings: EventRings
   readonly #event = new Int32Array(EVENT_WORDS)
   readonly #flows = new Kept(FLOWS_KEPT)
   readonly #drops = new Kept(DROPS_KEPT)
@@ -21,8 +21,8 @@ export class FlowLog {
   /** Events that the datapath could not leave for want of room. */
   lost = 0
 
-  constructor(ring: EventRing) {
-    this.#ring = ring
+  constructor(rings: EventRings) {
+    this.#rings = rings
   }
 
   /** Events seen. */
@@ -33,9 +33,9 @@ export class FlowLog {
   /** Takes what waits, up to a bound; returns how many events it was. */
   poll(): number {
     let count = 0
-    while (count < EVENTS_PER_TURN_MAX && this.#ring.read(this.#event)) {
+    while (count < EVENTS_PER_TURN_MAX && this.#rings.read(this.#event)) {
       count++
-      this.lost += this.#ring.lostBefore
+      this.lost += this.#rings.lostBefore
       const flow = flowOf(this.#event, ++this.#lastId, new Date())
       this.#flows.add(flow)
       if (flow.verdict === 'DROPPED') this.#drops.add(flow)

@@ -7,8 +7,7 @@
  * Bytes are those of whole Ethernet frames. Cilium holds what leaves the node by pacing it, which
  * takes a queue of the kernel's that our frames never see.
  */
-import { PORTS_MAX } from '../base/limits.js'
-import { TokenBuckets } from '../base/token-buckets.js'
+import type { TokenBuckets } from '../base/token-buckets.js'
 import type { EndpointTable } from '../endpoint/endpoint-table.js'
 import type { PacketContext } from './context.js'
 
@@ -20,12 +19,16 @@ const BURST_BYTES_MIN = 16_384
 export class Bandwidth {
   readonly #endpoints: EndpointTable
   readonly #rateWord: number
-  readonly #buckets = new TokenBuckets(PORTS_MAX)
+  readonly #buckets: TokenBuckets
 
-  /** @param rateWord Endpoint.EGRESS_RATE or Endpoint.INGRESS_RATE */
-  constructor(endpoints: EndpointTable, rateWord: number) {
+  /**
+   * @param rateWord Endpoint.EGRESS_RATE or Endpoint.INGRESS_RATE
+   * @param buckets of that direction
+   */
+  constructor(endpoints: EndpointTable, rateWord: number, buckets: TokenBuckets) {
     this.#endpoints = endpoints
     this.#rateWord = rateWord
+    this.#buckets = buckets
   }
 
   /** Whether the frame is within the limit of the endpoint on `port`; then it counts. */

@@ -4,13 +4,14 @@
  * replay.
  */
 import { randomInt } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { SharedMemory } from 'xdp-socket-napi'
+import { assert } from '../base/assert.js'
 import { PORTS_MAX, WORKERS_MAX } from '../base/limits.js'
 import { Prng } from '../base/prng.js'
 import { Conntrack } from '../conntrack/conntrack.js'
-import { conntrack4Spec } from '../conntrack/ct-entry.js'
+import { CT_TIMEOUTS, conntrack4Spec } from '../conntrack/ct-entry.js'
 import { FRAGMENTS_DEFAULT, FragmentTable, fragmentsSpec } from '../conntrack/fragment-table.js'
 import { ENDPOINTS_SPEC, EndpointTable } from '../endpoint/endpoint-table.js'
 import { NODE_SETTINGS_SPEC, NodeSettings } from '../endpoint/node-settings.js'
@@ -37,6 +38,7 @@ import {
 import { isBlank, specIn } from '../maps/map-header.js'
 import { Revisions } from '../maps/revision.js'
 import { EVENT_WORDS } from '../monitor/event.js'
+import { EventRings } from '../monitor/event-rings.js'
 import { METRIC_COUNTERS, Metrics } from '../monitor/metrics.js'
 import { Monitor } from '../monitor/monitor.js'
 import { EGRESS_POLICIES, EgressGateway, egressPoliciesSpec } from '../nat/egress-gateway.js'
@@ -52,6 +54,7 @@ import { Fib } from '../routing/fib.js'
 import { NEIGHBOUR_MEMORY_SPEC, NeighbourMemory } from '../routing/neighbour-memory.js'
 import type { RoutingSizes } from '../routing/route-layout.js'
 import { RoutingMaps, routingSizesOf } from '../routing/routing-maps.js'
+import { RATE_LIMITS_SPEC, RateLimits } from './rate-limits.js'
 import type { DatapathState } from './stage.js'
 
 /** Entries of the maps whose size an operator chooses. */
@@ -59,8 +62,10 @@ export interface MapSizes {
   readonly connections: number
   readonly identities: number
   readonly policies: number
-  /** Records of the event ring; a power of two. */
+  /** Records of a worker's event ring; a power of two. */
   readonly events: number
+  /** Workers that a datapath on these maps may have; 1 unless given. */
+  readonly workers?: number
   /** Datagrams in fragments at one time; FRAGMENTS_DEFAULT unless given. */
   readonly fragments?: number
   /** SERVICE_SIZES unless given. */
@@ -110,7 +115,10 @@ export class DatapathMaps {
   readonly node: NodeSettings
   readonly metrics: CounterMap
   readonly portStatistics: CounterMap
-  readonly events: EventRing
+  readonly events: EventRings
+  /** Workers that a datapath on these maps may have. */
+  readonly workers: number
+  readonly #rateLimits: ArrayMap
   readonly services: ServiceMaps
   readonly routing: RoutingMaps
   readonly neighbourMemory: LruHashMap
@@ -146,7 +154,12 @@ export class DatapathMaps {
     this.metrics = make(CounterMap, counterSpec('metrics', METRIC_COUNTERS))
     const cells = PORTS_MAX * PORT_STATISTICS_CELLS
     this.portStatistics = make(CounterMap, counterSpec('port_statistics', cells))
-    this.events = make(EventRing, eventsSpec(sizes.events))
+    this.workers = sizes.workers ?? 1
+    const rings = Array.from({ length: this.workers }, (_, worker) =>
+      make(EventRing, eventsSpec(sizes.events, worker)),
+    )
+    this.events = new EventRings(rings)
+    this.#rateLimits = make(ArrayMap, RATE_LIMITS_SPEC)
     this.services = new ServiceMaps(make, sizes.services)
     this.routing = new RoutingMaps(make, sizes.routing)
     this.neighbourMemory = make(LruHashMap, NEIGHBOUR_MEMORY_SPEC)
@@ -199,12 +212,16 @@ export class DatapathMaps {
   }
 
   /**
-   * What one worker's stages need.
+   * What one worker's stages need. Those of worker 0 are made before all others: it takes over what
+   * an earlier datapath has left behind.
    *
    * @param seed of its random choices, such as that of a backend
    */
   stateFor(worker: number, seed = randomInt(2 ** 31)): DatapathState {
-    const conntrack = new Conntrack(this.conntrackTable)
+    assert(worker >= 0 && worker < this.workers, 'a worker without an event ring')
+    const conntrack = new Conntrack(this.conntrackTable, CT_TIMEOUTS, this.workers > 1)
+    const rateLimits = new RateLimits(this.#rateLimits)
+    if (worker === 0) rateLimits.unlock()
     const egressGateway = new EgressGateway(this.egressPolicies, this.node, this.ipcache)
     return {
       endpoints: this.endpoints,
@@ -212,7 +229,11 @@ export class DatapathMaps {
       conntrack,
       fragments: new FragmentTable(this.fragmentsMap),
       policy: new PolicyMap(this.policyEntries, this.policyPrefixes),
-      monitor: new Monitor(new Metrics(this.metrics, worker), this.events),
+      monitor: new Monitor(
+        new Metrics(this.metrics, worker),
+        this.events.rings[worker] as EventRing,
+      ),
+      rateLimits,
       node: this.node,
       loadBalancer: new LoadBalancer(this.services, conntrack, new Prng(seed)),
       reverseNat: new ReverseNatTable(this.services.reverseNat),
@@ -251,6 +272,7 @@ function sizesOf(directory: string): MapSizes {
     policies: entries('policy'),
     fragments: entries('fragments'),
     events: entries('events'),
+    workers: workersOf(directory),
     services: serviceSizesOf(entries),
     routing: routingSizesOf(entries),
     nat: natSizesOf(entries),
@@ -268,8 +290,17 @@ const counterSpec = (name: string, maxEntries: number): MapSpec => ({
   workers: WORKERS_MAX,
 })
 
-const eventsSpec = (maxEntries: number): MapSpec => ({
-  name: 'events',
+/** As many as have an event ring. */
+function workersOf(directory: string): number {
+  let workers = 1
+  while (workers < WORKERS_MAX && existsSync(join(directory, eventsName(workers)))) workers++
+  return workers
+}
+
+const eventsName = (worker: number): string => (worker === 0 ? 'events' : `events_${worker}`)
+
+const eventsSpec = (maxEntries: number, worker: number): MapSpec => ({
+  name: eventsName(worker),
   type: 'event-ring',
   keyWords: 0,
   valueWords: EVENT_WORDS,

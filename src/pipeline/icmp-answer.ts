@@ -7,8 +7,7 @@
  */
 
 import { assert } from '../base/assert.js'
-import { PORTS_MAX } from '../base/limits.js'
-import { TokenBuckets } from '../base/token-buckets.js'
+import type { TokenBuckets } from '../base/token-buckets.js'
 import { Endpoint, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../endpoint/node-settings.js'
 import { Identity } from '../identity/identity.js'
@@ -37,7 +36,7 @@ export class IcmpAnswer {
   readonly #ipcache: Ipcache
   readonly #monitor: Monitor
   readonly #state: DatapathState
-  readonly #buckets = new TokenBuckets(PORTS_MAX)
+  readonly #buckets: TokenBuckets
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
@@ -45,6 +44,7 @@ export class IcmpAnswer {
     this.#ipcache = state.ipcache
     this.#monitor = state.monitor
     this.#state = state
+    this.#buckets = state.rateLimits.answers
   }
 
   /**

@@ -20,6 +20,7 @@ import type { PolicyMap } from '../policy/policy-map.js'
 import type { Fib } from '../routing/fib.js'
 import type { NeighbourMemory } from '../routing/neighbour-memory.js'
 import type { PacketContext } from './context.js'
+import type { RateLimits } from './rate-limits.js'
 
 /**
  * A step of the chain: reads the packet and the maps, and says what comes next. It allocates
@@ -38,6 +39,7 @@ export interface DatapathState {
   readonly fragments: FragmentTable
   readonly policy: PolicyMap
   readonly monitor: Monitor
+  readonly rateLimits: RateLimits
   readonly node: NodeSettings
   readonly loadBalancer: LoadBalancer
   readonly reverseNat: ReverseNatTable

@@ -12,6 +12,8 @@ const LAST_HEARD = 0
 const MAC_HIGH = 1
 const MAC_LOW = 2
 const VALUE_WORDS = 3
+/** Reads of a MAC that changed meanwhile. */
+const REREADS_MAX = 8
 
 export const NEIGHBOUR_MEMORY_SPEC: MapSpec = {
   name: 'nodeport_neigh4',
@@ -52,17 +54,25 @@ export class NeighbourMemory {
       this.#map.update(this.#key, value, UpdateFlag.ANY)
       return
     }
+    const { words } = this.#map
     const start = this.#map.valueStart(slot)
-    for (let i = 0; i < VALUE_WORDS; i++) this.#map.words[start + i] = value[i] as number
+    if (words[start + MAC_HIGH] === macHigh && words[start + MAC_LOW] === macLow) {
+      words[start + LAST_HEARD] = nowSeconds
+    } else this.#map.update(this.#key, value, UpdateFlag.ANY)
   }
 
   recall(address4: number, port: number): boolean {
-    const slot = this.#find(address4, port)
-    if (slot === NOT_FOUND) return false
-    const start = this.#map.valueStart(slot)
-    this.macHigh = this.#map.words[start + MAC_HIGH] as number
-    this.macLow = this.#map.words[start + MAC_LOW] as number
-    return true
+    for (let tries = 0; tries < REREADS_MAX; tries++) {
+      const slot = this.#find(address4, port)
+      if (slot === NOT_FOUND) return false
+      const generation = this.#map.foundGeneration
+      const start = this.#map.valueStart(slot)
+      this.macHigh = this.#map.words[start + MAC_HIGH] as number
+      this.macLow = this.#map.words[start + MAC_LOW] as number
+      // Both halves of one MAC, whatever another worker writes.
+      if (this.#map.generation(slot) === generation) return true
+    }
+    return false
   }
 
   #find(address4: number, port: number): number {

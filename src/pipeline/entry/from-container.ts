@@ -18,7 +18,7 @@ export class FromContainer implements Stage {
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
-    this.#bandwidth = new Bandwidth(state.endpoints, Endpoint.EGRESS_RATE)
+    this.#bandwidth = new Bandwidth(state.endpoints, Endpoint.EGRESS_RATE, state.rateLimits.egress)
   }
 
   process(ctx: PacketContext): Verdict {

@@ -26,7 +26,11 @@ export class Ipv4ToEndpoint implements Stage {
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
-    this.#bandwidth = new Bandwidth(state.endpoints, Endpoint.INGRESS_RATE)
+    this.#bandwidth = new Bandwidth(
+      state.endpoints,
+      Endpoint.INGRESS_RATE,
+      state.rateLimits.ingress,
+    )
     this.#node = state.node
     this.#policyCheck = new PolicyCheck(state, Direction.INGRESS)
     this.#reverse = new ReverseTranslation(state)
