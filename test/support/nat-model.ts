@@ -4,6 +4,7 @@ import type { MakeMap } from '../../src/maps/map.js'
 import { addHostPort, HOST_PORTS_WORDS } from '../../src/nat/host-ports.js'
 import { NatMaps } from '../../src/nat/nat-maps.js'
 import { natRow, PORTS_PER_ROW } from '../../src/nat/nat-protocol.js'
+import { PortUse } from '../../src/nat/port-use.js'
 import { SNAT_KEY_WORDS, SnatDirection, SnatKey } from '../../src/nat/snat-entry.js'
 import type { SourceNat } from '../../src/nat/source-nat.js'
 import { parseIpv4 } from '../../src/wire/address.js'
@@ -103,42 +104,48 @@ export class NatUnderTest {
 
   /** What is wrong with the counts and marks, by the entries that are there; empty if nothing. */
   problems(): string[] {
-    const counts = new Int32Array(4 * PORTS_PER_ROW)
-    const destinations = new Map<string, number>()
-    const key = new Int32Array(SNAT_KEY_WORDS)
-    const value = new Int32Array(this.maps.snat.spec.valueWords)
-    for (const slot of this.maps.snat.slots()) {
-      this.maps.snat.read(slot, key, value)
-      const [source = 0, destination = 0, ports = 0, protocol = 0] = key
-      if ((protocol & SnatDirection.IN) === 0) continue
-      const at = natRow(protocol & 0xff) * PORTS_PER_ROW + (ports & 0xffff)
-      counts[at] = (counts[at] ?? 0) + 1
-      const name = `${destination},${source},${((ports >>> 16) << 16) | (protocol & 0xff)}`
-      destinations.set(name, (destinations.get(name) ?? 0) + 1)
-    }
-    const problems: string[] = []
-    for (const [at, count] of counts.entries()) {
-      const row = Math.floor(at / PORTS_PER_ROW)
-      const port = at % PORTS_PER_ROW
-      const counted = this.nat.portUse.count(row, port)
-      if (counted !== count) problems.push(`row ${row} port ${port}: ${counted}, not ${count}`)
-      const mark = this.marks[at]
-      if (mark !== undefined && mark !== (count > 0 ? 1 : 0)) problems.push(`mark of ${port}`)
-    }
-    return [...problems, ...this.#destinationProblems(destinations)]
+    return natProblems(this.maps, this.marks)
   }
+}
 
-  #destinationProblems(expected: ReadonlyMap<string, number>): string[] {
-    const map = this.maps.destinations
-    const problems: string[] = []
-    const key = new Int32Array(3)
-    const value = new Int32Array(1)
-    for (const slot of map.slots()) {
-      map.read(slot, key, value)
-      const name = key.join(',')
-      if (expected.get(name) !== value[0]) problems.push(`destination ${name}: ${value[0]}`)
-    }
-    if (map.size !== expected.size) problems.push(`${map.size} destinations, not ${expected.size}`)
-    return problems
+/** @param marks of a steering program that was attached all the time */
+export function natProblems(maps: NatMaps, marks: Uint8Array): string[] {
+  const counts = new Int32Array(4 * PORTS_PER_ROW)
+  const destinations = new Map<string, number>()
+  const key = new Int32Array(SNAT_KEY_WORDS)
+  const value = new Int32Array(maps.snat.spec.valueWords)
+  for (const slot of maps.snat.slots()) {
+    maps.snat.read(slot, key, value)
+    const [source = 0, destination = 0, ports = 0, protocol = 0] = key
+    if ((protocol & SnatDirection.IN) === 0) continue
+    const at = natRow(protocol & 0xff) * PORTS_PER_ROW + (ports & 0xffff)
+    counts[at] = (counts[at] ?? 0) + 1
+    const name = `${destination},${source},${((ports >>> 16) << 16) | (protocol & 0xff)}`
+    destinations.set(name, (destinations.get(name) ?? 0) + 1)
   }
+  const problems: string[] = []
+  const use = new PortUse(maps.portUse)
+  for (const [at, count] of counts.entries()) {
+    const row = Math.floor(at / PORTS_PER_ROW)
+    const port = at % PORTS_PER_ROW
+    const counted = use.count(row, port)
+    if (counted !== count) problems.push(`row ${row} port ${port}: ${counted}, not ${count}`)
+    const mark = marks[at]
+    if (mark !== undefined && mark !== (count > 0 ? 1 : 0)) problems.push(`mark of ${port}`)
+  }
+  return [...problems, ...destinationProblems(maps, destinations)]
+}
+
+function destinationProblems(maps: NatMaps, expected: ReadonlyMap<string, number>): string[] {
+  const map = maps.destinations
+  const problems: string[] = []
+  const key = new Int32Array(3)
+  const value = new Int32Array(1)
+  for (const slot of map.slots()) {
+    map.read(slot, key, value)
+    const name = key.join(',')
+    if (expected.get(name) !== value[0]) problems.push(`destination ${name}: ${value[0]}`)
+  }
+  if (map.size !== expected.size) problems.push(`${map.size} destinations, not ${expected.size}`)
+  return problems
 }
