@@ -1,84 +1,99 @@
 /**
- * The pipeline without ports: nanoseconds per frame from pod to pod, with connection tracking and
- * policy on both sides, at few and at many flows; what it allocates; and how fast it makes new
- * connections.
+ * The engine from memory to memory: nanoseconds per frame of each chain at few and at many flows,
+ * and beside it the same chain in C, in turn within each round; what it allocates; and how fast it
+ * makes new connections.
  */
-import { performance } from 'node:perf_hooks'
 import { tuneV8 } from '../../src/engine/v8-flags.js'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
-import { HeapWatch } from '../lib/heap-watch.js'
-import { type BenchResult, summarize } from '../lib/result.js'
+import type { ChainName } from '../lib/node-scenario.js'
+import { type BenchResult, type Samples, summarize } from '../lib/result.js'
 import { ChainRig } from './chain-rig.js'
+import { Yardstick, yardstickProblem } from './yardstick.js'
 
 const FLOWS = {
   full: [1, 1000, 100_000, 1_000_000],
-  quick: [1, 1000, 100_000],
+  quick: [1000, 1_000_000],
   smoke: [1, 100],
 } as const
-const FRAMES = { full: 4_000_000, quick: 1_000_000, smoke: 10_000 } as const
+/** The others than `full`, by size of the run: beyond it only `full` is measured. */
+const FLOWS_OF_OTHERS = { full: 1_000_000, quick: 1000, smoke: 1 } as const
+const CHAINS: readonly ChainName[] = ['full', 'pod', 'service', 'masquerade', 'overlay']
+const FRAMES = { full: 4_000_000, quick: 2_000_000, smoke: 10_000 } as const
 /** At least so many before the first measurement, so that the code is hot. */
-const WARM_UP_FRAMES = { full: 1_000_000, quick: 500_000, smoke: 1000 } as const
-const NANOSECONDS = 1e6
+const WARM_UP_FRAMES = { full: 2_000_000, quick: 1_000_000, smoke: 1000 } as const
+const NOTE = '64-byte UDP, bursts of 64, no device'
 
-const flowsName = (flows: number): string =>
+export const flowsName = (flows: number): string =>
   flows >= 1_000_000 ? `${flows / 1_000_000}M` : flows >= 1000 ? `${flows / 1000}k` : `${flows}`
 
-/** Nanoseconds per frame of the pipeline in one run: what the rig takes by itself is left out. */
-function time(rig: ChainRig, frames: number): number {
-  const begin = performance.now()
-  const done = rig.run(frames)
-  const middle = performance.now()
-  rig.runEmpty(frames)
-  const empty = performance.now() - middle
-  return ((middle - begin - empty) * NANOSECONDS) / done
+interface Case {
+  readonly name: string
+  readonly rig: ChainRig
+  readonly values: number[]
+  /** Undefined where C has no such chain. */
+  readonly yardstick?: { readonly c: Yardstick; readonly values: number[] }
+}
+
+/** What the yardstick leaves out. */
+const hasYardstick = (chain: ChainName): boolean => chain !== 'masquerade'
+
+async function openCase(chain: ChainName, flows: number, warmUp: number): Promise<Case> {
+  const rig = new ChainRig(chain, flows)
+  // Twice, for the lane learns from a flow's second packet.
+  rig.run(2 * Math.max(warmUp, flows))
+  const name = `${chain}/${flowsName(flows)}`
+  if (!hasYardstick(chain)) return { name, rig, values: [] }
+  const c = await Yardstick.start(chain, flows)
+  await c.time(2 * Math.max(warmUp, flows))
+  return { name, rig, values: [], yardstick: { c, values: [] } }
+}
+
+function resultsOf({ name, values, yardstick }: Case): BenchResult[] {
+  const ours: Samples = { name: `chain/${name}`, unit: 'ns/frame', values, note: NOTE }
+  if (yardstick === undefined) return [summarize(ours)]
+  const theirs = { ...ours, name: `chain/c-${name}`, values: yardstick.values }
+  return [summarize(ours, theirs), summarize(theirs)]
 }
 
 export const chainBenchmark: Benchmark = {
   name: 'chain',
 
-  problem: () => Promise.resolve(undefined),
+  problem: () => Promise.resolve(yardstickProblem()),
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
-    const warmUp = WARM_UP_FRAMES[options.size]
+    const { size } = options
     // As the datapath's process does.
     tuneV8()
-    // The code is trained on one rig first, so that new connections are timed with hot code.
-    new ChainRig(1).run(warmUp)
-    const cases = FLOWS[options.size].map((flows) => {
-      const rig = new ChainRig(flows)
-      const newConnection = time(rig, flows)
-      rig.run(Math.max(warmUp, flows))
-      return { flows, rig, newConnection, values: [] as number[] }
-    })
-    const watch = new HeapWatch()
-    let frames = 0
-    watch.begin()
+    const results: BenchResult[] = []
+    // One number of flows after the other, so that the tables of only one are held.
+    for (const flows of FLOWS[size]) {
+      const chains = flows <= FLOWS_OF_OTHERS[size] ? CHAINS : CHAINS.slice(0, 1)
+      results.push(...(await runFlows(chains, flows, options)))
+    }
+    return results
+  },
+}
+
+async function runFlows(
+  chains: readonly ChainName[],
+  flows: number,
+  options: BenchOptions,
+): Promise<BenchResult[]> {
+  const cases: Case[] = []
+  try {
+    for (const chain of chains) {
+      cases.push(await openCase(chain, flows, WARM_UP_FRAMES[options.size]))
+    }
     for (let round = 0; round < options.rounds; round++) {
-      for (const { rig, values } of cases) {
-        values.push(time(rig, FRAMES[options.size]))
-        frames += FRAMES[options.size]
+      for (const { name, rig, values, yardstick } of cases) {
+        values.push(rig.time(FRAMES[options.size]))
+        const c = await yardstick?.c.time(FRAMES[options.size])
+        if (c !== undefined) yardstick?.values.push(c)
+        options.log(`round ${round + 1}, ${name}: ${values.at(-1)?.toFixed(1)} C ${c?.toFixed(1)}`)
       }
     }
-    watch.end()
-    const heap = await watch.report()
-    const most = cases.at(-1)
-    const note = '64-byte UDP, bursts of 64, conntrack and policy on both sides'
-    return [
-      ...cases.map(({ flows, values }) =>
-        summarize({ name: `chain/pods/${flowsName(flows)}`, unit: 'ns/frame', values, note }),
-      ),
-      summarize({
-        name: 'setup/pods',
-        unit: 'connections/s',
-        values: [1e9 / (most?.newConnection ?? Number.NaN)],
-        note: `first pass over ${flowsName(most?.flows ?? 0)} flows`,
-      }),
-      summarize({
-        name: 'alloc/pods',
-        unit: 'bytes/frame',
-        values: [heap.heapBytes / frames],
-        note: `${heap.collections} collections in ${frames} frames`,
-      }),
-    ]
-  },
+    return cases.flatMap(resultsOf)
+  } finally {
+    for (const { yardstick } of cases) await yardstick?.c.close()
+  }
 }

@@ -1,156 +1,128 @@
 /**
- * The engine's pipeline between two pods without any port: frames stand ready in memory, each burst
- * is made to look as if it had just come in, and every frame must leave by the other pod's port.
- *
- * What it costs besides the pipeline (two words written into each frame, three into the burst) is
- * measured by `runEmpty`.
+ * The engine's burst loop, pipeline and housekeeping on the benchmarks' node, between memory and
+ * memory: every frame comes in by the sender's port and must leave by its chain's.
  */
+import { performance } from 'node:perf_hooks'
 import { BURST_CAPACITY, BURST_RECEIVE_MAX } from '../../src/base/limits.js'
+import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
+import { BurstLoop } from '../../src/engine/burst-loop.js'
+import { IDLE_DEFAULTS, IdleStrategy } from '../../src/engine/idle-strategy.js'
+import { NatGc } from '../../src/nat/nat-gc.js'
 import { Burst } from '../../src/packet/burst.js'
 import { PacketBuffer } from '../../src/packet/packet-buffer.js'
-import { DatapathMaps, MAP_SIZES } from '../../src/pipeline/datapath-maps.js'
+import type { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
 import { Pipeline } from '../../src/pipeline/pipeline.js'
+import { parseIpv4, parseMac } from '../../src/wire/address.js'
 import * as ethernet from '../../src/wire/ethernet.js'
 import * as ipv4 from '../../src/wire/ipv4.js'
+import { EtherType, Protocol } from '../../src/wire/protocols.js'
 import * as udp from '../../src/wire/udp.js'
 import {
-  addTwoPods,
-  type BenchPod,
-  DESTINATION_PORT_FIRST,
-  SOURCE_PORT_FIRST,
-  SOURCE_PORTS,
-} from '../lib/two-pods.js'
+  type ChainName,
+  destinationOf,
+  MEMORY_DEVICES,
+  RECEIVER_PORT,
+  type ScenarioDevices,
+  SENDER_PORT,
+  scenarioMaps,
+  UPLINK_PORT,
+  writeScenario,
+} from '../lib/node-scenario.js'
+import { DESTINATION_PORT_FIRST, SOURCE_PORT_FIRST } from '../lib/two-pods.js'
+import { FrameSource } from './frame-source.js'
 
-const SENDER: BenchPod = {
-  device: 'lxc-sender',
-  address: '10.0.0.1',
-  mac: '02:00:00:00:00:1a',
-  nodeMac: '02:00:00:00:00:0a',
-}
-const RECEIVER: BenchPod = {
-  device: 'lxc-receiver',
-  address: '10.0.0.2',
-  mac: '02:00:00:00:00:1b',
-  nodeMac: '02:00:00:00:00:0b',
-}
-const SENDER_ADDRESS = 0x0a000001
-const RECEIVER_ADDRESS = 0x0a000002
-const SENDER_PORT = 0
-const RECEIVER_PORT = 1
-
-/** Frames in use, as many as a poller that takes the last freed first keeps hot. */
-const FRAMES = 256
-const STRIDE_BYTES = 2112
-const HEADROOM_BYTES = 256
-const FRAME_BYTES = 64
+export const FRAME_BYTES = 64
 const TTL = 64
-const UDP_PROTOCOL = 17
-const TTL_OFFSET = 8
-const L3 = ethernet.ETHERNET_HEADER_BYTES
-const L4 = L3 + ipv4.IPV4_HEADER_BYTES
+const SEED = 1
+/** Bursts between two looks at the clock: some milliseconds. */
+const BURSTS_PER_TICK = 512
+const NANOSECONDS = 1e6
+/** The clock of the maps begins here: second 0 is in nobody's lifetime. */
+const FIRST_MILLISECOND = 1_000_000
 
-/** The clock moves by a second each 2^14 bursts: about what a million frames take. */
-const BURSTS_PER_SECOND_BITS = 14
-const FIRST_SECOND = 1000
-/** Two entries for each flow, in a table that is a power of two and at most half full. */
-const ENTRIES_PER_FLOW = 2
-const CONNECTIONS_MIN = 4096
-/** An odd multiplier, modulo the number of flows: neighbouring frames belong to distant flows. */
-const FLOW_STEP = 7919
-const SOURCE_PORT_BITS = Math.log2(SOURCE_PORTS)
+const egressOf = (chain: ChainName): number =>
+  chain === 'pod' || chain === 'service' ? RECEIVER_PORT : UPLINK_PORT
 
 export class ChainRig {
+  readonly maps: DatapathMaps
+  readonly pipeline: Pipeline
   readonly flows: number
-  readonly #step: number
-  readonly #pipeline: Pipeline
-  readonly #packet: PacketBuffer
+  readonly #source: FrameSource
+  readonly #loop: BurstLoop
   readonly #burst = new Burst(BURST_CAPACITY)
-  /** Words of an IP header before the chain changes them: time to live, protocol, checksum. */
-  readonly #freshWord: number
-  #flow = 0
-  #frame = 0
-  #bursts = 0
 
-  constructor(flows: number) {
+  /**
+   * @param flows that frames belong to, in turn
+   * @param room flows that the maps have room for
+   */
+  constructor(chain: ChainName, flows: number, room = flows) {
     this.flows = flows
-    this.#step = FLOW_STEP % flows
-    const connections = Math.max(
-      CONNECTIONS_MIN,
-      2 ** Math.ceil(Math.log2(flows * ENTRIES_PER_FLOW)),
-    )
-    const maps = DatapathMaps.inMemory({ ...MAP_SIZES, connections })
-    addTwoPods(maps, SENDER, RECEIVER)
-    const umem = new SharedArrayBuffer(FRAMES * STRIDE_BYTES)
-    const packet = new PacketBuffer(umem, STRIDE_BYTES)
-    for (let frame = 0; frame < FRAMES; frame++) writeFrame(packet, frame)
-    this.#freshWord = packet.i32(L3 + TTL_OFFSET)
-    this.#packet = new PacketBuffer(umem, STRIDE_BYTES)
-    this.#pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY)
+    this.maps = scenarioMaps(room)
+    writeScenario(this.maps, MEMORY_DEVICES, room)
+    const frame = firstFrame(MEMORY_DEVICES, chain)
+    this.#source = new FrameSource(frame, SENDER_PORT, egressOf(chain))
+    this.aim(0, flows)
+    const packet = new PacketBuffer(this.#source.umem, this.#source.stride)
+    const state = this.maps.stateFor(0, SEED)
+    this.pipeline = new Pipeline(state, packet, BURST_CAPACITY)
+    const conntrackGc = new ConntrackGc(this.maps.conntrackTable)
+    const natGc = new NatGc(state.nat, this.maps.conntrackTable, conntrackGc)
+    const housekeeping = [conntrackGc, natGc, this.pipeline]
+    const idle = new IdleStrategy(IDLE_DEFAULTS)
+    this.#loop = new BurstLoop(this.#source, this.pipeline, idle, housekeeping)
+  }
+
+  aim(firstFlow: number, flows: number): void {
+    this.#source.aim(firstFlow, flows)
   }
 
   /** Runs that many frames, rounded up to whole bursts, and returns how many it were. */
   run(frames: number): number {
     const bursts = Math.ceil(frames / BURST_RECEIVE_MAX)
-    for (let i = 0; i < bursts; i++) {
-      this.#receive()
-      this.#pipeline.run(this.#burst)
-      this.#checkForwarded()
+    for (let done = 0; done < bursts; done += BURSTS_PER_TICK) {
+      this.#source.setTime(FIRST_MILLISECOND + performance.now())
+      const some = Math.min(BURSTS_PER_TICK, bursts - done)
+      for (let i = 0; i < some; i++) this.#loop.turn()
     }
     return bursts * BURST_RECEIVE_MAX
   }
 
-  /** What `run` costs without the pipeline. */
-  runEmpty(frames: number): number {
+  /** What `run` costs without the engine. */
+  #runEmpty(frames: number): void {
     const bursts = Math.ceil(frames / BURST_RECEIVE_MAX)
-    const now = this.#bursts
-    for (let i = 0; i < bursts; i++) this.#receive()
-    this.#bursts = now
-    return bursts * BURST_RECEIVE_MAX
+    for (let i = 0; i < bursts; i++) this.#source.refill(this.#burst)
   }
 
-  #receive(): void {
-    const burst = this.#burst
-    const packet = this.#packet
-    for (let i = 0; i < BURST_RECEIVE_MAX; i++) {
-      const start = this.#frame * STRIDE_BYTES + HEADROOM_BYTES
-      packet.attach(start, FRAME_BYTES)
-      packet.setI32(L3 + TTL_OFFSET, this.#freshWord)
-      const sourcePort = SOURCE_PORT_FIRST + (this.#flow & (SOURCE_PORTS - 1))
-      const destinationPort = DESTINATION_PORT_FIRST + (this.#flow >>> SOURCE_PORT_BITS)
-      packet.setI32(L4, (sourcePort << 16) | destinationPort)
-      burst.starts[i] = start
-      burst.lengths[i] = FRAME_BYTES
-      burst.ports[i] = SENDER_PORT
-      this.#frame = (this.#frame + 1) & (FRAMES - 1)
-      const flow = this.#flow + this.#step
-      this.#flow = flow < this.flows ? flow : flow - this.flows
-    }
-    burst.count = BURST_RECEIVE_MAX
-    burst.setTime(FIRST_SECOND + (this.#bursts >>> BURSTS_PER_SECOND_BITS), 0)
-    this.#bursts++
-  }
-
-  #checkForwarded(): void {
-    const ports = this.#burst.ports
-    for (let i = 0; i < BURST_RECEIVE_MAX; i++) {
-      if (ports[i] !== RECEIVER_PORT) throw new Error(`frame ${i} left by port ${ports[i]}`)
-    }
+  /** Nanoseconds per frame, without what the rig takes by itself. */
+  time(frames: number): number {
+    const begin = performance.now()
+    const done = this.run(frames)
+    const middle = performance.now()
+    this.#runEmpty(done)
+    const empty = performance.now() - middle
+    return ((middle - begin - empty) * NANOSECONDS) / done
   }
 }
 
-function writeFrame(packet: PacketBuffer, frame: number): void {
-  packet.attach(frame * STRIDE_BYTES + HEADROOM_BYTES, FRAME_BYTES)
-  ethernet.setDestination(packet, 0, 0x02000000, 0x000a)
-  ethernet.setSource(packet, 0, 0x02000000, 0x001a)
-  ethernet.setType(packet, 0, 0x0800)
-  ipv4.writeHeader(
-    packet,
-    L3,
-    FRAME_BYTES - L3,
-    TTL,
-    UDP_PROTOCOL,
-    SENDER_ADDRESS,
-    RECEIVER_ADDRESS,
-  )
-  udp.writeHeader(packet, L4, SOURCE_PORT_FIRST, DESTINATION_PORT_FIRST, FRAME_BYTES - L4)
+/** The first flow's frame of a chain: 64 bytes of UDP, with its checksum. */
+export function firstFrame(
+  devices: ScenarioDevices,
+  chain: ChainName,
+  frameBytes = FRAME_BYTES,
+): Uint8Array {
+  const { sender } = devices
+  const bytes = new Uint8Array(frameBytes)
+  const packet = new PacketBuffer(bytes.buffer, frameBytes)
+  packet.attach(0, frameBytes)
+  const [to, from] = [parseMac(sender.nodeMac), parseMac(sender.mac)]
+  const l3 = ethernet.ETHERNET_HEADER_BYTES
+  const l4 = l3 + ipv4.IPV4_HEADER_BYTES
+  const source = parseIpv4(sender.address)
+  const destination = parseIpv4(destinationOf(chain, devices))
+  ethernet.setDestination(packet, 0, to.high, to.low)
+  ethernet.setSource(packet, 0, from.high, from.low)
+  ethernet.setType(packet, 0, EtherType.IPV4)
+  ipv4.writeHeader(packet, l3, frameBytes - l3, TTL, Protocol.UDP, source, destination)
+  udp.writeHeader(packet, l4, SOURCE_PORT_FIRST, DESTINATION_PORT_FIRST, frameBytes - l4)
+  return bytes
 }
