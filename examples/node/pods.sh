@@ -21,13 +21,8 @@ make_pod() { # name address mac
 
 up() {
   ip netns add $NODE
-  ip netns exec $NODE sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv4.ip_forward=1
+  ip netns exec $NODE sysctl -qw net.ipv6.conf.all.disable_ipv6=1
   ip -n $NODE link set lo up
-  ip -n $NODE link add ringpath_host type veth peer name ringpath_net
-  ip -n $NODE address add 10.0.0.1/32 dev ringpath_host
-  ip -n $NODE link set ringpath_host up
-  ip -n $NODE link set ringpath_net up
-  ip -n $NODE route add 10.0.1.0/24 dev ringpath_host scope link src 10.0.0.1
   make_pod client 10.0.1.1 02:00:00:00:01:01
   make_pod web 10.0.1.2 02:00:00:00:01:02
 }

@@ -20,7 +20,12 @@ export function addCleanupCommand(program: Command): void {
     .description('end the agent and the datapaths of a node, whoever started them')
     .option('--remove', 'remove its state directory too: connections are forgotten', false)
   withNode(command)
-    .addHelpText('after', '\nIts pods are closed afterwards: nothing forwards for them.')
+    .addHelpText(
+      'after',
+      `
+Its pods are closed afterwards: nothing forwards for them. What the agent set up on the node is
+put back: routes, sysctls, and the host pair if the agent made it.`,
+    )
     .action(cleanup)
 }
 
@@ -44,6 +49,11 @@ async function cleanup(options: CleanupOptions): Promise<void> {
     }
     print(`${name} ended (process ${pid})`)
   }
+  const [{ putNodeBack }, { makeLog }] = await Promise.all([
+    import('../daemon/setup/node-setup.js'),
+    import('../daemon/log.js'),
+  ])
+  for (const line of putNodeBack(directory, makeLog('error'))) print(line)
   if (!options.remove) return
   rmSync(directory, { recursive: true, force: true })
   print(`${directory} removed`)

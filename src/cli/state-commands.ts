@@ -52,11 +52,21 @@ function statusText(status: Status): string {
     ...problems.map((text) => paint.red(`  refused: ${text}`)),
     ...failures.map((f) => paint.yellow(`  pending: ${f.action} ${f.object}: ${f.message}`)),
     `Events     ${status.events.seen} seen, ${status.events.lost} lost`,
+    ...setupLines(status.setup),
     `Drops      ${drops.length === 0 ? 'none' : ''}`,
     ...dropLines,
   ]
     .map((line) => line.trimEnd())
     .join('\n')
+}
+
+function setupLines({ managed, routes, sysctls, problems }: Status['setup']): string[] {
+  const set = sysctls.map(({ name, before, set }) => `  ${name} ${before} → ${set}`)
+  return [
+    `Set-up     ${managed ? `by the agent: ${routes.length} routes` : 'not by the agent'}`,
+    ...set,
+    ...problems.map((text) => paint.yellow(`  pending: ${text}`)),
+  ]
 }
 
 interface FileOptions extends ShowOptions {

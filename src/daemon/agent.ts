@@ -28,10 +28,14 @@ import { PolicyController } from './policy-controller.js'
 import { Role, takeRole } from './process-lock.js'
 import { applyChanges, type Change, type Failure, type NodeObject, plan } from './reconcile.js'
 import { restore } from './restore.js'
+import { NOT_MANAGED, NodeSetup, type SetupStatus } from './setup/node-setup.js'
+import { setupPlan } from './setup/setup-plan.js'
 
 /** A change that failed is tried again: the device of an endpoint may only be about to appear. */
 const RETRY_MILLISECONDS = 1_000
 const EVENTS_MILLISECONDS = 50
+/** What somebody took away of the node's set-up is set up again. */
+const SETUP_MILLISECONDS = 10_000
 /** Uplinks stop answering for announced addresses when nothing is heard for 15 s. */
 const ALIVE_MILLISECONDS = 3_000
 
@@ -55,6 +59,7 @@ export class Agent {
   #failures: readonly Failure[] = []
   #problems: readonly Problem[] = []
   #names = new NameBook()
+  #setup: NodeSetup | undefined
 
   /**
    * @param directory in which the node's document is
@@ -97,6 +102,10 @@ export class Agent {
 
   /** Brings the node to its desired state and the datapath to life; resolves when frames flow. */
   async start(): Promise<void> {
+    if (this.node.spec.host?.managed === true) {
+      this.#setup = new NodeSetup(this.paths.stateDirectory, this.log)
+      this.#setUpNode()
+    }
     const restored = restore(this.#applied, this.maps, this.controller, this.#target)
     for (const { object, message } of restored) {
       this.log.warn({ kind: object.kind, name: object.name, error: message }, 'not taken over')
@@ -114,6 +123,7 @@ export class Agent {
       setInterval(() => this.#retry(), RETRY_MILLISECONDS),
       setInterval(() => this.flows.poll(), EVENTS_MILLISECONDS),
       setInterval(() => this.controller.netdev.signAlive(), ALIVE_MILLISECONDS),
+      setInterval(() => this.#setUpNode(true), SETUP_MILLISECONDS),
     )
     await this.supervisor.start()
   }
@@ -122,6 +132,8 @@ export class Agent {
   async stop(stopDatapath: boolean): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer)
     this.#watcher?.close()
+    this.#setup?.close()
+    this.#setup = undefined
     if (stopDatapath) await this.supervisor.stop()
     else this.supervisor.release()
   }
@@ -138,6 +150,10 @@ export class Agent {
 
   get appliedObjects(): readonly NodeObject[] {
     return this.#applied.objects
+  }
+
+  get setup(): SetupStatus {
+    return this.#setup?.status ?? NOT_MANAGED
   }
 
   readManifests(): void {
@@ -176,11 +192,20 @@ export class Agent {
       this.log.info({ kind, name, ...(fields.length > 0 ? { fields } : {}) }, change.action)
     })
     if (changes.length > this.#failures.length) this.#save()
+    this.#setUpNode()
     for (const { change, message } of this.#failures) {
       const { kind, name, action } = change
       this.log.debug({ kind, name, action, error: message }, 'change failed; trying again')
     }
     return this.#failures
+  }
+
+  /** @param isThorough also what was set up before */
+  #setUpNode(isThorough = false): void {
+    const plan = setupPlan(this.node, this.store.state)
+    if (plan === undefined || this.#setup === undefined) return
+    if (isThorough) this.#setup.renew(plan)
+    else this.#setup.apply(plan)
   }
 
   #retry(): void {

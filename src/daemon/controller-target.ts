@@ -95,12 +95,21 @@ export class ControllerTarget implements Target {
       const { kind, name } = object
       tell(object, () => this.apply({ action: 'create', kind, name, after: object, fields: [] }))
     }
+    for (const object of objects) {
+      if (object.kind === 'Host') tell(object, () => this.#adoptHost(object))
+    }
     for (const object of endpoints) {
       const { id, labels, namedPorts } = labelled(object)
       tell(object, () => this.#policies.setEndpointLabels(id, labels, namedPorts))
     }
     for (const number of held) this.#policies.forgetIdentity(number)
     return failed
+  }
+
+  /** Its policy is made anew from the rules, which are there by then. */
+  #adoptHost(object: NodeObject): void {
+    this.#controller.devices.adoptHost(object.spec as unknown as HostSpec)
+    this.#policies.setHostLabels((object.spec.labels ?? {}) as Labels)
   }
 
   #settings({ after }: Change): void {
@@ -117,16 +126,21 @@ export class ControllerTarget implements Target {
     this.#controller.netdev.setAllowedVlans(after.spec.allowedVlans as number[])
   }
 
-  #host({ before, after }: Change): void {
-    if (before !== undefined) throw fixed('the host pair')
-    if (after === undefined) return
-    this.#controller.addHost(complete<HostSpec>(after, ['mac', 'nodeMac']))
+  #host({ after }: Change): void {
+    const { devices } = this.#controller
+    if (after === undefined) {
+      this.#policies.removeHost()
+      devices.removeHost()
+      return
+    }
+    devices.setHost(complete<HostSpec>(after, ['mac', 'nodeMac']))
     this.#policies.setHostLabels((after.spec.labels ?? {}) as Labels)
   }
 
-  #uplink({ before, after }: Change): void {
-    if (before !== undefined) throw fixed('an uplink')
-    if (after !== undefined) this.#controller.addUplink(complete<UplinkSpec>(after, ['mac']))
+  #uplink({ after, name }: Change): void {
+    const { devices } = this.#controller
+    if (after === undefined) devices.removeUplink(name)
+    else devices.setUplink(complete<UplinkSpec>(after, ['mac']))
   }
 
   #announcement({ after, name }: Change): void {
@@ -193,10 +207,4 @@ function complete<T>(object: NodeObject, fields: readonly string[]): T {
     throw new RingpathError(ErrorCode.PORT_ATTACH, text)
   }
   return object.spec as T
-}
-
-function fixed(what: string): RingpathError {
-  const todo = 'stop agent and datapath, remove the state directory, and start again'
-  const text = `${what} cannot be changed while it is in use: ${todo}`
-  return new RingpathError(ErrorCode.CONFIG_INVALID, text)
 }

@@ -30,6 +30,12 @@ export class NodeAddresses {
     return [...this.#found]
   }
 
+  remove(addresses: readonly Int32Array[]): void {
+    for (const address of addresses) {
+      if (isIpv4Words(address)) this.#found.delete(address[3] as number)
+    }
+  }
+
   add(addresses: readonly Int32Array[]): void {
     for (const address of addresses) {
       if (isIpv4Words(address)) this.#found.add(address[3] as number)

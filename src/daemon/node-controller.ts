@@ -11,24 +11,33 @@ import { ErrorCode, RingpathError } from '../base/errors.js'
 import { PORTS_MAX } from '../base/limits.js'
 import { Endpoint, EndpointFlag, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
 import { HostFirewallMode, type NodeSettings } from '../endpoint/node-settings.js'
-import { IDENTITY_MAX, Identity } from '../identity/identity.js'
+import { IDENTITY_MAX } from '../identity/identity.js'
 import { type Ipcache, NO_ENDPOINT } from '../identity/ipcache.js'
 import { LoopbackMode, NoBackendResponse, ServiceSettings } from '../lb/service-settings.js'
 import type { ServiceSpec } from '../lb/service-spec.js'
 import { ServiceWriter } from '../lb/service-writer.js'
-import { NO_PORT } from '../packet/burst.js'
 import type { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { NO_POLICY } from '../policy/policy-map.js'
 import type { EndpointPolicy } from '../policy/policy-rule.js'
 import { PolicyWriter } from '../policy/policy-writer.js'
-import { DEVICE_NAME_BYTES_MAX, PortMode, type PortTable } from '../port/port-table.js'
-import { ipv4Words, parseAddress, parseIpv4, parseMac } from '../wire/address.js'
+import { PortMode, type PortTable } from '../port/port-table.js'
+import { parseAddress, parseIpv4, parseMac } from '../wire/address.js'
 import { type BandwidthSpec, kilobitsOf } from './bandwidth-spec.js'
 import { EgressWriter } from './egress-writer.js'
 import { type MasqueradeOptions, MasqueradeWriter } from './masquerade-writer.js'
 import { NetdevWriter } from './netdev-writer.js'
 import { NodeAddresses } from './node-addresses.js'
 import { type NodeBehaviour, setNodeBehaviour } from './node-behaviour.js'
+import {
+  checkDevice,
+  checkRange,
+  HOST_ENDPOINT_ID,
+  HOST_PREFIX_LENGTH,
+  invalid,
+  ipcacheFull,
+  OPEN,
+} from './node-checks.js'
+import { NodeDevices } from './node-devices.js'
 import type {
   EndpointSpec,
   HostSpec,
@@ -39,15 +48,7 @@ import type {
 import { type PeerSpec, RemoteNodes, type RemoteSpec, type TunnelOptions } from './remote-nodes.js'
 
 export type { EndpointSpec, HostSpec, NodeOptions, ServiceOptions, UplinkSpec }
-
-/** A /32 or /128 as words has this many bits. */
-const HOST_PREFIX_LENGTH = 128
-
-const NO_MAC = { high: 0, low: 0 } as const
-const OPEN: EndpointPolicy = { enforceIngress: false, enforceEgress: false, rules: [] }
-
-/** Number of the endpoint that stands for the node itself, on its host pair and uplinks. */
-export const HOST_ENDPOINT_ID = 0xffff
+export { HOST_ENDPOINT_ID }
 
 export class NodeController {
   readonly #endpoints: EndpointTable
@@ -56,7 +57,6 @@ export class NodeController {
   readonly #policies: PolicyWriter
   readonly #node: NodeSettings
   readonly #services: ServiceWriter
-  readonly #nodeAddresses: NodeAddresses
   readonly #serviceSettings: ServiceSettings
   readonly #remotes: RemoteNodes
   readonly #masquerade: MasqueradeWriter
@@ -65,6 +65,8 @@ export class NodeController {
   readonly netdev: NetdevWriter
   /** Which pods' traffic leaves by which node, from which address. */
   readonly egress: EgressWriter
+  /** Its host pair and its uplinks. */
+  readonly devices: NodeDevices
 
   constructor(maps: DatapathMaps, options: NodeOptions = {}) {
     this.#endpoints = maps.endpoints
@@ -76,7 +78,7 @@ export class NodeController {
     this.netdev = new NetdevWriter(maps)
     this.egress = new EgressWriter(maps)
     this.#serviceSettings = new ServiceSettings(maps.services.settings)
-    this.#nodeAddresses = new NodeAddresses(maps)
+    const addresses = new NodeAddresses(maps)
     this.#services = new ServiceWriter(maps.services, {
       ...options,
       node: {
@@ -84,7 +86,7 @@ export class NodeController {
           this.#ipcache.find(address, 0)
           return this.#ipcache.endpoint !== NO_ENDPOINT
         },
-        addresses: () => this.#nodeAddresses.all,
+        addresses: () => addresses.all,
       },
     })
     const policiesInUse: number[] = []
@@ -96,64 +98,24 @@ export class NodeController {
       policiesInUse.push(this.#endpoints.words[row + Endpoint.POLICY] as number)
     }
     this.#policies = new PolicyWriter(maps.policyEntries, maps.policyPrefixes, policiesInUse)
+    this.devices = new NodeDevices({
+      maps,
+      policies: this.#policies,
+      services: this.#services,
+      addresses,
+      portOfEndpoint: this.#portOfEndpoint,
+      freePort: () => this.#freePort(),
+    })
   }
 
   /** Adds the node's own way out. There is one; returns its port. */
   addHost(spec: HostSpec): number {
-    const device = checkDevice('host.device', spec.device)
-    const addresses = spec.addresses.map((text) => parseAddress(text))
-    const first = addresses[0]
-    if (first === undefined) throw invalid('host.addresses', '[]', 'at least one address')
-    const mac = parseMac(spec.mac)
-    const nodeMac = parseMac(spec.nodeMac)
-    this.#checkFree(HOST_ENDPOINT_ID)
-    const port = this.#freePort()
-    for (const address of addresses) this.#addAddress(address, port, Identity.HOST)
-    const policy = this.#policies.add(OPEN)
-    const identity = Identity.HOST
-    const row = { kind: PortKind.HOST, id: HOST_ENDPOINT_ID, identity, policy, address: first }
-    this.#endpoints.set(port, { ...row, mac, nodeMac })
-    this.#portOfEndpoint.set(HOST_ENDPOINT_ID, port)
-    this.#ports.request(port, device, PortMode.POD)
-    this.#node.hostPort = port
-    for (const uplink of this.#uplinkPorts()) {
-      this.#addAddress(this.#addressOf(uplink), port, Identity.HOST)
-    }
-    this.#nodeAddresses.add(addresses)
-    this.#services.renewAddresses()
-    return port
+    return this.devices.addHost(spec)
   }
 
-  /**
-   * Adds a way to the outside; returns its port. The first one's address is the node's own
-   * (`NodeSettings.nodeAddress`).
-   */
+  /** Adds a way to the outside; returns its port. */
   addUplink(spec: UplinkSpec): number {
-    const device = checkDevice('uplink.device', spec.device)
-    const address4 = parseIpv4(spec.address)
-    const mac = parseMac(spec.mac)
-    const used = this.#uplinkPorts().some((port) => this.#ports.device(port) === device)
-    if (used) throw invalid('uplink.device', device, 'a device that is no uplink yet')
-    const port = this.#freePort()
-    const address = ipv4Words(address4)
-    this.#addAddress(address, this.#node.hostPort, Identity.HOST)
-    this.#endpoints.set(port, {
-      kind: PortKind.UPLINK,
-      id: HOST_ENDPOINT_ID,
-      identity: Identity.HOST,
-      policy: NO_POLICY,
-      address,
-      mac: NO_MAC,
-      nodeMac: mac,
-    })
-    this.#ports.request(port, device, PortMode.UPLINK)
-    if (this.#node.uplinkPort === NO_PORT) {
-      this.#node.uplinkPort = port
-      this.#node.nodeAddress = address4
-    }
-    this.#nodeAddresses.add([address])
-    this.#services.renewAddresses()
-    return port
+    return this.devices.addUplink(spec)
   }
 
   /** Adds a pod, closed or open as its policy says from its first packet on; returns its port. */
@@ -339,14 +301,6 @@ export class NodeController {
     if (!this.#ipcache.set(address, HOST_PREFIX_LENGTH, identity, port)) throw ipcacheFull()
   }
 
-  #uplinkPorts(): number[] {
-    const ports: number[] = []
-    for (let port = 0; port < PORTS_MAX; port++) {
-      if (this.#endpoints.kind(port) === PortKind.UPLINK) ports.push(port)
-    }
-    return ports
-  }
-
   #addressOf(port: number): Int32Array {
     const start = this.#endpoints.rowStart(port) + Endpoint.ADDRESS
     return this.#endpoints.words.slice(start, start + 4)
@@ -359,26 +313,9 @@ export class NodeController {
 
   #freePort(): number {
     for (let port = 0; port < PORTS_MAX; port++) {
-      if (this.#endpoints.kind(port) === PortKind.NONE) return port
+      if (this.#endpoints.kind(port) !== PortKind.NONE) continue
+      if (!this.devices.isResting(port)) return port
     }
     throw new RingpathError(ErrorCode.PORT_LIMIT, `all ${PORTS_MAX} ports are in use`)
   }
-}
-
-const ipcacheFull = (): RingpathError =>
-  new RingpathError(ErrorCode.MAP_FULL, 'map ipcache: full; raise its size')
-
-function invalid(field: string, value: string, expected: string): RingpathError {
-  return new RingpathError(ErrorCode.CONFIG_INVALID, `${field}: '${value}', expected ${expected}`)
-}
-
-function checkRange(field: string, value: number, low: number, high: number): void {
-  if (Number.isInteger(value) && value >= low && value <= high) return
-  throw invalid(field, String(value), `a whole number from ${low} to ${high}`)
-}
-
-function checkDevice(field: string, name: string): string {
-  const isName = /^[^\s/:]+$/.test(name) && Buffer.byteLength(name) <= DEVICE_NAME_BYTES_MAX
-  if (isName && name !== '.' && name !== '..') return name
-  throw invalid(field, name, `a device name of 1 to ${DEVICE_NAME_BYTES_MAX} bytes`)
 }

@@ -108,10 +108,12 @@ function announcements({ spec }: NodeDocument, state: DesiredState): NodeObject[
     }
   }
   for (const { address, devices } of spec.announcements) wanted.set(address, defined({ devices }))
+  // Written out, so that another uplink means another object.
+  const all = spec.uplinks.map(({ device }) => device)
   return [...wanted].map(([address, { devices }]) => ({
     kind: 'Announcement',
     name: address,
-    spec: { address, ...defined({ devices }) },
+    spec: { address, devices: devices ?? all },
   }))
 }
 

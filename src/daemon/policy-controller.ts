@@ -128,6 +128,11 @@ export class PolicyController implements IdentityObserver {
     this.#node.setPolicy(HOST_ENDPOINT_ID, this.rules.policyOf(HOST_ENDPOINT_ID))
   }
 
+  /** The node has no policy of its own any more. */
+  removeHost(): void {
+    this.rules.deleteSubject(HOST_ENDPOINT_ID)
+  }
+
   /**
    * An identity that another node, or the cluster's store, gave out; to be told before addresses
    * have it. Counted: as many `forgetIdentity` as this. Labels that differ from those it had take

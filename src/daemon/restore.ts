@@ -27,9 +27,24 @@ export function restore(
   }
   const known = new Set(applied.objects.map(({ spec }) => spec.id))
   for (const { id } of rows) if (!known.has(id)) controller.removeEndpoint(id)
+  restoreDevices(applied, controller)
   const failed = target.adopt(applied.objects)
   for (const { object } of failed) applied.forget(object)
   return failed
+}
+
+/** Uplinks that only one of the two knows, and a host pair that only the record has. */
+function restoreDevices(applied: Applied, controller: NodeController): void {
+  const there = controller.devices.uplinkDevices()
+  for (const object of applied.objects) {
+    const isGone =
+      (object.kind === 'Uplink' && !there.includes(object.name)) ||
+      (object.kind === 'Host' && !controller.devices.hasHost)
+    if (isGone) applied.forget(object)
+  }
+  for (const device of there) {
+    if (applied.get(`Uplink ${device}`) === undefined) controller.devices.removeUplink(device)
+  }
 }
 
 interface EndpointFacts {

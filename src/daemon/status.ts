@@ -39,6 +39,7 @@ export function statusOf(agent: Agent) {
     counters: agent.view.counters(),
     maps: agent.view.mapList().filter(({ pressure }) => pressure > 0),
     events: { seen: agent.flows.count, lost: agent.flows.lost },
+    setup: agent.setup,
     paths: agent.paths,
   }
 }

@@ -49,6 +49,8 @@ const host = strict({
   addresses: z.array(ipv4).min(1, { error: 'at least one address' }),
   mac: mac.optional(),
   nodeMac: mac.optional(),
+  /** The agent makes the pair, and sets up addresses, routes and sysctls for it. */
+  managed: z.boolean({ error: 'true or false' }).default(true),
 })
 
 const uplink = strict({ device, address: ipv4, mac: mac.optional() })
@@ -123,6 +125,8 @@ export const nodeSchema = strict({
     dataDirectory: path.optional(),
     manifests: path.optional(),
     podCidrs: z.array(cidr).default([]),
+    /** Where addresses of services are from: routed to the datapath as a whole. */
+    serviceCidrs: z.array(ipv4Cidr).default([]),
     host: host.optional(),
     uplinks: z.array(uplink).default([]),
     /** Addresses that the node answers ARP for at its uplinks, on all unless devices are named. */

@@ -10,6 +10,7 @@ import type { LabProcess } from '../../src/lab/lab-process.js'
 
 const CLI = fileURLToPath(new URL('../../src/cli/ringpath.js', import.meta.url))
 const NODE_ADDRESS = '10.0.0.1'
+const POD_CIDR = '10.0.1.0/24'
 const READY = /"msg":"agent ready"/
 
 export interface AgentStatus {
@@ -24,27 +25,50 @@ export interface AgentStatus {
   readonly problems: readonly string[]
 }
 
+export interface LiveAgentOptions {
+  /** Of several nodes, which are closed with it; one of its own unless given. */
+  readonly lab?: Lab
+  /** Lines under `spec` of the Node document. */
+  readonly spec?: string
+  /** Of the node, as YAML. */
+  readonly labels?: string
+  /** Of its host pair, 10.0.0.1 unless given, and of its pods, 10.0.1.0/24. */
+  readonly address?: string
+  readonly podCidr?: string
+}
+
 export class LiveAgent {
   readonly lab: Lab
   readonly node: Namespace
   readonly directory: string
   process: LabProcess | undefined
 
-  private constructor(lab: Lab, node: Namespace, directory: string) {
+  readonly #options: LiveAgentOptions
+
+  private constructor(lab: Lab, node: Namespace, options: LiveAgentOptions) {
     this.lab = lab
     this.node = node
-    this.directory = directory
+    this.directory = mkdtempSync(join(tmpdir(), 'rp-agent-'))
+    this.#options = options
   }
 
-  static async create(name: string): Promise<LiveAgent> {
-    const lab = await Lab.create({ name })
-    const node = await lab.namespace('node')
-    const directory = mkdtempSync(join(tmpdir(), 'rp-agent-'))
-    const live = new LiveAgent(lab, node, directory)
-    await lab.hostPair(node, { address: NODE_ADDRESS, podCidr: '10.0.1.0/24' })
+  /** A node as the kernel makes it: the agent sets up what it needs. */
+  static async create(name: string, options: LiveAgentOptions = {}): Promise<LiveAgent> {
+    const lab = options.lab ?? (await Lab.create({ name }))
+    const node = await lab.namespace(options.lab === undefined ? 'node' : name)
+    await lab.sysctl(node, {
+      'net.ipv4.ip_forward': '0',
+      'net.ipv4.conf.all.rp_filter': '1',
+    })
+    const live = new LiveAgent(lab, node, options)
     mkdirSync(live.path('manifests'))
-    writeFileSync(live.path('node.yaml'), live.#nodeDocument())
+    live.writeNode(options.spec)
     return live
+  }
+
+  /** @param spec lines under `spec` of the Node document, without indentation */
+  writeNode(spec = ''): void {
+    writeFileSync(this.path('node.yaml'), this.#nodeDocument(spec))
   }
 
   path(name: string): string {
@@ -113,21 +137,23 @@ spec: { device: ${pod.device}, address: ${address}, mac: "${pod.podMac}" }
       const pid = holderOf(this.path('state'), role)
       if (pid !== undefined) killQuietly(pid)
     }
-    await this.lab.close()
+    if (this.#options.lab === undefined) await this.lab.close()
     rmSync(this.directory, { recursive: true, force: true })
   }
 
-  #nodeDocument(): string {
+  #nodeDocument(spec: string): string {
+    const { labels = '{}', address = NODE_ADDRESS, podCidr = POD_CIDR } = this.#options
     return `apiVersion: ringpath.io/v1
 kind: Node
-metadata: { name: live }
+metadata: { name: ${this.node.name}, labels: ${labels} }
 spec:
   stateDirectory: ${this.path('state')}
   dataDirectory: ${this.path('data')}
   manifests: ${this.path('manifests')}
-  podCidrs: [10.0.1.0/24]
-  host: { addresses: [${NODE_ADDRESS}] }
-  maps: { connections: 16384 }
+  podCidrs: [${podCidr}]
+  ${/^host:/m.test(spec) ? '' : `host: { addresses: [${address}] }`}
+  ${/^maps:/m.test(spec) ? '' : 'maps: { connections: 16384 }'}
+${spec.replace(/^(?=.)/gm, '  ')}
 `
   }
 }

@@ -89,29 +89,40 @@ export function part(view: DataView, offset: number, bytes: number): DataView {
   return new DataView(view.buffer, view.byteOffset + offset, bytes)
 }
 
+export type AttributeList = readonly (readonly [type: number, value: Uint8Array])[]
+
+/** Attributes one behind the other: what follows a body, or the value of one that holds others. */
+export function attributeBytes(attributes: AttributeList): Uint8Array {
+  const sizes = attributes.map(([, value]) => aligned(ATTRIBUTE_HEADER_BYTES + value.length))
+  const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0))
+  const view = new DataView(bytes.buffer)
+  let start = 0
+  for (const [index, [type, value]] of attributes.entries()) {
+    view.setUint16(start, ATTRIBUTE_HEADER_BYTES + value.length, HOST_ORDER)
+    view.setUint16(start + ATTRIBUTE_TYPE, type, HOST_ORDER)
+    bytes.set(value, start + ATTRIBUTE_HEADER_BYTES)
+    start += sizes[index] ?? 0
+  }
+  return bytes
+}
+
 /** One message: the header, then `body`, then attributes. */
 export function buildMessage(
   type: number,
   flags: number,
   sequence: number,
   body: Uint8Array,
-  attributes: readonly (readonly [type: number, value: Uint8Array])[] = [],
+  attributes: AttributeList = [],
 ): Uint8Array {
-  const sizes = attributes.map(([, value]) => aligned(ATTRIBUTE_HEADER_BYTES + value.length))
-  const length = sizes.reduce((sum, size) => sum + size, HEADER_BYTES + aligned(body.length))
-  const bytes = new Uint8Array(length)
+  const rest = attributeBytes(attributes)
+  const start = HEADER_BYTES + aligned(body.length)
+  const bytes = new Uint8Array(start + rest.length)
   const view = new DataView(bytes.buffer)
-  view.setUint32(LENGTH, length, HOST_ORDER)
+  view.setUint32(LENGTH, bytes.length, HOST_ORDER)
   view.setUint16(TYPE, type, HOST_ORDER)
   view.setUint16(FLAGS, flags | MessageFlag.REQUEST, HOST_ORDER)
   view.setUint32(SEQUENCE, sequence, HOST_ORDER)
   bytes.set(body, HEADER_BYTES)
-  let start = HEADER_BYTES + aligned(body.length)
-  for (const [index, [attributeType, value]] of attributes.entries()) {
-    view.setUint16(start, ATTRIBUTE_HEADER_BYTES + value.length, HOST_ORDER)
-    view.setUint16(start + ATTRIBUTE_TYPE, attributeType, HOST_ORDER)
-    bytes.set(value, start + ATTRIBUTE_HEADER_BYTES)
-    start += sizes[index] ?? 0
-  }
+  bytes.set(rest, start)
   return bytes
 }

@@ -27,12 +27,16 @@ export const MessageType = {
 
 export const MessageFlag = {
   REQUEST: 0x1,
+  /** Answered by an ERROR message, whose number is 0 when all went well. */
+  ACKNOWLEDGE: 0x4,
   /** Of a dump: the tables changed while it was made. */
   DUMP_INTERRUPTED: 0x10,
   /** Of a request: everything (ROOT and MATCH). */
   DUMP: 0x300,
   /** Of a new object: it takes the place of one. */
   REPLACE: 0x100,
+  /** Of a new object: refused when there is one. */
+  EXCLUSIVE: 0x200,
   CREATE: 0x400,
   /** Of a new route: behind those like it. */
   APPEND: 0x800,
@@ -47,7 +51,10 @@ export const Group = {
   IPV4_RULE: 8,
 } as const
 
-export const LinkAttribute = { NAME: 3, MTU: 4 } as const
+export const LinkAttribute = { NAME: 3, MTU: 4, INFO: 18 } as const
+/** IFLA_INFO_ within LinkAttribute.INFO; VETH_INFO_PEER within its data. */
+export const LinkInfo = { KIND: 1, DATA: 2 } as const
+export const VETH_PEER = 1
 /** IFF_UP. */
 export const LINK_UP = 1
 
@@ -56,6 +63,7 @@ export const AddressAttribute = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const
 export const ADDRESS_SECONDARY = 1
 /** Scopes of addresses and routes: RT_SCOPE_LINK and what is narrower has a higher number. */
 export const SCOPE_LINK = 253
+export const SCOPE_UNIVERSE = 0
 
 /** RTA_. */
 export const RouteAttribute = {
