@@ -14,6 +14,8 @@ APT_PACKAGES=(
   iproute2 ethtool procps util-linux
   # The traffic of the tests and of the demo.
   curl iperf3 iputils-ping iputils-tracepath netcat-openbsd socat tcpdump traceroute
+  # A reader of captures that is not ours.
+  tshark
   # Nodes of other makes, for the tests of the overlay.
   openvswitch-switch
 )

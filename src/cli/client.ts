@@ -64,6 +64,11 @@ export class Client {
     }
   }
 
+  /** Bytes as they come, until the agent or the reader ends. */
+  async *bytes(path: string, body: Body): AsyncGenerator<Uint8Array> {
+    for await (const chunk of await this.#send('POST', path, body)) yield chunk as Uint8Array
+  }
+
   async #send(method: string, path: string, body?: Body): Promise<IncomingMessage> {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const headers = body === undefined ? {} : { 'content-type': body.type }

@@ -3,11 +3,12 @@ import { type Command, Option } from 'commander'
 import type { Flow } from '../observe/flow.js'
 import type { CountedReason } from '../observe/node-view.js'
 import { CommandError, ExitCode } from './client.js'
+import { FlowFile } from './flow-file.js'
 import { type ShowOptions, wholeNumber, withOutput } from './options.js'
-import { clean, paint, print, printRows } from './output.js'
+import { clean, paint, print, printRows, yamlText } from './output.js'
 import { openSource, type Source, withQuery } from './source.js'
 
-export interface FlowOptions extends ShowOptions {
+interface FlowOptions extends ShowOptions {
   readonly last: number
   readonly follow: boolean
   readonly verdict?: string
@@ -19,6 +20,7 @@ export interface FlowOptions extends ShowOptions {
   readonly protocol?: string
   readonly identity?: number
   readonly endpoint?: string
+  readonly write?: string
 }
 
 const VERDICTS = ['forwarded', 'dropped', 'policy_allowed', 'policy_denied']
@@ -58,7 +60,7 @@ Examples:
   )
 }
 
-export function withFilters(command: Command): Command {
+function withFilters(command: Command): Command {
   return withOutput(command)
     .option('-n, --last <count>', 'so many of those that are kept', wholeNumber(0, 8_192), 20)
     .option('-f, --follow', 'go on with those to come', false)
@@ -70,6 +72,7 @@ export function withFilters(command: Command): Command {
     .option('--port <port>', 'either side', wholeNumber(0, 65_535))
     .option('--protocol <protocol>', 'tcp, udp, icmp, sctp')
     .option('--identity <number>', 'either side', wholeNumber(0, 2 ** 32 - 1))
+    .option('-w, --write <file>', 'also as pcapng: the first 128 bytes of each')
     .option('--endpoint <name>', 'whose policy was asked, by name or id')
 }
 
@@ -104,23 +107,15 @@ async function showFlowsOf(source: Source, options: FlowOptions, path: string): 
     throw new CommandError('no agent runs, and nobody else keeps flows', ExitCode.UNREACHABLE)
   }
   const query = await queryOf(source, options)
+  const file = options.write === undefined ? undefined : await FlowFile.create(options.write)
   for await (const line of client.lines(withQuery(path, query))) {
-    if (options.output === 'json') print(line)
-    else print(flowLine(JSON.parse(line) as Flow | { lost: number }, options.output === 'wide'))
-  }
-}
-
-/** The flows that the options choose, for whoever does something else with them. */
-export async function* followFlows(options: FlowOptions): AsyncGenerator<Flow> {
-  const source = await openSource(options)
-  if (source.client === undefined) {
-    throw new CommandError('no agent runs, and nobody else keeps flows', ExitCode.UNREACHABLE)
-  }
-  const path = withQuery('/v1/flows', await queryOf(source, options))
-  for await (const line of source.client.lines(path)) {
     const flow = JSON.parse(line) as Flow | { lost: number }
-    if (!('lost' in flow)) yield flow
+    if (file !== undefined && !('lost' in flow)) file.add(flow, verdictText(flow))
+    if (options.output === 'json') print(line)
+    else if (options.output === 'yaml') print(`---\n${yamlText(flow)}`)
+    else print(flowLine(flow, options.output === 'wide'))
   }
+  file?.close()
 }
 
 async function queryOf(source: Source, options: FlowOptions): Promise<Record<string, string>> {
@@ -168,7 +163,7 @@ function wideText(flow: Flow): string {
   return `${identities}, ${flow.connection}, stage ${flow.stage}, ${flow.bytes} bytes`
 }
 
-export function verdictText(flow: Flow): string {
+function verdictText(flow: Flow): string {
   if (flow.verdict === 'FORWARDED') return `forwarded ${flow.observationPoint ?? ''}`
   if (flow.verdict === 'POLICY_ALLOWED') return `${flow.direction} policy: allowed`
   if (flow.verdict === 'POLICY_DENIED') return `${flow.direction} policy: denied ${flow.dropReason}`

@@ -16,6 +16,7 @@ import { NodeView } from '../observe/node-view.js'
 import { ruleNames } from '../observe/rule-names.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { Applied } from './applied.js'
+import { CaptureService } from './capture-service.js'
 import { ControllerTarget } from './controller-target.js'
 import { DatapathSupervisor } from './datapath-supervisor.js'
 import { DocumentStore, type Proposal } from './document-store.js'
@@ -51,6 +52,7 @@ export class Agent {
   readonly store: DocumentStore
   readonly view: NodeView
   readonly metrics: NodeMetrics
+  readonly captures: CaptureService
   readonly startedAt = new Date()
   readonly #applied: Applied
   readonly #target: ControllerTarget
@@ -88,6 +90,7 @@ export class Agent {
       () => this.#names,
       () => this.supervisor.status.pid ?? 0,
     )
+    this.captures = new CaptureService(this.view)
     this.metrics = new NodeMetrics(this.view, () => this.#gauges())
     this.supervisor = new DatapathSupervisor(stateDirectory, node.spec.datapath, {
       up: (pid, isAdopted, milliseconds) => {

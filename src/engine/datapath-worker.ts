@@ -13,6 +13,7 @@ import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { Pipeline } from '../pipeline/pipeline.js'
 import { XskExchange } from '../port/xsk-exchange.js'
 import { BurstLoop } from './burst-loop.js'
+import { CaptureTask, openCaptureRing } from './capture-task.js'
 import { Control, type WorkerInput, type WorkerMessage } from './control.js'
 import { IdleStrategy } from './idle-strategy.js'
 import { PortManager } from './port-manager.js'
@@ -64,6 +65,8 @@ function run(input: WorkerInput): void {
   const conntrackGc = new ConntrackGc(maps.conntrackTable)
   const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
   const fragmentsGc = new ConntrackGc(maps.fragmentsMap)
+  const openRing = (worker: number) => openCaptureRing(input.stateDirectory, worker)
+  const capture = new CaptureTask(maps.capture, pipeline, packet, openRing, log, input.worker)
   const heartbeat = { step: () => Atomics.add(control, Control.HEARTBEAT, 1) }
   const housekeeping = [
     heartbeat,
@@ -74,6 +77,7 @@ function run(input: WorkerInput): void {
     fragmentsGc,
     publisher,
     pipeline,
+    capture,
   ]
   const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
 
@@ -89,6 +93,7 @@ function run(input: WorkerInput): void {
   loop.runUntil(control, Control.STOP)
   pipeline.settle()
   publisher.publish()
+  capture.close()
   exchange.close()
   assert(exchange.framesOnRings === 0, 'frames were left on a ring after close')
   send({ type: 'stopped', frames: loop.frames })

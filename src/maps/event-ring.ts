@@ -91,10 +91,12 @@ export class EventRing implements FixedMap {
   /**
    * Producer: index in `words` of the next record, to be written and then committed, or NO_ROOM. A
    * second call before `commit` answers with the same record.
+   *
+   * @param ahead records reserved before it that are to be committed together with it
    */
-  reserve(): number {
+  reserve(ahead = 0): number {
     const words = this.words
-    const written = words[WRITTEN] as number
+    const written = ((words[WRITTEN] as number) + ahead) | 0
     if (((written - this.#takenSeen) | 0) >= this.capacity) {
       this.#takenSeen = Atomics.load(words, TAKEN)
       if (((written - this.#takenSeen) | 0) >= this.capacity) {
@@ -107,9 +109,9 @@ export class EventRing implements FixedMap {
     return record + RECORD_HEADER_WORDS
   }
 
-  /** Producer: hands the reserved record over. */
-  commit(): void {
-    Atomics.store(this.words, WRITTEN, ((this.words[WRITTEN] as number) + 1) | 0)
+  /** Producer: hands the reserved record over, or `count` of them in the order of their reserving. */
+  commit(count = 1): void {
+    Atomics.store(this.words, WRITTEN, ((this.words[WRITTEN] as number) + count) | 0)
   }
 
   /**

@@ -37,6 +37,7 @@ import {
 } from '../maps/map.js'
 import { isBlank, specIn } from '../maps/map-header.js'
 import { Revisions } from '../maps/revision.js'
+import { CAPTURE_SPEC } from '../monitor/capture.js'
 import { EVENT_WORDS } from '../monitor/event.js'
 import { EventRings } from '../monitor/event-rings.js'
 import { METRIC_COUNTERS, Metrics } from '../monitor/metrics.js'
@@ -119,6 +120,8 @@ export class DatapathMaps {
   /** Workers that a datapath on these maps may have. */
   readonly workers: number
   readonly #rateLimits: ArrayMap
+  /** What a reader wants captured: words as CaptureWord has them. */
+  readonly capture: ArrayMap
   readonly services: ServiceMaps
   readonly routing: RoutingMaps
   readonly neighbourMemory: LruHashMap
@@ -160,6 +163,7 @@ export class DatapathMaps {
     )
     this.events = new EventRings(rings)
     this.#rateLimits = make(ArrayMap, RATE_LIMITS_SPEC)
+    this.capture = make(ArrayMap, CAPTURE_SPEC)
     this.services = new ServiceMaps(make, sizes.services)
     this.routing = new RoutingMaps(make, sizes.routing)
     this.neighbourMemory = make(LruHashMap, NEIGHBOUR_MEMORY_SPEC)

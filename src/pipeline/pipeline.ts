@@ -18,6 +18,7 @@ import { FlowLane } from './flow-lane.js'
 import { FRAME_WORDS, Frame, FrameTable } from './frame-table.js'
 import { IcmpAnswer } from './icmp-answer.js'
 import { ENTRY, type PipelineObserver } from './observer.js'
+import type { PacketTap } from './packet-tap.js'
 import { parseFrames } from './parse.js'
 import type { DatapathState } from './stage.js'
 import { ArpResponder } from './stages/arp-responder.js'
@@ -51,6 +52,10 @@ export class Pipeline {
   readonly #table: FrameTable
   readonly #ctx: PacketContext
   readonly #lane: FlowLane
+  /** Of a capture that is on. */
+  #tap: PacketTap | null = null
+  /** The indexes of a burst's frames, for when the lane rests. */
+  readonly #all: Int32Array
 
   readonly #fromContainer: FromContainer
   readonly #fromHost: FromHost
@@ -89,6 +94,7 @@ export class Pipeline {
     options: PipelineOptions = {},
   ) {
     this.#state = state
+    this.#all = Int32Array.from({ length: burstCapacity }, (_, index) => index)
     this.#table = new FrameTable(burstCapacity)
     this.#ctx = new PacketContext(packet, this.#table)
     this.#lane = new FlowLane(state, packet, burstCapacity, options.repeatsFlows === false)
@@ -123,13 +129,41 @@ export class Pipeline {
     const ctx = this.#ctx
     ctx.nowSeconds = burst.nowSeconds
     ctx.nowNanoseconds = burst.nowNanoseconds
+    if (this.#tap !== null) {
+      this.#runTapped(burst, this.#tap)
+      return
+    }
     const lane = this.#lane
     lane.run(burst)
-    const { rest, restCount } = lane
-    if (restCount === 0) return
+    if (lane.restCount > 0) this.#runRest(burst, lane.rest, lane.restCount)
+  }
+
+  /** @param rest indexes of the frames that take the chain */
+  #runRest(burst: Burst, rest: Int32Array, restCount: number): void {
+    const ctx = this.#ctx
     parseFrames(burst, rest, restCount, ctx.packet, this.#table, this.#state.conntrack.seed)
     this.#touchConnections(rest, restCount)
     for (let n = 0; n < restCount; n++) this.#runFrame(burst, rest[n] as number)
+  }
+
+  /** The same while a capture is on. */
+  #runTapped(burst: Burst, tap: PacketTap): void {
+    const lane = this.#lane
+    tap.arrive(burst)
+    if (tap.needsChain) {
+      this.#runRest(burst, this.#all, burst.count)
+    } else {
+      lane.run(burst)
+      tap.carried(burst, lane.rest, lane.restCount)
+      this.#runRest(burst, lane.rest, lane.restCount)
+    }
+    tap.flush()
+  }
+
+  /** Copies of frames go to `tap` from the next burst on; null ends that. */
+  set tap(tap: PacketTap | null) {
+    this.#tap = tap
+    this.observer = tap?.needsChain === true ? tap : null
   }
 
   /** Frames that the flow lane carried, of all since the start. */
@@ -163,7 +197,9 @@ export class Pipeline {
     ctx.packet.attach(burst.starts[index] as number, burst.lengths[index] as number)
     ctx.load(index, burst.ports[index] as number)
     beginPacket(this.#state)
+    this.#tap?.begin(index)
     const verdict = this.#chain(ctx)
+    this.#tap?.end(ctx, verdict)
     if (verdict === Verdict.REDIRECT) {
       this.#forward(burst, index)
       return

@@ -81,7 +81,7 @@ spec:
   t.match(why, /default\/client/)
   t.match(why, /ingress policy of default\/server: denied/)
   const file = live.path('drops.pcapng')
-  t.equal((await live.cli('capture', '-w', file, '--verdict', 'dropped')).code, 0)
+  t.equal((await live.cli('drops', '-w', file)).code, 0)
   const frame = readCapture(readFileSync(file)).next()
   t.match(frame?.comments, [/^#\d+ DROPPED 133 POLICY_DENIED; stage 13/])
   t.equal(frame?.originalLength, 98)

@@ -112,6 +112,12 @@ spec: { device: ${pod.device}, address: ${address}, mac: "${pod.podMac}" }
     return this.lab.exec(this.node, process.execPath, all)
   }
 
+  /** A command that goes on. */
+  spawnCli(...args: string[]): LabProcess {
+    const all = ['--enable-source-maps', CLI, ...args, '--state', this.path('state')]
+    return this.lab.spawn(this.node, process.execPath, all)
+  }
+
   async json<T>(...args: string[]): Promise<T> {
     const { stdout, stderr } = await this.cli(...args, '-o', 'json')
     if (stdout === '') throw new Error(stderr)

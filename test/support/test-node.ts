@@ -93,6 +93,7 @@ export class TestNode {
   readonly gc: ConntrackGc
   readonly natGc: NatGc
   readonly nat: SourceNat
+  readonly packet: PacketBuffer
   readonly pipeline: Pipeline
   readonly loop: BurstLoop
   readonly host: MemoryPort
@@ -136,6 +137,7 @@ export class TestNode {
     if (options.hasUplink === true) this.#addUplink()
     const packet = new PacketBuffer(this.exchange.umem, this.exchange.stride)
     const state = this.maps.stateFor(0, seed)
+    this.packet = packet
     this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, {
       repeatsFlows: options.repeatsFlows ?? true,
     })

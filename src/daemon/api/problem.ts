@@ -18,6 +18,7 @@ const STATUS_OF = new Map<string, number>([
   [ErrorCode.CONFIG_INVALID, 422],
   [ErrorCode.WIRE_ADDRESS, 422],
   [ErrorCode.PCAP_FORMAT, 422],
+  [ErrorCode.CAPTURE_RUNNING, 409],
   [ErrorCode.MAP_FULL, 507],
   [ErrorCode.PORT_LIMIT, 507],
 ])

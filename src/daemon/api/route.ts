@@ -7,6 +7,8 @@ import type { Agent } from '../agent.js'
 
 export const MANIFEST_TYPES = ['application/yaml', 'application/json', 'text/plain'] as const
 export const CAPTURE_TYPE = 'application/vnd.tcpdump.pcap'
+/** What captures are sent as. */
+export const PCAPNG_TYPE = 'application/x-pcapng'
 
 export interface Request {
   readonly params: Readonly<Record<string, string>>
@@ -20,8 +22,8 @@ export interface Request {
 /** An answer that is no JSON, or not at once. */
 export interface StreamReply {
   readonly contentType: string
-  /** Lines, or the whole text. */
-  readonly chunks: AsyncIterable<string>
+  /** Lines, the whole text, or bytes. */
+  readonly chunks: AsyncIterable<string | Uint8Array>
 }
 
 export interface Route {

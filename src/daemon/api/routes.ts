@@ -5,6 +5,7 @@ import type { Agent } from '../agent.js'
 import type { Proposal } from '../document-store.js'
 import { LOG_LEVELS } from '../log-level.js'
 import { healthOf, statusOf } from '../status.js'
+import { CAPTURE_ROUTES } from './capture-routes.js'
 import { explainFlow, replayCapture, tracePacket } from './explain-routes.js'
 import { openApiDocument } from './openapi.js'
 import { HttpError } from './problem.js'
@@ -191,7 +192,13 @@ const tools: readonly Route[] = [
   get('/v1/openapi.json', 'getOpenApi', 'This description', () => openApiDocument(ROUTES)),
 ]
 
-export const ROUTES: readonly Route[] = [...tables, ...observation, ...state, ...tools]
+export const ROUTES: readonly Route[] = [
+  ...tables,
+  ...observation,
+  ...CAPTURE_ROUTES,
+  ...state,
+  ...tools,
+]
 
 function endpoint(agent: Agent, { params }: Request) {
   const wanted = params.id ?? ''

@@ -101,10 +101,15 @@ export class ApiServer {
           closed: closed.signal,
         })
         if (!isStream(answer)) return reply.type('application/json').send(answer ?? {})
-        return reply.type(answer.contentType).send(Readable.from(answer.chunks))
+        return reply.type(answer.contentType).send(bytesOf(answer.chunks))
       },
     })
   }
+}
+
+/** Not in object mode: a chunk may be empty, and a slow client holds the source back. */
+function bytesOf(chunks: AsyncIterable<string | Uint8Array>): Readable {
+  return Readable.from(chunks, { objectMode: false })
 }
 
 const urlOf = (path: string): string => path.replaceAll(/\{(\w+)\}/g, ':$1')

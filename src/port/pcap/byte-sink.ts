@@ -1,21 +1,24 @@
 /**
- * Collects what a capture writer emits and hands it to a file descriptor in large pieces,
- * synchronously.
+ * Collects what a capture writer emits and hands it on in large pieces, synchronously: to a file
+ * descriptor, or to whoever takes bytes.
  */
 import { closeSync, writeSync } from 'node:fs'
 
 const BUFFER_BYTES = 65_536
 
+/** Takes bytes; they are its own from then on. */
+export type ByteTaker = (bytes: Uint8Array) => void
+
 export class ByteSink {
-  readonly #descriptor: number
+  readonly #target: number | ByteTaker
   #buffer = new Uint8Array(BUFFER_BYTES)
   #view = new DataView(this.#buffer.buffer)
   #used = 0
   #isClosed = false
 
-  /** @param descriptor open for writing; from now on the sink's to close */
-  constructor(descriptor: number) {
-    this.#descriptor = descriptor
+  /** @param target a descriptor open for writing, from now on the sink's to close; or a taker */
+  constructor(target: number | ByteTaker) {
+    this.#target = target
   }
 
   /** Makes room for a record of `count` bytes, so that the puts that follow never split it. */
@@ -53,10 +56,16 @@ export class ByteSink {
 
   /** Throws what write(2) says; what it took is not written again. */
   flush(): void {
+    const target = this.#target
+    if (typeof target !== 'number') {
+      if (this.#used > 0) target(this.#buffer.slice(0, this.#used))
+      this.#used = 0
+      return
+    }
     let done = 0
     try {
       while (done < this.#used) {
-        done += writeSync(this.#descriptor, this.#buffer, done, this.#used - done)
+        done += writeSync(target, this.#buffer, done, this.#used - done)
       }
     } finally {
       this.#buffer.copyWithin(0, done, this.#used)
@@ -70,7 +79,7 @@ export class ByteSink {
     try {
       this.flush()
     } finally {
-      closeSync(this.#descriptor)
+      if (typeof this.#target === 'number') closeSync(this.#target)
     }
   }
 }

@@ -3,7 +3,7 @@
  * clocks described when they first appear, and enhanced packet blocks with direction and comments.
  */
 import { assert } from '../../base/assert.js'
-import { ByteSink } from './byte-sink.js'
+import { ByteSink, type ByteTaker } from './byte-sink.js'
 import {
   CAPTURED_BYTES_MAX,
   type CaptureInterface,
@@ -39,9 +39,9 @@ export class PcapngWriter implements CaptureWriter {
   readonly #snapLengths: number[] = []
   readonly #text = new TextEncoder()
 
-  /** @param descriptor open for writing; from now on the writer's to close */
-  constructor(descriptor: number) {
-    this.#sink = new ByteSink(descriptor)
+  /** @param target a descriptor open for writing, from now on the writer's to close; or a taker */
+  constructor(target: number | ByteTaker) {
+    this.#sink = new ByteSink(target)
     const options = [this.#textOption(Option.SECTION_APPLICATION, APPLICATION)]
     const total = this.#beginBlock(BlockType.SECTION_HEADER, SECTION_BODY_BYTES, options)
     this.#sink.u32(BYTE_ORDER_MAGIC)
