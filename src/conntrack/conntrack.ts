@@ -29,6 +29,7 @@ import {
   isCloseAction,
   isCreateAction,
   LASTING,
+  lifetimeSeconds,
   otherSideOf,
   RST,
   RX_FLAGS_SHIFT,
@@ -55,11 +56,12 @@ const PROTOCOL = 1 + CtKey.PROTOCOL
 
 export class Conntrack extends CtEntries {
   readonly #table: LruHashMap
-  readonly #timeouts: CtTimeouts
   readonly #key = new Int32Array(CT4_KEY_WORDS)
   readonly #turned = new Int32Array(TUPLE_WORDS)
   readonly #value: Int32Array
   readonly seed: number
+  /** Entries that the table may hold. */
+  readonly capacity: number
   // Of the table, kept here because a lookup reads them all.
   readonly #slotMask: number
   readonly #segmentMask: number
@@ -75,11 +77,11 @@ export class Conntrack extends CtEntries {
 
   /** @param isShared several workers count the packets of one connection */
   constructor(table: LruHashMap, timeouts: CtTimeouts = CT_TIMEOUTS, isShared = false) {
-    super(table, isShared)
+    super(table, timeouts, isShared)
     this.#table = table
-    this.#timeouts = timeouts
     this.#value = new Int32Array(table.spec.valueWords)
     this.seed = table.seed
+    this.capacity = table.spec.maxEntries
     this.#slotMask = table.slotMask
     this.#segmentMask = table.segmentMask
     this.#entriesStart = table.entriesStart
@@ -181,9 +183,7 @@ export class Conntrack extends CtEntries {
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
     // A created TCP entry counts as having seen a SYN, whatever made it: it lives the short SYN
     // lifetime until a packet without SYN proves that the peers talk.
-    const anySeconds = this.#anySeconds(direction)
-    const lifetime = isTcp ? this.#timeouts.synSeconds : anySeconds
-    value[Ct.LIFETIME] = nowSeconds + lifetime
+    value[Ct.LIFETIME] = nowSeconds + lifetimeSeconds(this.timeouts, direction, isTcp, 0)
     value[Ct.SOURCE_IDENTITY] = sourceIdentity
     value[Ct.PACKETS] = 1
     value[Ct.BYTES_LOW] = lengthBytes
@@ -304,7 +304,7 @@ export class Conntrack extends CtEntries {
     } else if (direction === CtDirection.SERVICE) {
       // It sees one direction alone: a client that has closed its half may go on receiving, and its
       // ACKs must reach the same backend.
-      table[entry + Ct.LIFETIME] = nowSeconds + this.#timeouts.closeSeconds
+      table[entry + Ct.LIFETIME] = nowSeconds + this.timeouts.closeSeconds
     }
     this.count(entry, 1, lengthBytes)
     if (!isTcp) return false
@@ -320,7 +320,7 @@ export class Conntrack extends CtEntries {
     if ((state & CLOSING_BOTH) === 0) return false
     const isService = direction === CtDirection.SERVICE
     const lastReport = table[entry + Ct.LAST_TX_REPORT] as number
-    const isGraceOver = lastReport + this.#timeouts.serviceGraceSeconds <= nowSeconds
+    const isGraceOver = lastReport + this.timeouts.serviceGraceSeconds <= nowSeconds
     // Of the connection before, with its closing and its flags, nothing counts any more but how its packets are translated.
     Atomics.and(table, entry + Ct.STATE, LASTING)
     this.#refresh(entry, direction, true, tcpFlags, nowSeconds)
@@ -343,7 +343,7 @@ export class Conntrack extends CtEntries {
     const before = Atomics.or(table, entry + Ct.STATE, closing)
     this.isMonitored = true
     if (((before | closing) & CLOSING_BOTH) === CLOSING_BOTH) {
-      table[entry + Ct.LIFETIME] = nowSeconds + this.#timeouts.closeSeconds
+      table[entry + Ct.LIFETIME] = nowSeconds + this.timeouts.closeSeconds
     }
   }
 
@@ -356,15 +356,11 @@ export class Conntrack extends CtEntries {
     nowSeconds: number,
   ): void {
     const table = this.words
-    const timeouts = this.#timeouts
+    const timeouts = this.timeouts
     const state = table[entry + Ct.STATE] as number
     let newState = state
-    let lifetime = this.#anySeconds(direction)
-    if (isTcp) {
-      if ((tcpFlags & SYN) === 0) newState |= CtState.SEEN_NON_SYN
-      const seenNonSyn = (newState & CtState.SEEN_NON_SYN) !== 0
-      lifetime = seenNonSyn ? this.#tcpSeconds(direction) : timeouts.synSeconds
-    }
+    if (isTcp && (tcpFlags & SYN) === 0) newState |= CtState.SEEN_NON_SYN
+    const lifetime = lifetimeSeconds(this.timeouts, direction, isTcp, newState)
     table[entry + Ct.LIFETIME] = nowSeconds + lifetime
 
     const isIngress = direction === CtDirection.INGRESS
@@ -377,20 +373,10 @@ export class Conntrack extends CtEntries {
     this.isMonitored = true
   }
 
-  #anySeconds(direction: CtDirection): number {
-    const { serviceAnySeconds, anySeconds } = this.#timeouts
-    return direction === CtDirection.SERVICE ? serviceAnySeconds : anySeconds
-  }
-
-  #tcpSeconds(direction: CtDirection): number {
-    const { serviceTcpSeconds, tcpSeconds } = this.#timeouts
-    return direction === CtDirection.SERVICE ? serviceTcpSeconds : tcpSeconds
-  }
-
   #isReportDue(entry: number, isIngress: boolean, nowSeconds: number): boolean {
     const word = isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT
     const last = this.words[entry + word] as number
-    return last + this.#timeouts.reportIntervalSeconds < nowSeconds
+    return last + this.timeouts.reportIntervalSeconds < nowSeconds
   }
 }
 

@@ -6,7 +6,18 @@ import { assert } from '../base/assert.js'
 import { GENERATION_SHIFT } from '../maps/hash-layout.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot } from '../maps/map.js'
-import { CT4_KEY_WORDS, Ct, CtState } from './ct-entry.js'
+import {
+  CLOSING_BOTH,
+  CT4_KEY_WORDS,
+  Ct,
+  CtDirection,
+  CtFlag,
+  CtKey,
+  CtState,
+  type CtTimeouts,
+  lifetimeSeconds,
+  TCP,
+} from './ct-entry.js'
 import { CtJournal } from './ct-journal.js'
 import { countTraffic, countTrafficShared } from './ct-traffic.js'
 
@@ -22,6 +33,7 @@ export class CtEntries {
   readonly #start: number
   /** Other workers have the table too. */
   readonly #isShared: boolean
+  protected readonly timeouts: CtTimeouts
   /** What the packet at hand made of the table. */
   protected readonly journal: CtJournal
 
@@ -31,9 +43,10 @@ export class CtEntries {
   protected generation = 0
 
   /** @param isShared several workers count the packets of one connection */
-  constructor(table: LruHashMap, isShared: boolean) {
+  constructor(table: LruHashMap, timeouts: CtTimeouts, isShared: boolean) {
     this.words = table.words
     this.#isShared = isShared
+    this.timeouts = timeouts
     this.#start = table.entriesStart
     this.journal = new CtJournal(table)
     assert(table.entryWords === 1 << ENTRY_SHIFT, 'a connection entry is one cache line')
@@ -106,10 +119,26 @@ export class CtEntries {
     if (!this.isThere) this.words[entry + Ct.POLICY] = NO_POLICY
   }
 
-  /** Adds packets that passed without a lookup to a visited entry, unless it is another's by now. */
-  account(slot: Slot, state: number, packets: number, bytes: number): void {
-    const at = this.#start + (slot << ENTRY_SHIFT)
-    if (this.words[at] === state) this.count(this.valueStart(slot), packets, bytes)
+  /**
+   * Adds packets that passed without a lookup to a visited entry, unless it is another's by now, and
+   * lets it live as long as if the last of them had been looked up.
+   *
+   * @param state its state word at that time
+   * @param lastSeconds when the last of them passed
+   */
+  account(slot: Slot, state: number, packets: number, bytes: number, lastSeconds: number): void {
+    if (this.words[this.#start + (slot << ENTRY_SHIFT)] !== state) return
+    const entry = this.valueStart(slot)
+    this.count(entry, packets, bytes)
+    const table = this.words
+    const flags = table[entry + Ct.STATE] as number
+    if ((flags & CLOSING_BOTH) === CLOSING_BOTH) return
+    const protocol = table[entry - CT4_KEY_WORDS + CtKey.PROTOCOL] as number
+    const isService = (protocol & CtFlag.SERVICE) !== 0
+    const direction = isService ? CtDirection.SERVICE : CtDirection.EGRESS
+    const lifetime = lifetimeSeconds(this.timeouts, direction, (protocol & 0xff) === TCP, flags)
+    const expires = lastSeconds + lifetime
+    if ((table[entry + Ct.LIFETIME] as number) < expires) table[entry + Ct.LIFETIME] = expires
   }
 
   protected count(entry: number, packets: number, bytes: number): void {

@@ -129,6 +129,19 @@ export const CT_TIMEOUTS: CtTimeouts = {
   reportFlags: 7,
 }
 
+/** How long an open connection lives from now on. @param state its flags, those of the packet at hand included */
+export function lifetimeSeconds(
+  timeouts: CtTimeouts,
+  direction: CtDirection,
+  isTcp: boolean,
+  state: number,
+): number {
+  const isService = direction === CtDirection.SERVICE
+  if (!isTcp) return isService ? timeouts.serviceAnySeconds : timeouts.anySeconds
+  if ((state & CtState.SEEN_NON_SYN) === 0) return timeouts.synSeconds
+  return isService ? timeouts.serviceTcpSeconds : timeouts.tcpSeconds
+}
+
 /**
  * One table for all protocols, evicting the entry that would expire first. IPv4 has its own, as in
  * Cilium: four key words instead of ten are what lets an entry fit a cache line.

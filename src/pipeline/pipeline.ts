@@ -213,8 +213,7 @@ export class Pipeline {
   #forward(burst: Burst, index: number): void {
     const ctx = this.#ctx
     const { start, length } = ctx.packet
-    const isMoved = start !== burst.starts[index] || length !== burst.lengths[index]
-    if (!isMoved) this.#lane.learn(ctx, index)
+    this.#lane.learn(ctx, index, burst.starts[index] as number, burst.lengths[index] as number)
     burst.starts[index] = start
     burst.lengths[index] = length
     burst.ports[index] = ctx.egressPort

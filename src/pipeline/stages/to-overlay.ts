@@ -41,8 +41,8 @@ export class ToOverlay implements Stage {
   }
 
   #fits(ctx: PacketContext): boolean {
-    const bytes = ipv4.totalLength(ctx.packet, ctx.l3Offset)
-    return bytes + TUNNEL_OVERHEAD_BYTES <= this.#fib.mtuBytes
+    ctx.repeatableBytesMax = this.#fib.mtuBytes - TUNNEL_OVERHEAD_BYTES
+    return ipv4.totalLength(ctx.packet, ctx.l3Offset) <= ctx.repeatableBytesMax
   }
 
   #tooLarge(ctx: PacketContext): Verdict {
