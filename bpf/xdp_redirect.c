@@ -15,6 +15,10 @@
  * VLAN-tagged frames, IPv6 extension headers unless the destination is in a pod CIDR, and
  * multi-buffer frames.
  *
+ * UPLINK_KEEP mode is for a program that stays while its datapath is replaced: what is ours is dropped
+ * for that time, or the kernel would reset connections that it knows nothing of. What may be the
+ * kernel's too (ARP, and what `guarded` gives us) passes even then.
+ *
  * Of an IPv4 address in `guarded`, ours is also what begins something: a SYN, an echo request, and
  * UDP for which the kernel has no connected socket. The node's own connections stay the kernel's.
  *
@@ -36,7 +40,11 @@
 #define PORTS 65536
 #define FRAGMENTS_MAX 8192
 
-enum mode { MODE_POD = 0, MODE_UPLINK = 1 };
+enum mode { MODE_POD = 0, MODE_UPLINK = 1, MODE_UPLINK_KEEP = 2 };
+/* Keys of `settings`: the mode, and what user space notes there of the program's version. */
+enum setting { SETTING_MODE = 0, SETTING_OBJECT_HASH = 1, SETTINGS = 2 };
+/* Whose a frame is on an uplink. */
+enum owner { KERNEL = 0, OURS = 1, OURS_FIRST = 2 };
 enum counter { COUNT_REDIRECT = 0, COUNT_PASS = 1, COUNT_DROP = 2 };
 /* Rows of nat_ports; an ICMP echo's identifier is its port. */
 enum nat_row { NAT_TCP = 0, NAT_UDP = 1, NAT_ICMP = 2, NAT_SCTP = 3, NAT_ROWS = 4 };
@@ -93,7 +101,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, SETTINGS);
 	__type(key, __u32);
 	__type(value, __u32);
 } settings SEC(".maps");
@@ -269,25 +277,29 @@ static __always_inline int is_guarded_start(struct xdp_md *ctx, struct iphdr *ip
 }
 
 /* The first fragment's fate is that of the later ones; an identification comes round again. */
-static __always_inline int is_our_ipv4(struct xdp_md *ctx, struct iphdr *ipv4,
+static __always_inline int ipv4_owner(struct xdp_md *ctx, struct iphdr *ipv4,
 				       const struct address *to, void *end)
 {
 	struct datagram datagram = { .source = ipv4->saddr, .destination = ipv4->daddr,
 				     .id = ipv4->id, .protocol = ipv4->protocol };
-	const __u8 present = 1;
-	int ours;
+	__u8 owner = KERNEL;
+	const __u8 *first;
 
-	if (ipv4->frag_off & bpf_htons(FRAGMENT_OFFSET))
-		return bpf_map_lookup_elem(&datagrams, &datagram) != 0;
-	ours = is_our_transport(to, ipv4->protocol, (void *)ipv4 + ipv4->ihl * 4, end) ||
-	       is_guarded_start(ctx, ipv4, to, end);
+	if (ipv4->frag_off & bpf_htons(FRAGMENT_OFFSET)) {
+		first = bpf_map_lookup_elem(&datagrams, &datagram);
+		return first ? *first : KERNEL;
+	}
+	if (is_our_transport(to, ipv4->protocol, (void *)ipv4 + ipv4->ihl * 4, end))
+		owner = OURS;
+	else if (is_guarded_start(ctx, ipv4, to, end))
+		owner = OURS_FIRST;
 	if (!(ipv4->frag_off & bpf_htons(MORE_FRAGMENTS)))
-		return ours;
-	if (ours)
-		bpf_map_update_elem(&datagrams, &datagram, &present, BPF_ANY);
+		return owner;
+	if (owner != KERNEL)
+		bpf_map_update_elem(&datagrams, &datagram, &owner, BPF_ANY);
 	else
 		bpf_map_delete_elem(&datagrams, &datagram);
-	return ours;
+	return owner;
 }
 
 /* IEEE 802.1Q: the type, then priority and id. Id 0 names no VLAN. */
@@ -321,7 +333,7 @@ static __always_inline int is_denied(void *at, void *end)
 	return bpf_map_lookup_elem(&denied, &from) != 0;
 }
 
-static __always_inline int is_ours(struct xdp_md *ctx)
+static __always_inline int owner_of(struct xdp_md *ctx)
 {
 	void *at = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
@@ -332,47 +344,60 @@ static __always_inline int is_ours(struct xdp_md *ctx)
 	__u8 protocol;
 
 	if ((void *)(ethernet + 1) > end)
-		return 0;
+		return KERNEL;
 	if (ethernet->h_proto == bpf_htons(ETH_P_ARP))
-		return is_our_arp(ethernet + 1, end);
+		return is_our_arp(ethernet + 1, end) ? OURS_FIRST : KERNEL;
 	if (ethernet->h_proto == bpf_htons(ETH_P_8021Q) ||
 	    ethernet->h_proto == bpf_htons(ETH_P_8021AD))
-		return is_unwanted_vlan(ethernet + 1, end);
+		return is_unwanted_vlan(ethernet + 1, end) ? OURS : KERNEL;
 	if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
 		if ((void *)(ipv4 + 1) > end || ipv4->ihl < 5)
-			return 0;
+			return KERNEL;
 		set_ipv4(&to.address, ipv4->daddr);
 		if (bpf_map_lookup_elem(&pod_cidrs, &to))
-			return 1;
-		return is_our_ipv4(ctx, ipv4, &to.address, end);
+			return OURS;
+		return ipv4_owner(ctx, ipv4, &to.address, end);
 	}
 	if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) {
 		if ((void *)(ipv6 + 1) > end)
-			return 0;
+			return KERNEL;
 		__builtin_memcpy(&to.address, &ipv6->daddr, sizeof(to.address));
 		if (bpf_map_lookup_elem(&pod_cidrs, &to))
-			return 1;
+			return OURS;
 		/* ICMP of IPv4 means nothing here; ICMPv6 has another number and passes. */
 		protocol = ipv6->nexthdr == IPPROTO_ICMP ? 0 : ipv6->nexthdr;
-		return is_our_transport(&to.address, protocol, ipv6 + 1, end);
+		return is_our_transport(&to.address, protocol, ipv6 + 1, end) ? OURS : KERNEL;
 	}
-	return 0;
+	return KERNEL;
+}
+
+/* The action in the flags is what bpf_redirect_map answers when the queue has no socket. */
+static __always_inline long on_uplink(struct xdp_md *ctx, __u32 mode)
+{
+	int owner;
+
+	if (is_denied((void *)(long)ctx->data, (void *)(long)ctx->data_end))
+		return XDP_DROP;
+	owner = owner_of(ctx);
+	if (owner == KERNEL)
+		return XDP_PASS;
+	if (mode == MODE_UPLINK_KEEP && owner == OURS)
+		return bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_DROP);
+	return bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS);
 }
 
 SEC("xdp")
 int xdp_redirect(struct xdp_md *ctx)
 {
-	__u32 queue = ctx->rx_queue_index, zero = 0, index;
-	const __u32 *mode = bpf_map_lookup_elem(&settings, &zero);
-	__u32 fallback = mode && *mode == MODE_UPLINK ? XDP_PASS : XDP_DROP;
+	__u32 queue = ctx->rx_queue_index, key = SETTING_MODE, index;
+	const __u32 *mode = bpf_map_lookup_elem(&settings, &key);
 	__u64 *count;
-	long action = XDP_PASS;
+	long action;
 
-	/* The action in the flags is what bpf_redirect_map answers when the queue has no socket. */
-	if (fallback == XDP_PASS && is_denied((void *)(long)ctx->data, (void *)(long)ctx->data_end))
-		action = XDP_DROP;
-	else if (fallback == XDP_DROP || is_ours(ctx))
-		action = bpf_redirect_map(&sockets, queue, fallback);
+	if (mode && *mode != MODE_POD)
+		action = on_uplink(ctx, *mode);
+	else
+		action = bpf_redirect_map(&sockets, queue, XDP_DROP);
 
 	index = (queue < QUEUES_MAX ? queue : QUEUES_MAX - 1) * VERDICTS;
 	index += action == XDP_REDIRECT ? COUNT_REDIRECT : action == XDP_PASS ? COUNT_PASS : COUNT_DROP;

@@ -9,10 +9,13 @@
       'src/poller.cc',
       'src/poller_sockets.cc',
       'src/program.cc',
+      'src/program_pins.cc',
+      'src/descriptors.cc',
       'src/device.cc',
       'src/netlink.cc',
     ],
     'binding_sources': [
+      'src/binding_handover.cc',
       'src/binding_netlink.cc',
       'src/binding_packets.cc',
       'src/binding_program.cc',

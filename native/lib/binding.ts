@@ -48,14 +48,27 @@ export interface Teardown {
   readonly sendsAbandoned: number
 }
 
+/** Where all frames are: every frame has one owner. */
+export interface Audit {
+  readonly free: number
+  readonly onRings: number
+  /** Taken from the pool and on no ring: in a burst, or in the caller's hands. */
+  readonly inBurst: number
+  /** Sockets that own more or fewer frames than their rings say; 0, or the ledger is broken. */
+  readonly socketsWrong: number
+}
+
 /** One function per native entry; arguments are checked before they come here. */
 export interface Binding {
-  createUmem(options: {
-    readonly frameCount: number
-    readonly strideBytes: number
-    readonly headroomBytes: number
-    readonly tryHugePages: boolean
-  }): {
+  createUmem(
+    options: {
+      readonly frameCount: number
+      readonly strideBytes: number
+      readonly headroomBytes: number
+      readonly tryHugePages: boolean
+    },
+    adopted: number | null,
+  ): {
     readonly handle: UmemHandle
     readonly buffer: ArrayBuffer
     readonly pool: ArrayBuffer
@@ -66,6 +79,8 @@ export interface Binding {
   openSocket(
     umem: UmemHandle,
     options: NativeSocketOptions,
+    adopted: number | null,
+    tag: number,
   ): {
     readonly handle: SocketHandle
     readonly fd: number
@@ -90,21 +105,48 @@ export interface Binding {
   unroutedDrops(poller: PollerHandle): number
   wakePoller(fd: number): void
   sendDatagram(path: string, text: string): void
-  attachProgram(options: {
-    readonly objectPath: string
-    readonly interfaceIndex: number
-    readonly mode: number
-    readonly attachMode: string
-  }): {
+  attachProgram(
+    options: {
+      readonly objectPath: string
+      readonly interfaceIndex: number
+      readonly mode: number
+      readonly attachMode: string
+      readonly pinDirectory: string
+    },
+    adopted: Int32Array | null,
+  ): {
     readonly handle: ProgramHandle
     readonly native: boolean
     readonly attachReason: string
+    readonly takenOver: boolean
+    readonly pinned: boolean
+    readonly pinReason: string
     readonly natPorts: ArrayBuffer
   }
   programSetSocket(program: ProgramHandle, queue: number, socket: SocketHandle | null): void
   programEdit(program: ProgramHandle, map: string, key: Uint8Array, present: boolean): void
   programCounters(program: ProgramHandle, counts: Float64Array): void
-  detachProgram(program: ProgramHandle, natPorts: ArrayBuffer): void
+  detachProgram(program: ProgramHandle, natPorts: ArrayBuffer, keepsPinned: boolean): void
+  umemDescriptor(umem: UmemHandle): number
+  socketLedger(socket: SocketHandle, values: Float64Array): void
+  setSocketCounters(socket: SocketHandle, values: Float64Array): void
+  pollerAddAdopted(poller: PollerHandle, socket: SocketHandle, port: number): void
+  pollerResume(poller: PollerHandle): void
+  pollerHandOver(poller: PollerHandle): void
+  pollerAudit(poller: PollerHandle): Audit
+  programDescriptors(program: ProgramHandle): Int32Array
+  programSweep(program: ProgramHandle): void
+  preparePinDirectory(directory: string): void
+  removePins(directory: string): void
+  listenForChannels(path: string): number
+  acceptChannel(listener: number): number
+  connectChannel(path: string): number
+  sendMessage(channel: number, text: string, descriptors: Int32Array): 'done' | 'nothing' | 'closed'
+  receiveMessage(
+    channel: number,
+    timeoutMilliseconds: number,
+  ): { readonly text: string; readonly descriptors: Int32Array } | 'nothing' | 'closed'
+  closeDescriptor(descriptor: number): void
   deviceInfo(device: string): DeviceInfo
   setDeviceOffload(device: string, offload: number, on: boolean): void
   sendFrame(device: string, frame: Uint8Array): void

@@ -92,8 +92,10 @@ export type Operation =
   | 'poller'
   | 'device'
   | 'shared memory'
+  | 'channel'
   | 'datagram'
   | 'netlink'
+  | 'pins'
 
 type Meaning = readonly [code: XdpErrorCode, advice: string]
 
@@ -116,7 +118,13 @@ const NO_AF_XDP: Meaning = [
 
 /** By operation, then by errno name; `any` holds for all operations. */
 const MEANINGS: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
-  any: { EPERM: PERMISSION, EACCES: PERMISSION, ENODEV: NO_DEVICE, ENXIO: NO_DEVICE },
+  any: {
+    EPERM: PERMISSION,
+    EACCES: PERMISSION,
+    ENODEV: NO_DEVICE,
+    ENXIO: NO_DEVICE,
+    EPROTO: [XdpErrorCode.UNSUPPORTED, 'another version of this package made it'],
+  },
   umem: {
     ENOMEM: MEMLOCK,
     ENOBUFS: MEMLOCK,

@@ -1,10 +1,18 @@
 /** xdp-socket-napi: AF_XDP sockets for Node. README.md shows how the parts go together. */
 
-export type { DeviceInfo, Teardown } from './binding.js'
+export type { Audit, DeviceInfo, Teardown } from './binding.js'
 export { type MonotonicTime, monotonicTime } from './clock.js'
 export { sendDatagram } from './datagram.js'
 export { deviceInfo, type Offload, sendFrame, setDeviceOffload } from './device.js'
 export { XdpError, XdpErrorCode, type XdpErrorDetails } from './errors.js'
+export {
+  ChannelListener,
+  closeDescriptors,
+  DescriptorChannel,
+  preparePinDirectory,
+  type ReceivedMessage,
+  removePins,
+} from './handover.js'
 export { NetlinkSocket, type NetlinkSocketOptions } from './netlink.js'
 export {
   BURST_HEADER_WORDS,
@@ -24,7 +32,9 @@ export {
 } from './program.js'
 export { SharedMemory, type SharedMemoryOptions } from './shared-memory.js'
 export {
+  type AdoptedSocket,
   type BusyPollOptions,
+  type SocketLedger,
   type SocketStatistics,
   XdpSocket,
   type XdpSocketOptions,

@@ -8,7 +8,7 @@
  * starts, its length, and the port it leaves by, or NO_PORT to free it; the next `exchange` carries
  * that out. Frames taken from the pool may be appended.
  */
-import { binding, type PollerHandle, type Teardown } from './binding.js'
+import { type Audit, binding, type PollerHandle, type Teardown } from './binding.js'
 import { checkInteger, explained, XdpError, XdpErrorCode } from './errors.js'
 import type { XdpSocket } from './socket.js'
 import type { Umem } from './umem.js'
@@ -96,6 +96,44 @@ export class Poller {
     explained('poller', place, () => binding().pollerAdd(this.#handle, socket.handle, port))
     this.#sockets.add(socket)
     socket.owner = this
+  }
+
+  /**
+   * A socket of a process that still uses it: its rings are left alone until `resume`, and nothing
+   * is exchanged before.
+   */
+  addAdopted(socket: XdpSocket, port: number): void {
+    checkInteger('port', port, 0, PORT_MAX)
+    const place = { device: socket.device, queue: socket.queue }
+    explained('poller', place, () => binding().pollerAddAdopted(this.#handle, socket.handle, port))
+    this.#sockets.add(socket)
+    socket.owner = this
+  }
+
+  /** The process before has stopped: the rings of adopted sockets are this poller's from now on. */
+  resume(): void {
+    binding().pollerResume(this.#handle)
+  }
+
+  /**
+   * Another process has the memory, the sockets and their frames: closes all of it here, and gives
+   * no frame back. The burst has to be empty.
+   */
+  handOver(): void {
+    if (this.#closed) return
+    this.#closed = true
+    binding().pollerHandOver(this.#handle)
+    for (const socket of this.#sockets) {
+      socket.owner = undefined
+      socket.close()
+    }
+    this.#sockets.clear()
+    this.umem.addUser(-1)
+  }
+
+  /** Goes through all frames and asks whose each is; some microseconds for each thousand. */
+  audit(): Audit {
+    return binding().pollerAudit(this.#handle)
   }
 
   /**

@@ -1,7 +1,7 @@
 /**
  * The steering program on one device (bpf/xdp_redirect.c): which frames go to the sockets, and
  * which to the kernel. It is attached by a bpf_link that this process holds: it leaves the device
- * with `detach` or when the process ends.
+ * with `detach` or when the process ends, unless it is pinned.
  *
  * Addresses are 16 bytes in network order; IPv4 is ::ffff:a.b.c.d.
  */
@@ -25,6 +25,8 @@ const VLAN_FILTER_ON = 4096
  */
 export type SteeringMode = 'pod' | 'uplink'
 const MODES = { pod: 0, uplink: 1 } as const
+/** An uplink whose program stays while the datapath is replaced. */
+const MODE_UPLINK_KEEP = 2
 
 /** Rows of `natPorts`: a byte per port or ICMP echo identifier, 0 or 1. */
 export const NatRow = { TCP: 0, UDP: PORTS, ICMP: 2 * PORTS, SCTP: 3 * PORTS } as const
@@ -34,6 +36,13 @@ export interface XdpProgramOptions {
   readonly mode: SteeringMode
   /** 'auto': native, else generic with the reason told. */
   readonly attachMode?: 'auto' | 'native' | 'generic'
+  /**
+   * A directory in a bpffs, for this device alone, in which the program is pinned: it stays when the
+   * process ends, and the next one that attaches with this directory takes it over. While nobody has
+   * sockets there, a pod's frames are dropped, and an uplink's frames that are ours. Where it cannot
+   * be pinned, `pinReason` says why, and it goes with the process.
+   */
+  readonly pinDirectory?: string
 }
 
 /** Frames by what the program decided, of one receive queue. */
@@ -53,6 +62,11 @@ export class XdpProgram {
   readonly attachMode: 'native' | 'generic'
   /** Empty in native mode; else why it is generic. */
   readonly attachReason: string
+  /** It was on the device before: pinned, or another process's. See `sweep`. */
+  readonly isTakenOver: boolean
+  readonly isPinned: boolean
+  /** Empty, or why it is not pinned although it was to be. */
+  readonly pinReason: string
   /**
    * The program's own map: set `natPorts[NatRow.UDP + port] = 1` and the next packet to it is ours.
    * On an uplink only; in mode 'pod' it has no effect, and one row.
@@ -70,21 +84,33 @@ export class XdpProgram {
     this.mode = options.mode
     this.attachMode = made.native ? 'native' : 'generic'
     this.attachReason = made.attachReason
+    this.isTakenOver = made.takenOver
+    this.isPinned = made.pinned
+    this.pinReason = made.pinReason
     this.natPorts = new Uint8Array(made.natPorts)
     this.#handle = made.handle
   }
 
-  /** Throws EXDP_NO_DEVICE, EXDP_ATTACHED, EXDP_PERMISSION, EXDP_UNSUPPORTED, EXDP_PROGRAM. */
-  static attach(options: XdpProgramOptions): XdpProgram {
-    const { device } = options
+  /**
+   * @param adopted `descriptors` of another process's program, attached with the same options; they
+   * are duplicated Throws EXDP_NO_DEVICE, EXDP_ATTACHED, EXDP_PERMISSION, EXDP_UNSUPPORTED,
+   * EXDP_PROGRAM.
+   */
+  static attach(options: XdpProgramOptions, adopted: Int32Array | null = null): XdpProgram {
+    const { device, mode, pinDirectory = '' } = options
     const { index } = deviceInfo(device)
+    const keeps = mode === 'uplink' && pinDirectory !== ''
     const made = explained('attach', { device }, () =>
-      binding().attachProgram({
-        objectPath: programObjectPath,
-        interfaceIndex: index,
-        mode: MODES[options.mode],
-        attachMode: options.attachMode ?? 'auto',
-      }),
+      binding().attachProgram(
+        {
+          objectPath: programObjectPath,
+          interfaceIndex: index,
+          mode: keeps ? MODE_UPLINK_KEEP : MODES[mode],
+          attachMode: options.attachMode ?? 'auto',
+          pinDirectory,
+        },
+        adopted,
+      ),
     )
     const program = new XdpProgram(options, made)
     attached.add(program)
@@ -197,12 +223,37 @@ export class XdpProgram {
     this.#edit('vlans', numberKey(id), false)
   }
 
-  /** Takes the program off the device; `natPorts` becomes empty. A second call does nothing. */
+  /** Link and maps, for another process: valid until `detach`. */
+  get descriptors(): Int32Array {
+    return this.#run(() => binding().programDescriptors(this.#handle))
+  }
+
+  /**
+   * Forgets what a process before had added to a program that was taken over and this one has not
+   * added again. To be called once all is added; does nothing the second time.
+   */
+  sweep(): void {
+    this.#run(() => binding().programSweep(this.#handle))
+  }
+
+  /**
+   * Lets go of it and leaves it on its device if it is pinned or another process has it; `natPorts`
+   * becomes empty.
+   */
+  release(): void {
+    this.#close(true)
+  }
+
+  /** Takes the program off the device, pins and all; `natPorts` becomes empty. A second call does nothing. */
   detach(): void {
+    this.#close(false)
+  }
+
+  #close(keepsPinned: boolean): void {
     if (this.#detached) return
     this.#detached = true
     attached.delete(this)
-    binding().detachProgram(this.#handle, this.natPorts.buffer as ArrayBuffer)
+    binding().detachProgram(this.#handle, this.natPorts.buffer as ArrayBuffer, keepsPinned)
   }
 
   #edit(map: string, key: Uint8Array, present: boolean): void {

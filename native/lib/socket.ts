@@ -100,6 +100,21 @@ export interface SocketOwner {
   removeSocket(socket: XdpSocket): unknown
 }
 
+/** What another process needs to go on with a socket, beside its descriptor and options. */
+export interface SocketLedger {
+  /** By which the UMEM's ledger names the socket's frames. */
+  readonly tag: number
+  /** The program's own counters. */
+  readonly counters: readonly number[]
+}
+const LEDGER_NUMBERS = 8
+
+/** A socket of another process, by the descriptor that came from there. It is duplicated. */
+export interface AdoptedSocket {
+  readonly descriptor: number
+  readonly tag: number
+}
+
 export class XdpSocket {
   readonly umem: Umem
   readonly device: string
@@ -114,8 +129,11 @@ export class XdpSocket {
   #owner: SocketOwner | undefined
   #closed = false
 
-  /** Throws EXDP_NO_DEVICE, EXDP_QUEUE, EXDP_BUSY, EXDP_PERMISSION, EXDP_MEMLOCK, EXDP_ARGUMENT. */
-  constructor(options: XdpSocketOptions) {
+  /**
+   * @param adopted see `Poller.addAdopted` Throws EXDP_NO_DEVICE, EXDP_QUEUE, EXDP_BUSY,
+   * EXDP_PERMISSION, EXDP_MEMLOCK, EXDP_ARGUMENT.
+   */
+  constructor(options: XdpSocketOptions, adopted: AdoptedSocket | null = null) {
     const native = nativeOptions(options)
     const info = deviceInfo(options.device)
     const place = { device: options.device, queue: options.queue }
@@ -127,7 +145,12 @@ export class XdpSocket {
       )
     }
     const made = explained('socket', place, () =>
-      binding().openSocket(options.umem.handle, { ...native, interfaceIndex: info.index }),
+      binding().openSocket(
+        options.umem.handle,
+        { ...native, interfaceIndex: info.index },
+        adopted?.descriptor ?? null,
+        adopted?.tag ?? 0,
+      ),
     )
     this.umem = options.umem
     this.device = options.device
@@ -175,6 +198,19 @@ export class XdpSocket {
       framesSending: at('FRAMES_SENDING'),
       deviceGone: at('DEVICE_GONE') !== 0,
     }
+  }
+
+  /** For the process that goes on with it. */
+  ledger(): SocketLedger {
+    const values = new Float64Array(LEDGER_NUMBERS)
+    binding().socketLedger(this.handle, values)
+    const [tag = 0] = values
+    return { tag, counters: [...values.subarray(1)] }
+  }
+
+  /** Counts on from what another process had counted. */
+  setCounters(counters: readonly number[]): void {
+    binding().setSocketCounters(this.handle, Float64Array.of(0, ...counters))
   }
 
   /**

@@ -50,8 +50,12 @@ export class Umem {
   #users = 0
   #closed = false
 
-  /** Throws EXDP_ARGUMENT, EXDP_MEMLOCK, EXDP_PERMISSION or EXDP_UNSUPPORTED. */
-  constructor(options: UmemOptions) {
+  /**
+   * @param adopted descriptor of the memory of another process, made with the same options; it is
+   * duplicated, and nothing in it changes Throws EXDP_ARGUMENT, EXDP_MEMLOCK, EXDP_PERMISSION or
+   * EXDP_UNSUPPORTED.
+   */
+  constructor(options: UmemOptions, adopted: number | null = null) {
     const asked = options.strideBytes ?? DEFAULT_STRIDE_BYTES
     const headroomBytes = options.headroomBytes ?? 0
     checkInteger('frameCount', options.frameCount, 1, FRAMES_MAX)
@@ -64,12 +68,15 @@ export class Umem {
       )
     }
     const create = (strideBytes: number) =>
-      binding().createUmem({
-        frameCount: options.frameCount,
-        strideBytes,
-        headroomBytes,
-        tryHugePages: (options.hugePages ?? 'auto') === 'auto',
-      })
+      binding().createUmem(
+        {
+          frameCount: options.frameCount,
+          strideBytes,
+          headroomBytes,
+          tryHugePages: (options.hugePages ?? 'auto') === 'auto',
+        },
+        adopted,
+      )
     const [made, strideBytes, strideReason] = createWithFallback(create, asked)
     this.frameCount = options.frameCount
     this.strideBytes = strideBytes
@@ -91,6 +98,11 @@ export class Umem {
   get handle(): UmemHandle {
     if (this.#closed) throw new XdpError(XdpErrorCode.CLOSED, 'the UMEM is closed')
     return this.#handle
+  }
+
+  /** The memory itself, for another process: valid until `close`. */
+  get descriptor(): number {
+    return binding().umemDescriptor(this.handle)
   }
 
   /** Counts sockets and pollers, which must be closed before. For this package's own classes. */

@@ -88,6 +88,7 @@ inline uint32_t numberAt(const Napi::Object& object, const char* key) {
   return object.Get(key).ToNumber().Uint32Value();
 }
 
+void exportHandover(Napi::Env env, Napi::Object exports);
 void exportNetlink(Napi::Env env, Napi::Object exports);
 void exportPackets(Napi::Env env, Napi::Object exports);
 void exportProgram(Napi::Env env, Napi::Object exports);

@@ -11,6 +11,7 @@ namespace xdp {
 
 namespace {
 
+// Arguments: options, and a descriptor to adopt the memory of another process, or null.
 Napi::Value createUmem(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object given = info[0].As<Napi::Object>();
@@ -20,12 +21,13 @@ Napi::Value createUmem(const Napi::CallbackInfo& info) {
   options.headroomBytes = numberAt(given, "headroomBytes");
   options.tryHugePages = given.Get("tryHugePages").ToBoolean();
   Failure failure;
-  const std::shared_ptr<Umem> umem = Umem::create(options, &failure);
+  const std::shared_ptr<Umem> umem =
+      info[1].IsNull() ? Umem::create(options, &failure)
+                       : Umem::adopt(options, info[1].ToNumber().Int32Value(), &failure);
   if (umem == nullptr) return throwFailure(env, failure);
-  std::vector<int32_t>& pool = umem->poolWords();
   Napi::Object result = Napi::Object::New(env);
   result.Set("buffer", makeBuffer(env, umem->data(), umem->bytes(), umem));
-  result.Set("pool", makeBuffer(env, pool.data(), pool.size() * sizeof(int32_t), umem));
+  result.Set("pool", makeBuffer(env, umem->poolWords(), umem->poolBytes(), umem));
   result.Set("hugePages", umem->hugePages());
   result.Set("hugePagesReason", umem->hugePagesReason());
   result.Set("handle", makeHandle(env, umem));
@@ -42,6 +44,7 @@ Napi::Value closeUmem(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// Arguments: UMEM, options, and to adopt a socket of another process its descriptor and owner tag.
 Napi::Value openSocket(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   std::shared_ptr<Umem> umem = fromHandle<Umem>(info[0]);
@@ -59,7 +62,11 @@ Napi::Value openSocket(const Napi::CallbackInfo& info) {
   options.busyPollMicroseconds = numberAt(given, "busyPollMicroseconds");
   options.busyPollBudget = numberAt(given, "busyPollBudget");
   Failure failure;
-  std::shared_ptr<Socket> socket = Socket::open(std::move(umem), options, &failure);
+  const bool isNew = info[2].IsNull();
+  std::shared_ptr<Socket> socket =
+      isNew ? Socket::open(std::move(umem), options, &failure)
+            : Socket::adopt(std::move(umem), options, info[2].ToNumber().Int32Value(),
+                            static_cast<OwnerTag>(info[3].ToNumber().Uint32Value()), &failure);
   if (socket == nullptr) return throwFailure(env, failure);
   Napi::Object result = Napi::Object::New(env);
   result.Set("zeroCopy", socket->zeroCopy());

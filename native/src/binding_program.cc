@@ -12,6 +12,7 @@ AttachMode attachModeFrom(const std::string& text) {
   return text == "generic" ? AttachMode::kGeneric : AttachMode::kAuto;
 }
 
+// Arguments: options, and the descriptors of another process's program, or null.
 Napi::Value attachProgram(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object given = info[0].As<Napi::Object>();
@@ -21,11 +22,22 @@ Napi::Value attachProgram(const Napi::CallbackInfo& info) {
   options.mode = numberAt(given, "mode");
   options.attachMode = attachModeFrom(given.Get("attachMode").ToString());
   Failure failure;
-  const std::shared_ptr<Program> program = Program::attach(options, &failure);
+  options.pinDirectory = given.Get("pinDirectory").ToString();
+  std::shared_ptr<Program> program;
+  if (info[1].IsNull()) {
+    program = Program::attach(options, &failure);
+  } else {
+    const Napi::Int32Array descriptors = info[1].As<Napi::Int32Array>();
+    const int* first = descriptors.Data();
+    program = Program::adopt(options, {first, first + descriptors.ElementLength()}, &failure);
+  }
   if (program == nullptr) return throwFailure(env, failure);
   Napi::Object result = Napi::Object::New(env);
   result.Set("native", program->isNative());
   result.Set("attachReason", program->attachReason());
+  result.Set("takenOver", program->isTakenOver());
+  result.Set("pinned", program->isPinned());
+  result.Set("pinReason", program->pinReason());
   result.Set("natPorts", makeBuffer(env, program->natPorts(), program->natPortsBytes(), program));
   result.Set("handle", makeHandle(env, program));
   return result;
@@ -75,11 +87,16 @@ Napi::Value programCounters(const Napi::CallbackInfo& info) {
   return throwFailure(info.Env(), failure);
 }
 
-// Arguments: handle, and the natPorts buffer, which must not reach the mapping once it is gone.
+// Arguments: handle, the natPorts buffer, which must not reach the mapping once it is gone, and
+// whether a pinned program stays on its device.
 Napi::Value detachProgram(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Program> program = fromHandle<Program>(info[0]);
   if (program == nullptr) return info.Env().Undefined();
-  program->detach();
+  if (info[2].ToBoolean()) {
+    program->release();
+  } else {
+    program->detach();
+  }
   info[1].As<Napi::ArrayBuffer>().Detach();
   program->unmap();
   return info.Env().Undefined();

@@ -157,6 +157,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
 namespace {
 
 Napi::Object start(Napi::Env env, Napi::Object exports) {
+  exportHandover(env, exports);
   exportNetlink(env, exports);
   exportPackets(env, exports);
   exportProgram(env, exports);

@@ -49,6 +49,17 @@ struct Teardown {
   uint32_t sendsAbandoned = 0;
 };
 
+// Every frame has one owner, and every socket as many as its rings say.
+struct Audit {
+  uint32_t free = 0;
+  uint32_t onRings = 0;
+  uint32_t inBurst = 0;     // ours, and not in the pool
+  uint32_t socketsWrong = 0;
+  bool isSound(uint32_t frames) const {
+    return socketsWrong == 0 && free + onRings + inBurst == frames;
+  }
+};
+
 class Poller {
  public:
   static std::shared_ptr<Poller> create(std::shared_ptr<Umem> umem, int32_t* words,
@@ -56,9 +67,17 @@ class Poller {
   ~Poller();
 
   bool add(std::shared_ptr<Socket> socket, uint32_t port, Failure* failure);
+  // A socket that its process still uses: its rings are left alone until `resume`.
+  bool addAdopted(std::shared_ptr<Socket> socket, uint32_t port, Failure* failure);
   // Waits at most 100 ms for frames being sent, then closes the socket and takes back all it held.
   Teardown remove(Socket* socket);
   Teardown close();
+
+  // Adopted sockets: the process before has stopped, and their rings are ours from now on.
+  void resume();
+  // Closes everything and gives nothing back: another process has frames and rings.
+  void handOver();
+  Audit audit() const;
 
   int32_t exchange(uint32_t receiveMax);
   // Sleeps in poll(2); true when something may be there. A signal ends it too.

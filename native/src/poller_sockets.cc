@@ -50,6 +50,15 @@ Poller::~Poller() {
 }
 
 bool Poller::add(std::shared_ptr<Socket> socket, uint32_t port, Failure* failure) {
+  if (!addAdopted(std::move(socket), port, failure)) return false;
+  // Frames may arrive as soon as the program knows the socket, which is after this.
+  for (const std::shared_ptr<Socket>& each : sockets_) {
+    if (!refill(each.get())) return failure->set("add", EINVAL, "the frame pool is damaged");
+  }
+  return true;
+}
+
+bool Poller::addAdopted(std::shared_ptr<Socket> socket, uint32_t port, Failure* failure) {
   if (error_ != 0) return failure->set("add", EINVAL, "the poller is closed or has failed");
   if (socket->inPoller || !socket->isOpen()) {
     return failure->set("add", EINVAL, "the socket is closed or in a poller already");
@@ -63,11 +72,34 @@ bool Poller::add(std::shared_ptr<Socket> socket, uint32_t port, Failure* failure
   sockets_.push_back(std::move(socket));
   shareFrames();
   listPollFds();
-  // Frames may arrive as soon as the program knows the socket, which is after this.
-  for (const std::shared_ptr<Socket>& each : sockets_) {
-    if (!refill(each.get())) return failure->set("add", EINVAL, "the frame pool is damaged");
-  }
   return true;
+}
+
+void Poller::resume() {
+  for (const std::shared_ptr<Socket>& socket : sockets_) socket->resume();
+}
+
+void Poller::handOver() {
+  umem_->handOver();
+  words_[kCount] = 0;
+  removeAll();
+  error_ = kClosed;
+  wake_.reset();
+}
+
+Audit Poller::audit() const {
+  Audit audit;
+  std::vector<uint32_t> owned(size_t{UINT16_MAX} + 1);
+  const uint32_t frames = geometry_.frameCount();
+  for (uint32_t frame = 0; frame < frames; frame++) owned[umem_->owner(frame)]++;
+  audit.free = pool_.freeCount();
+  audit.inBurst = owned[kOwnedByUs] - audit.free;
+  for (const std::shared_ptr<Socket>& socket : sockets_) {
+    const uint32_t held = socket->receiveSideFrames() + socket->transmitSideFrames();
+    audit.onRings += held;
+    if (owned[socket->tag()] != held) audit.socketsWrong++;
+  }
+  return audit;
 }
 
 Teardown Poller::remove(Socket* socket) {
@@ -78,7 +110,8 @@ Teardown Poller::remove(Socket* socket) {
   std::vector<Socket*>& list = portSockets_[static_cast<size_t>(socket->port)];
   list.erase(std::remove(list.begin(), list.end(), socket), list.end());
   const int64_t deadline = monotonicNanoseconds() + kDrainNanoseconds;
-  while (socket->transmitSideFrames() > 0 && !socket->down && error_ == 0) {
+  const bool isOurs = !umem_->isHandedOver();
+  while (isOurs && error_ == 0 && socket->transmitSideFrames() > 0 && !socket->down) {
     serveTransmit(socket);
     if (socket->transmitSideFrames() == 0 || monotonicNanoseconds() > deadline) break;
     const timespec pause{0, 200'000};

@@ -30,10 +30,11 @@ template <typename Entry>
 class ProducerRing {
  public:
   ProducerRing() = default;
+  // Goes on where the ring is: it may be another process's that stopped.
   explicit ProducerRing(const RingMemory& memory)
       : memory_(memory), mask_(memory.size - 1),
         produced_(*memory.producer),
-        consumed_(produced_) {}
+        consumed_(loadAcquire(memory.consumer)) {}
 
   // Room for at least `wanted` entries is looked up in the kernel's index only when our copy shows
   // less.

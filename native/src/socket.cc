@@ -1,6 +1,7 @@
 // See socket.h. Binding as in Documentation/networking/af_xdp.rst, without libxdp.
 #include "socket.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -73,13 +74,30 @@ std::shared_ptr<Socket> Socket::open(std::shared_ptr<Umem> umem, const SocketOpt
   if (!socket->mapRings(failure) || !socket->readMode(failure)) return nullptr;
   if (options.busyPollMicroseconds > 0 && !socket->setBusyPoll(failure)) return nullptr;
   socket->tag_ = memory.takeTag();
-  if (socket->tag_ == kOwnedByUs) {
-    failure->set("open", EMFILE, "no owner tag is left");
+  return socket->makeOurs(failure) ? socket : nullptr;
+}
+
+std::shared_ptr<Socket> Socket::adopt(std::shared_ptr<Umem> umem, const SocketOptions& options,
+                                      int descriptor, OwnerTag tag, Failure* failure) {
+  std::shared_ptr<Socket> socket(new Socket());
+  socket->umem_ = std::move(umem);
+  socket->options_ = options;
+  socket->modeReason_ = "as the process before had it";
+  socket->fd_ = FileDescriptor(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+  if (!socket->fd_.valid()) {
+    failure->set("fcntl", errno, "an AF_XDP socket");
     return nullptr;
   }
-  memory.boundSockets(socket->zeroCopy_).push_back(
-      {socket->fd(), options.interfaceIndex, options.queue});
-  return socket;
+  if (!socket->mapRings(failure) || !socket->readMode(failure)) return nullptr;
+  if (socket->zeroCopy_) socket->modeReason_.clear();
+  socket->tag_ = tag != kOwnedByUs && socket->umem_->takeTag(tag) ? tag : kOwnedByUs;
+  return socket->makeOurs(failure) ? socket : nullptr;
+}
+
+bool Socket::makeOurs(Failure* failure) {
+  if (tag_ == kOwnedByUs) return failure->set("open", EMFILE, "no owner tag is left");
+  umem_->boundSockets(zeroCopy_).push_back({fd(), options_.interfaceIndex, options_.queue});
+  return true;
 }
 
 Socket::~Socket() { close(); }
@@ -157,20 +175,23 @@ bool Socket::mapRings(Failure* failure) {
       {offsets.fr, options_.fillRingSize, sizeof(uint64_t), XDP_UMEM_PGOFF_FILL_RING},
       {offsets.cr, options_.completionRingSize, sizeof(uint64_t), XDP_UMEM_PGOFF_COMPLETION_RING},
   };
-  RingMemory memory[4];
   for (int i = 0; i < 4; i++) {
     const size_t bytes = parts[i].offset.desc + parts[i].size * parts[i].entryBytes;
     mappings_[i] = Mapping(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
                                   fd_.get(), parts[i].page),
                            bytes);
     if (!mappings_[i].valid()) return failure->set("mmap", errno, "an AF_XDP ring");
-    memory[i] = ringMemory(mappings_[i], parts[i].offset, parts[i].size);
+    memory_[i] = ringMemory(mappings_[i], parts[i].offset, parts[i].size);
   }
-  rx = ConsumerRing<xdp_desc>(memory[0]);
-  tx = ProducerRing<xdp_desc>(memory[1]);
-  fill = ProducerRing<uint64_t>(memory[2]);
-  completion = ConsumerRing<uint64_t>(memory[3]);
+  resume();
   return true;
+}
+
+void Socket::resume() {
+  rx = ConsumerRing<xdp_desc>(memory_[0]);
+  tx = ProducerRing<xdp_desc>(memory_[1]);
+  fill = ProducerRing<uint64_t>(memory_[2]);
+  completion = ConsumerRing<uint64_t>(memory_[3]);
 }
 
 bool Socket::readMode(Failure* failure) {
@@ -209,6 +230,11 @@ uint32_t Socket::close() {
   fd_.reset();
   for (Mapping& mapping : mappings_) mapping.reset();
   if (tag_ == kOwnedByUs) return 0;
+  if (umem_->isHandedOver()) {
+    umem_->giveTag(tag_);
+    tag_ = kOwnedByUs;
+    return 0;
+  }
   uint32_t held = 0;
   FramePool pool = umem_->pool();
   for (uint32_t frame = 0; frame < umem_->geometry().frameCount(); frame++) {

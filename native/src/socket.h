@@ -40,6 +40,10 @@ class Socket {
  public:
   static std::shared_ptr<Socket> open(std::shared_ptr<Umem> umem, const SocketOptions& options,
                                       Failure* failure);
+  // A socket that another process bound over the same memory; `descriptor` is duplicated. It is to
+  // be used after `resume` only: until then the other process moves its rings.
+  static std::shared_ptr<Socket> adopt(std::shared_ptr<Umem> umem, const SocketOptions& options,
+                                       int descriptor, OwnerTag tag, Failure* failure);
   ~Socket();
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
@@ -53,6 +57,9 @@ class Socket {
   const std::shared_ptr<Umem>& sharedUmem() const { return umem_; }
   OwnerTag tag() const { return tag_; }
   bool kernelStatistics(xdp_statistics* statistics, Failure* failure) const;
+
+  // Reads the rings' positions anew, now that nobody else moves them.
+  void resume();
 
   // Frames the kernel side holds, counted from the ring indices alone.
   uint32_t receiveSideFrames() const { return fill.produced() - rx.consumed(); }
@@ -79,6 +86,7 @@ class Socket {
   bool bindInMode(bool zeroCopy, Failure* failure);
   bool createRings(Failure* failure);
   bool mapRings(Failure* failure);
+  bool makeOurs(Failure* failure);
   bool setBusyPoll(Failure* failure);
   bool readMode(Failure* failure);
 
@@ -86,6 +94,7 @@ class Socket {
   SocketOptions options_;
   FileDescriptor fd_;
   Mapping mappings_[4];
+  RingMemory memory_[4];
   OwnerTag tag_ = kOwnedByUs;
   bool zeroCopy_ = false;
   std::string modeReason_;

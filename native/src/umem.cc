@@ -1,8 +1,12 @@
 // See umem.h. Registration as in Documentation/networking/af_xdp.rst.
 #include "umem.h"
 
+#include <fcntl.h>
 #include <linux/if_xdp.h>
+#include <linux/magic.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 
 #include <cstring>
 
@@ -10,7 +14,18 @@ namespace xdp {
 
 namespace {
 
+// Linux 6.1: huge pages for shared memory, whatever the system's setting for it.
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 constexpr size_t kHugePageBytes = size_t{2} << 20;
+
+// The ledger's header; its version stands for the layout of everything behind the frames.
+constexpr uint32_t kLedgerMagic = 0x4c585055;
+constexpr uint32_t kLedgerVersion = 1;
+constexpr size_t kLedgerWords = 16;
+enum LedgerWord : uint32_t { kMagic = 0, kVersion = 1, kFrames = 2, kStride = 3, kHeadroom = 4 };
 
 size_t roundUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
@@ -24,38 +39,123 @@ std::shared_ptr<Umem> Umem::create(const UmemOptions& options, Failure* failure)
   umem->geometry_ = FrameGeometry(count, options.strideBytes);
   umem->headroomBytes_ = options.headroomBytes;
   umem->unaligned_ = !isPowerOfTwo(options.strideBytes);
-  if (!umem->map(options.tryHugePages, failure)) return nullptr;
+  if (!umem->makeFile(options.tryHugePages, failure)) return nullptr;
   if (!umem->probe(failure)) return nullptr;
-  umem->poolWords_.resize(size_t{count} + 1);
-  umem->owners_.resize(count, kOwnedByUs);
-  umem->ingressQueues_.resize(count, 0);
+  umem->findLedger();
+  uint32_t* ledger = umem->ledger_;
+  ledger[kMagic] = kLedgerMagic;
+  ledger[kVersion] = kLedgerVersion;
+  ledger[kFrames] = count;
+  ledger[kStride] = options.strideBytes;
+  ledger[kHeadroom] = options.headroomBytes;
+  // Owners and queues are zero as the file is: all frames are ours.
   FramePool pool = umem->pool();
   for (uint32_t frame = count; frame-- > 0;) pool.give(umem->geometry_.startOf(frame));
   return umem;
 }
 
-bool Umem::map(bool tryHugePages, Failure* failure) {
-  const int protection = PROT_READ | PROT_WRITE;
-  const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+std::shared_ptr<Umem> Umem::adopt(const UmemOptions& options, int descriptor, Failure* failure) {
+  std::shared_ptr<Umem> umem(new Umem());
+  umem->geometry_ = FrameGeometry(options.frameCount, options.strideBytes);
+  umem->headroomBytes_ = options.headroomBytes;
+  umem->unaligned_ = !isPowerOfTwo(options.strideBytes);
+  umem->file_ = FileDescriptor(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+  struct stat status {};
+  struct statfs system {};
+  if (!umem->file_.valid() || ::fstat(descriptor, &status) != 0 ||
+      ::fstatfs(descriptor, &system) != 0) {
+    failure->set("fstat", errno, "the packet memory");
+    return nullptr;
+  }
+  umem->hugePages_ = system.f_type == HUGETLBFS_MAGIC;
+  umem->hugePagesReason_ = umem->hugePages_ ? "" : "as the process before had it";
+  // Touching a page past the end of the file would be a SIGBUS.
+  if (static_cast<size_t>(status.st_size) != umem->fileBytes()) {
+    failure->set("adopt", EPROTO, "the packet memory has another size");
+    return nullptr;
+  }
+  if (!umem->mapFile(umem->fileBytes(), failure)) return nullptr;
+  umem->findLedger();
+  if (umem->isLedgerOurs()) return umem;
+  failure->set("adopt", EPROTO, "the packet memory is laid out otherwise");
+  return nullptr;
+}
+
+size_t Umem::ledgerStart() const {
+  return roundUp(geometry_.bytes(), static_cast<size_t>(::sysconf(_SC_PAGESIZE)));
+}
+
+size_t Umem::fileBytes() const {
+  const size_t perFrame = sizeof(OwnerTag) + sizeof(uint16_t);
+  const size_t bytes = ledgerStart() + kLedgerWords * sizeof(uint32_t) + poolBytes() +
+                       perFrame * geometry_.frameCount();
+  // Of whole huge pages in any case: then they can be had afterwards, too.
+  return roundUp(bytes, kHugePageBytes);
+}
+
+void Umem::findLedger() {
+  const uint32_t count = geometry_.frameCount();
+  ledger_ = reinterpret_cast<uint32_t*>(data() + ledgerStart());
+  poolWords_ = reinterpret_cast<int32_t*>(ledger_ + kLedgerWords);
+  owners_ = reinterpret_cast<OwnerTag*>(poolWords_ + count + 1);
+  ingressQueues_ = owners_ + count;
+}
+
+bool Umem::isLedgerOurs() const {
+  return ledger_[kMagic] == kLedgerMagic && ledger_[kVersion] == kLedgerVersion &&
+         ledger_[kFrames] == geometry_.frameCount() &&
+         ledger_[kStride] == geometry_.strideBytes() && ledger_[kHeadroom] == headroomBytes_;
+}
+
+bool Umem::makeFile(bool tryHugePages, Failure* failure) {
+  const size_t bytes = fileBytes();
   hugePagesReason_ = "not asked for";
   if (tryHugePages) {
-    const size_t bytes = roundUp(geometry_.bytes(), kHugePageBytes);
-    memory_ = Mapping(
-        ::mmap(nullptr, bytes, protection, flags | MAP_HUGETLB | MAP_POPULATE, -1, 0), bytes);
-    hugePages_ = memory_.valid();
-    hugePagesReason_ = hugePages_ ? "" : std::string("mmap MAP_HUGETLB: ") + std::strerror(errno);
+    Failure refused;
+    file_ = FileDescriptor(::memfd_create("umem", MFD_CLOEXEC | MFD_HUGETLB));
+    hugePages_ = file_.valid() && ::ftruncate(file_.get(), static_cast<off_t>(bytes)) == 0 &&
+                 mapFile(bytes, &refused);
+    const int error = refused.number != 0 ? refused.number : errno;
+    hugePagesReason_ = hugePages_ ? "" : std::string("memfd MFD_HUGETLB: ") + std::strerror(error);
   }
+  return hugePages_ || makeNormalFile(bytes, tryHugePages, failure);
+}
+
+bool Umem::makeNormalFile(size_t bytes, bool tryHugePages, Failure* failure) {
+  file_ = FileDescriptor(::memfd_create("umem", MFD_CLOEXEC));
+  if (!file_.valid()) return failure->set("memfd_create", errno);
+  if (::ftruncate(file_.get(), static_cast<off_t>(bytes)) != 0) {
+    return failure->set("ftruncate", errno, "the packet memory");
+  }
+  if (!mapFile(bytes, failure)) return false;
+  // Every page now, while a lack of memory is still an error and not a signal.
+  std::memset(memory_.data(), 0, bytes);
+  // Transparent huge pages where the kernel can make some: before anybody pins the small ones.
+  if (tryHugePages) ::madvise(memory_.data(), bytes, MADV_COLLAPSE);
+  return true;
+}
+
+// At a multiple of a huge page's size, which mmap does not choose by itself for shared memory.
+bool Umem::mapFile(size_t bytes, Failure* failure) {
+  const int protection = PROT_READ | PROT_WRITE;
+  const int flags = MAP_SHARED | MAP_FIXED;
+  const size_t span = bytes + kHugePageBytes;
+  void* space = ::mmap(nullptr, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (space == MAP_FAILED) return failure->set("mmap", errno);
+  uint8_t* first = static_cast<uint8_t*>(space);
+  const size_t before =
+      roundUp(reinterpret_cast<uintptr_t>(first), kHugePageBytes) - reinterpret_cast<uintptr_t>(first);
+  memory_ = Mapping(::mmap(first + before, bytes, protection, flags, file_.get(), 0), bytes);
+  const int error = errno;
+  if (before > 0) ::munmap(first, before);
+  ::munmap(first + before + bytes, kHugePageBytes - before);
   if (!memory_.valid()) {
-    const size_t bytes = roundUp(geometry_.bytes(), static_cast<size_t>(::sysconf(_SC_PAGESIZE)));
-    memory_ = Mapping(::mmap(nullptr, bytes, protection, flags, -1, 0), bytes);
-    if (!memory_.valid()) return failure->set("mmap", errno);
-    // Transparent huge pages where the kernel has some, before the first touch decides the page
-    // size.
-    if (tryHugePages) ::madvise(memory_.data(), bytes, MADV_HUGEPAGE);
+    ::munmap(first + before, bytes);
+    return failure->set("mmap", error, "the packet memory");
   }
-  // A child of fork never touches packets, and pinned pages would have to be copied for it.
-  ::madvise(memory_.data(), memory_.size(), MADV_DONTFORK);
-  std::memset(memory_.data(), 0, memory_.size());
+  ::madvise(memory_.data(), bytes, MADV_HUGEPAGE);
+  // A child of fork never touches packets.
+  ::madvise(memory_.data(), bytes, MADV_DONTFORK);
   return true;
 }
 
@@ -97,6 +197,14 @@ OwnerTag Umem::takeTag() {
   if (tagInUse_.size() > UINT16_MAX) return kOwnedByUs;
   tagInUse_.push_back(true);
   return static_cast<OwnerTag>(tagInUse_.size() - 1);
+}
+
+bool Umem::takeTag(OwnerTag tag) {
+  if (tagInUse_.size() <= tag) tagInUse_.resize(size_t{tag} + 1, false);
+  tagInUse_[kOwnedByUs] = true;
+  if (tagInUse_[tag]) return false;
+  tagInUse_[tag] = true;
+  return true;
 }
 
 }  // namespace xdp

@@ -1,4 +1,7 @@
 // The packet memory: one mapping that all sockets share, its frames, and who owns each.
+//
+// It is a memfd, and behind the frames lies the ledger: free frames, owners, queues. So another
+// process that gets the descriptor, and those of the sockets, can go on where this one stopped.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +37,14 @@ struct UmemOptions {
 class Umem {
  public:
   static std::shared_ptr<Umem> create(const UmemOptions& options, Failure* failure);
+  // The memory that another process made with the same options; `descriptor` is duplicated.
+  // Nothing in it is changed. EPROTO: it was laid out otherwise.
+  static std::shared_ptr<Umem> adopt(const UmemOptions& options, int descriptor, Failure* failure);
+
+  int fd() const { return file_.get(); }
+  // Another process has frames and rings now: what is closed here from now on gives nothing back.
+  void handOver() { handedOver_ = true; }
+  bool isHandedOver() const { return handedOver_; }
 
   uint8_t* data() const { return static_cast<uint8_t*>(memory_.data()); }
   uint64_t bytes() const { return geometry_.bytes(); }
@@ -44,14 +55,18 @@ class Umem {
   // A stride that is no power of two needs XDP_UMEM_UNALIGNED_CHUNK_FLAG.
   bool unaligned() const { return unaligned_; }
 
-  std::vector<int32_t>& poolWords() { return poolWords_; }
-  FramePool pool() { return FramePool(poolWords_.data(), geometry_.frameCount()); }
+  int32_t* poolWords() { return poolWords_; }
+  size_t poolBytes() const { return (size_t{geometry_.frameCount()} + 1) * sizeof(int32_t); }
+  FramePool pool() { return FramePool(poolWords_, geometry_.frameCount()); }
   OwnerTag& owner(uint32_t frame) { return owners_[frame]; }
   // The queue each frame last came in by, to keep a flow's frames on one transmit queue.
   uint16_t& ingressQueue(uint32_t frame) { return ingressQueues_[frame]; }
 
   // Unmaps the packet memory; the caller has detached every buffer over it and closed every socket.
-  void release() { memory_.reset(); }
+  void release() {
+    memory_.reset();
+    file_.reset();
+  }
 
   // Registers the memory with an AF_XDP socket (XDP_UMEM_REG).
   bool registerWith(int socketFd, Failure* failure) const;
@@ -64,23 +79,34 @@ class Umem {
   bool isBound(uint32_t interfaceIndex, uint32_t queue) const;
 
   OwnerTag takeTag();
+  // That of an adopted socket; false when another one has it.
+  bool takeTag(OwnerTag tag);
   void giveTag(OwnerTag tag) { tagInUse_[tag] = false; }
 
  private:
   Umem() = default;
-  bool map(bool tryHugePages, Failure* failure);
+  bool makeFile(bool tryHugePages, Failure* failure);
+  bool makeNormalFile(size_t bytes, bool tryHugePages, Failure* failure);
+  bool mapFile(size_t bytes, Failure* failure);
+  size_t fileBytes() const;
+  size_t ledgerStart() const;
+  void findLedger();
+  bool isLedgerOurs() const;
   // Asks the kernel on a throw-away socket, so that a refused stride is told when the UMEM is made.
   bool probe(Failure* failure) const;
 
+  FileDescriptor file_;
   Mapping memory_;
   FrameGeometry geometry_;
   uint32_t headroomBytes_ = 0;
   bool hugePages_ = false;
   bool unaligned_ = false;
   std::string hugePagesReason_;
-  std::vector<int32_t> poolWords_;
-  std::vector<OwnerTag> owners_;
-  std::vector<uint16_t> ingressQueues_;
+  bool handedOver_ = false;
+  uint32_t* ledger_ = nullptr;  // header words; see umem.cc
+  int32_t* poolWords_ = nullptr;
+  OwnerTag* owners_ = nullptr;
+  uint16_t* ingressQueues_ = nullptr;
   std::vector<BoundSocket> copySockets_;
   std::vector<BoundSocket> zeroCopySockets_;
   std::vector<bool> tagInUse_;
