@@ -7,32 +7,38 @@
  * here is set through `program`; what a frame means is none of its business.
  */
 import {
+  type Audit,
   BurstWord,
-  type BusyPollOptions,
-  deviceInfo,
   Poller,
-  PROGRAM_QUEUES_MAX,
   type SteeringMode,
   Umem,
-  XdpProgram,
-  XdpSocket,
+  type XdpProgram,
 } from 'xdp-socket-napi'
 import { assert } from '../base/assert.js'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { PORTS_MAX } from '../base/limits.js'
-import { type Burst, NO_PORT } from '../packet/burst.js'
+import { Burst, NO_PORT } from '../packet/burst.js'
 import { FramePool } from '../packet/frame-pool.js'
 import type { FrameExchange, PortStatistics } from './port.js'
+import {
+  type Attachment,
+  type AttachmentDescription,
+  type AttachmentOptions,
+  addCounters,
+  adoptAttachment,
+  describeAttachment,
+  descriptorsOf,
+  NOTHING_COUNTED,
+  openAttachment,
+  releaseAttachment,
+  runAll,
+  type XskPort,
+} from './xsk-attachment.js'
+
+export type { XskPort } from './xsk-attachment.js'
 
 const DEFAULT_FRAME_COUNT = 4096
-/**
- * Frames kept ready on each queue's fill ring: some 10 ms of a TCP sender at full MTU, as long as a
- * worker may be kept off its core. With the socket's own default of 512, iperf3 on two cores lost 2
- * % of its segments; with this none.
- */
-const FILL_TARGET = 2048
-
-export interface XskExchangeOptions {
+export interface XskExchangeOptions extends AttachmentOptions {
   /**
    * 1 to 1,048,576; at most 2 GiB in all; 4096 unless told. Half of them may wait on receive rings.
    */
@@ -43,30 +49,26 @@ export interface XskExchangeOptions {
   readonly strideBytes?: number
   /** Kept free before a frame beyond the kernel's 256 bytes; 0 unless told. */
   readonly headroomBytes?: number
-  /** 'auto': native XDP, else generic. */
-  readonly attachMode?: 'auto' | 'native' | 'generic'
-  /** 'auto': zero copy where the driver can. */
-  readonly zeroCopy?: 'auto' | 'never'
-  readonly busyPoll?: BusyPollOptions
 }
 
-/** What became of an attachment. */
-export interface XskPort {
-  readonly device: string
-  readonly mode: SteeringMode
-  readonly queueCount: number
-  readonly isNative: boolean
-  readonly isZeroCopy: boolean
-  /**
-   * Why it is generic XDP or copy mode, in the words of the native package; empty when it is
-   * neither.
-   */
-  readonly reason: string
+/** The packet memory of another process: its descriptor, and how it is cut. */
+export interface MemoryDescription {
+  readonly frameCount: number
+  readonly strideBytes: number
+  readonly headroomBytes: number
 }
 
-interface Attachment extends XskPort {
-  readonly program: XdpProgram
-  readonly sockets: readonly XdpSocket[]
+/** A port of another process. */
+export interface PortDescription extends AttachmentDescription {
+  readonly port: number
+}
+
+/** What the process before knows of a port at the end. */
+export interface PortCounters {
+  readonly port: number
+  readonly undelivered: number
+  /** Of each socket. */
+  readonly sockets: readonly (readonly number[])[]
 }
 
 export class XskExchange implements FrameExchange {
@@ -86,20 +88,27 @@ export class XskExchange implements FrameExchange {
   #poller: Poller | null = null
   #burst: Burst | null = null
   #isClosed = false
+  /** Ports are another process's until the first exchange. */
+  #isAdopting = false
 
   /**
+   * @param adopted descriptor of the memory of another process, made with the same options; it is
+   * duplicated
+   *
    * Throws EPORT_ATTACH when the packet memory cannot be had (rights, locked memory, no AF_XDP);
    * `cause` tells.
    */
-  constructor(options: XskExchangeOptions = {}) {
+  constructor(options: XskExchangeOptions = {}, adopted: number | null = null) {
     this.#options = options
     const { strideBytes, headroomBytes } = options
+    this.#isAdopting = adopted !== null
     this.#umem = attaching('the packet memory', () => {
-      return new Umem({
+      const given = {
         frameCount: options.frameCount ?? DEFAULT_FRAME_COUNT,
         ...(strideBytes === undefined ? {} : { strideBytes }),
         ...(headroomBytes === undefined ? {} : { headroomBytes }),
-      })
+      }
+      return new Umem(given, adopted)
     })
     this.umem = this.#umem.buffer
     this.stride = this.#umem.strideBytes
@@ -162,17 +171,91 @@ export class XskExchange implements FrameExchange {
       const message = `${subject}: the port is ${current.device} already; detach it first`
       throw new RingpathError(ErrorCode.PORT_ATTACH, message)
     }
-    const attachment = attaching(subject, () => this.#open(port, device, mode))
-    while (this.portNames.length <= port) {
-      this.portNames.push('')
-      this.#attachments.push(null)
+    const attachment = attaching(subject, () =>
+      openAttachment(this.#umem, this.#poller, port, device, mode, this.#options),
+    )
+    return this.#keep(port, attachment)
+  }
+
+  /** How the memory is cut, for another process; `memoryDescriptor` goes with it. */
+  get memory(): MemoryDescription {
+    const { frameCount, strideBytes, headroomBytes } = this.#umem
+    return { frameCount, strideBytes, headroomBytes }
+  }
+
+  get memoryDescriptor(): number {
+    return this.#umem.descriptor
+  }
+
+  /** Numbers of the ports that are attached. */
+  get attachedPorts(): number[] {
+    return [...this.#attachments.keys()].filter((port) => this.#attachments[port] !== null)
+  }
+
+  /** A port for another process to `adopt`, with the descriptors that go with it. */
+  describe(port: number): [PortDescription, Int32Array] {
+    const attachment = this.#attachmentOf(port)
+    return [{ port, ...describeAttachment(attachment, this.#options) }, descriptorsOf(attachment)]
+  }
+
+  counters(port: number): PortCounters {
+    const { sockets } = this.#attachmentOf(port)
+    const counters = sockets.map((socket) => socket.ledger().counters)
+    return { port, undelivered: this.#undelivered[port] ?? 0, sockets: counters }
+  }
+
+  /**
+   * Takes over a port that another process still uses; nothing of it moves before the first
+   * exchange. Throws as `attach`.
+   */
+  adopt(description: PortDescription, descriptors: Int32Array): XskPort {
+    assert(this.#isAdopting && this.#poller === null, 'adopted after the first exchange')
+    const { port, device, mode } = description
+    const attachment = attaching(`port ${port} (${device}, ${mode})`, () =>
+      adoptAttachment(this.#umem, description, descriptors, this.#options),
+    )
+    return this.#keep(port, attachment)
+  }
+
+  /** Counts on from what the process before had counted, now that it has stopped. */
+  countOn({ port, undelivered, sockets }: PortCounters): void {
+    this.#undelivered[port] = undelivered
+    for (const [queue, counters] of sockets.entries()) {
+      this.#attachmentOf(port).sockets[queue]?.setCounters(counters)
     }
-    this.#attachments[port] = attachment
-    this.#queueCounts[port] = attachment.sockets.length
-    this.#undelivered[port] = 0
-    this.portNames[port] = device
-    const { queueCount, isNative, isZeroCopy, reason } = attachment
-    return { device, mode, queueCount, isNative, isZeroCopy, reason }
+  }
+
+  /** The process before has stopped: its ports are ours from now on. The burst is that of all exchanges. */
+  resume(burst: Burst): Audit {
+    assert(this.#isAdopting, 'resumed what was not adopted')
+    this.#poller = this.#start(burst)
+    return this.#poller.audit()
+  }
+
+  /** Whose each frame is, by the ledger; for a hand-over, before and after. */
+  audit(): Audit {
+    assert(this.#poller !== null, 'audit before the first exchange')
+    return this.#poller.audit()
+  }
+
+  /**
+   * Another process has memory, sockets and programs now, or never gave them away: lets go of them
+   * here, and changes nothing. The burst has to be empty.
+   */
+  handOver(): void {
+    this.#isClosed = true
+    const attached = this.#attachments.filter((attachment) => attachment !== null)
+    this.#poller ??= this.#start(new Burst(1))
+    const poller = this.#poller
+    runAll([
+      () => poller.handOver(),
+      ...attached.map(
+        ({ program }) =>
+          () =>
+            program.release(),
+      ),
+      () => this.#umem.close(),
+    ])
   }
 
   /**
@@ -183,7 +266,7 @@ export class XskExchange implements FrameExchange {
     const attachment = this.#attachments[port] ?? null
     assert(attachment !== null, `port ${port} is not attached`)
     this.#forget(port)
-    release(attachment.program, attachment.sockets)
+    releaseAttachment(attachment.program, attachment.sockets, false)
   }
 
   exchange(burst: Burst, maxReceive = burst.capacity): number {
@@ -203,19 +286,19 @@ export class XskExchange implements FrameExchange {
   }
 
   statistics(portIndex: number): PortStatistics {
-    const total = { ...(this.#lastStatistics[portIndex] ?? NOTHING) }
+    const total = { ...(this.#lastStatistics[portIndex] ?? NOTHING_COUNTED) }
     const attachment = this.#attachments[portIndex] ?? null
     if (attachment !== null) {
-      Object.assign(total, NOTHING)
-      for (const socket of attachment.sockets) add(total, socket)
+      Object.assign(total, NOTHING_COUNTED)
+      for (const socket of attachment.sockets) addCounters(total, socket)
     }
     total.sendDropped += this.#undelivered[portIndex] ?? 0
     return total
   }
 
   /**
-   * Throws, after all is released, when a frame did not come back or a program could not be
-   * detached.
+   * Pinned programs stay on their devices. Throws, after all is released, when a frame did not come
+   * back or a program could not be detached.
    */
   close(): void {
     if (this.#isClosed) return
@@ -224,12 +307,35 @@ export class XskExchange implements FrameExchange {
     for (const port of this.#attachments.keys()) this.#forget(port)
     runAll([
       () => this.#poller?.close(),
-      ...attached.map((attachment) => () => release(attachment.program, attachment.sockets)),
+      ...attached.map(
+        ({ program, sockets }) =>
+          () =>
+            releaseAttachment(program, sockets, true),
+      ),
       () => {
         this.#pool = new FramePool(this.#umem.poolWords.slice())
         this.#umem.close()
       },
     ])
+  }
+
+  #attachmentOf(port: number): Attachment {
+    const attachment = this.#attachments[port] ?? null
+    assert(attachment !== null, `port ${port} is not attached`)
+    return attachment
+  }
+
+  #keep(port: number, attachment: Attachment): XskPort {
+    while (this.portNames.length <= port) {
+      this.portNames.push('')
+      this.#attachments.push(null)
+    }
+    this.#attachments[port] = attachment
+    this.#queueCounts[port] = attachment.sockets.length
+    this.#undelivered[port] = 0
+    this.portNames[port] = attachment.device
+    const { device, mode, queueCount, isNative, isZeroCopy, reason } = attachment
+    return { device, mode, queueCount, isNative, isZeroCopy, reason }
   }
 
   /** Before its sockets close: what a port has counted can still be asked for afterwards. */
@@ -244,11 +350,17 @@ export class XskExchange implements FrameExchange {
   #start(burst: Burst): Poller {
     assert(!this.#isClosed, 'exchange after close')
     this.#burst = burst
-    this.#poller = new Poller({ umem: this.#umem, burstWords: burst.words })
+    const poller = new Poller({ umem: this.#umem, burstWords: burst.words })
     for (const [port, attachment] of this.#attachments.entries()) {
-      for (const socket of attachment?.sockets ?? []) this.#poller.addSocket(socket, port)
+      for (const socket of attachment?.sockets ?? []) {
+        if (this.#isAdopting) poller.addAdopted(socket, port)
+        else poller.addSocket(socket, port)
+      }
     }
-    return this.#poller
+    if (this.#isAdopting) poller.resume()
+    this.#isAdopting = false
+    this.#poller = poller
+    return poller
   }
 
   /**
@@ -266,91 +378,6 @@ export class XskExchange implements FrameExchange {
       this.#undelivered[port]++
     }
   }
-
-  #open(port: number, device: string, mode: SteeringMode): Attachment {
-    // Drivers that do not tell how many queues they have, have one.
-    const queueCount = deviceInfo(device).receiveQueues || 1
-    if (queueCount > PROGRAM_QUEUES_MAX) {
-      throw new RingpathError(
-        ErrorCode.PORT_ATTACH,
-        `${device} has ${queueCount} receive queues, more than ${PROGRAM_QUEUES_MAX}; ` +
-          `take some away: ethtool -L ${device} combined ${PROGRAM_QUEUES_MAX}`,
-      )
-    }
-    const { attachMode = 'auto', zeroCopy = 'auto', busyPoll } = this.#options
-    const program = XdpProgram.attach({ device, mode, attachMode })
-    const sockets: XdpSocket[] = []
-    try {
-      for (let queue = 0; queue < queueCount; queue++) {
-        const busy = busyPoll === undefined ? {} : { busyPoll }
-        const umem = this.#umem
-        const fillTarget = FILL_TARGET
-        const socket = new XdpSocket({ umem, device, queue, zeroCopy, fillTarget, ...busy })
-        sockets.push(socket)
-        // Into the poller first: its fill ring has frames before the program sends it any.
-        this.#poller?.addSocket(socket, port)
-        program.setSocket(queue, socket)
-      }
-    } catch (error) {
-      release(program, sockets)
-      throw error
-    }
-    return {
-      device,
-      mode,
-      queueCount,
-      isNative: program.attachMode === 'native',
-      isZeroCopy: sockets.every((socket) => socket.mode === 'zero-copy'),
-      reason: [program.attachReason, sockets[0].modeReason].filter(Boolean).join('; '),
-      program,
-      sockets,
-    }
-  }
-}
-
-const NOTHING: Readonly<PortStatistics> = {
-  receivedFrames: 0,
-  receivedBytes: 0,
-  sentFrames: 0,
-  sentBytes: 0,
-  sendDropped: 0,
-  receiveDropped: 0,
-}
-
-function add(total: PortStatistics, socket: XdpSocket): void {
-  const counted = socket.statistics()
-  total.receivedFrames += counted.receivedFrames
-  total.receivedBytes += counted.receivedBytes
-  total.sentFrames += counted.sentFrames
-  total.sentBytes += counted.sentBytes
-  total.sendDropped += counted.sendDropped
-  // Not `receiveDropped` of the package: a frame that found the fill ring empty is counted there
-  // twice, as it is among the kernel's rx_dropped, too (net/xdp/xsk.c, __xsk_rcv).
-  total.receiveDropped += counted.rxDropped + counted.rxRingFull
-}
-
-/**
- * The sockets first: until the program goes, a pod's frames are dropped, not handed to the kernel.
- * A socket that is still in its poller leaves it in good order.
- */
-function release(program: XdpProgram, sockets: readonly XdpSocket[]): void {
-  const steps: (() => void)[] = []
-  for (const socket of sockets) steps.push(() => socket.close())
-  steps.push(() => program.detach())
-  runAll(steps)
-}
-
-/** Runs every step, whatever happens to those before it, and then throws the first error. */
-function runAll(steps: readonly (() => void)[]): void {
-  const errors: unknown[] = []
-  for (const step of steps) {
-    try {
-      step()
-    } catch (error) {
-      errors.push(error)
-    }
-  }
-  if (errors.length > 0) throw errors[0]
 }
 
 function attaching<T>(subject: string, open: () => T): T {

@@ -1,0 +1,154 @@
+/**
+ * The side of a hand-over that gets the sockets: asks the present datapath's worker, maps and opens
+ * everything while that one goes on, and takes its place with one word. Whatever goes wrong before
+ * that word leaves the other one as it was.
+ */
+import { closeDescriptors, DescriptorChannel, type ReceivedMessage } from 'xdp-socket-napi'
+import { assert } from '../../base/assert.js'
+import type { Burst } from '../../packet/burst.js'
+import {
+  type PortCounters,
+  type PortDescription,
+  XskExchange,
+  type XskExchangeOptions,
+  type XskPort,
+} from '../../port/xsk-exchange.js'
+import {
+  ANSWER_MILLISECONDS,
+  type FromGiver,
+  type FromTaker,
+  HANDOVER_VERSION,
+  handoverPath,
+  type MemoryOffer,
+} from './messages.js'
+
+const NO_LIMIT = -1
+
+export interface TakerOptions {
+  readonly stateDirectory: string
+  readonly worker: number
+  readonly frameCount: number
+  readonly exchange: XskExchangeOptions
+}
+
+export interface TakenPort {
+  readonly description: PortDescription
+  readonly made: XskPort
+}
+
+/** The present datapath cannot hand over, and says so; it goes on. */
+export class HandoverRefused extends Error {}
+
+/** Everything is open and mapped here, and still the other process's. */
+export class HandoverTaker {
+  readonly exchange: XskExchange
+  readonly ports: readonly TakenPort[]
+  readonly #channel: DescriptorChannel
+  readonly #counters: PortCounters[] = []
+
+  private constructor(
+    channel: DescriptorChannel,
+    exchange: XskExchange,
+    ports: readonly TakenPort[],
+  ) {
+    this.#channel = channel
+    this.exchange = exchange
+    this.ports = ports
+  }
+
+  /**
+   * Blocks the thread for as long as it takes.
+   *
+   * @throws HandoverRefused when the other side refuses; any other error leaves it as it was, too
+   */
+  static prepare(options: TakerOptions): HandoverTaker {
+    const { stateDirectory, worker, frameCount } = options
+    const channel = DescriptorChannel.connect(handoverPath(stateDirectory, worker))
+    let exchange: XskExchange | undefined
+    try {
+      say(channel, { type: 'hello', version: HANDOVER_VERSION, pid: process.pid, frameCount })
+      const [memory, portCount] = openMemory(options, hear(channel))
+      exchange = memory
+      const ports: TakenPort[] = []
+      while (ports.length < portCount) ports.push(openPort(exchange, hear(channel)))
+      return new HandoverTaker(channel, exchange, ports)
+    } catch (error) {
+      exchange?.handOver()
+      channel.close()
+      throw error
+    }
+  }
+
+  /**
+   * Says that all is ready, and waits for the word. The ports are ours when it returns, with every
+   * frame accounted for. Throws when the other side goes away instead; it may be dead.
+   *
+   * @returns CLOCK_MONOTONIC, in nanoseconds, when the other process had sent its last burst
+   */
+  take(burst: Burst): bigint {
+    try {
+      say(this.#channel, { type: 'ready' })
+      for (;;) {
+        // Without a limit: to go away now could cross with the word. If the other one ends, so does
+        // the channel.
+        const said = JSON.parse(hear(this.#channel, NO_LIMIT).text) as FromGiver
+        if (said.type === 'counters') this.#counters.push(...said.ports)
+        else if (said.type === 'yours') {
+          this.#begin(burst, said.free, said.onRings)
+          return BigInt(said.stoppedNanoseconds)
+        }
+      }
+    } finally {
+      this.#channel.close()
+    }
+  }
+
+  /** Lets go of everything; the other process keeps what is its own. */
+  abandon(): void {
+    this.#channel.close()
+    this.exchange.handOver()
+  }
+
+  #begin(burst: Burst, free: number, onRings: number): void {
+    const audit = this.exchange.resume(burst)
+    const isSame = audit.free === free && audit.onRings === onRings && audit.inBurst === 0
+    assert(
+      isSame && audit.socketsWrong === 0,
+      `frames after a hand-over: ${audit.free} free, ${audit.onRings} on rings, ` +
+        `${audit.inBurst} nobody’s; before it ${free} and ${onRings}`,
+    )
+    for (const counters of this.#counters) this.exchange.countOn(counters)
+  }
+}
+
+function openMemory(options: TakerOptions, message: ReceivedMessage): [XskExchange, number] {
+  try {
+    const said = JSON.parse(message.text) as FromGiver
+    if (said.type === 'refused') throw new HandoverRefused(said.reason)
+    const { frameCount, strideBytes, headroomBytes, portCount } = said as MemoryOffer
+    const cut = { frameCount, strideBytes, headroomBytes }
+    const [descriptor = -1] = message.descriptors
+    return [new XskExchange({ ...options.exchange, ...cut }, descriptor), portCount]
+  } finally {
+    closeDescriptors(message.descriptors)
+  }
+}
+
+function openPort(exchange: XskExchange, message: ReceivedMessage): TakenPort {
+  try {
+    const description = JSON.parse(message.text) as PortDescription
+    return { description, made: exchange.adopt(description, message.descriptors) }
+  } finally {
+    closeDescriptors(message.descriptors)
+  }
+}
+
+function say(channel: DescriptorChannel, message: FromTaker): void {
+  if (!channel.send(JSON.stringify(message))) throw new Error('the other datapath does not listen')
+}
+
+function hear(channel: DescriptorChannel, milliseconds = ANSWER_MILLISECONDS): ReceivedMessage {
+  const message = channel.receive(milliseconds)
+  if (message !== undefined) return message
+  throw new Error(`the other datapath says nothing for ${ANSWER_MILLISECONDS / 1000} s`)
+}

@@ -1,0 +1,238 @@
+/**
+ * One device of an XskExchange: its steering program and a socket on each receive queue; opened,
+ * described for another process, adopted from one, and let go.
+ */
+import {
+  type BusyPollOptions,
+  deviceInfo,
+  type Poller,
+  PROGRAM_QUEUES_MAX,
+  type SteeringMode,
+  type Umem,
+  XdpProgram,
+  XdpSocket,
+} from 'xdp-socket-napi'
+import { ErrorCode, RingpathError } from '../base/errors.js'
+import type { PortStatistics } from './port.js'
+
+/**
+ * Frames kept ready on each queue's fill ring: some 10 ms of a TCP sender at full MTU, as long as a
+ * worker may be kept off its core. With the socket's own default of 512, iperf3 on two cores lost 2
+ * % of its segments; with this none.
+ */
+const FILL_TARGET = 2048
+const RING_SIZE = 2048
+
+export interface AttachmentOptions {
+  /** 'auto': native XDP, else generic. */
+  readonly attachMode?: 'auto' | 'native' | 'generic'
+  /** 'auto': zero copy where the driver can. */
+  readonly zeroCopy?: 'auto' | 'never'
+  readonly busyPoll?: BusyPollOptions
+  /**
+   * Directory in a bpffs under which each device's program is pinned, and stays when the exchange
+   * closes; absent: programs go with the process.
+   */
+  readonly pinDirectory?: string
+}
+
+/** What became of an attachment. */
+export interface XskPort {
+  readonly device: string
+  readonly mode: SteeringMode
+  readonly queueCount: number
+  readonly isNative: boolean
+  readonly isZeroCopy: boolean
+  /**
+   * Why it is generic XDP, copy mode, or not pinned, in the words of the native package; empty when
+   * it is none of these.
+   */
+  readonly reason: string
+}
+
+export interface Attachment extends XskPort {
+  readonly program: XdpProgram
+  readonly sockets: readonly XdpSocket[]
+}
+
+/** An attachment in words, for the process that goes on with it; its descriptors go beside it. */
+export interface AttachmentDescription {
+  readonly device: string
+  readonly mode: SteeringMode
+  readonly pinDirectory: string
+  readonly ringSize: number
+  /** Owner tag of each queue's socket in the ledger of the UMEM. */
+  readonly tags: readonly number[]
+}
+
+/** Throws what the native package throws, with nothing left attached. */
+export function openAttachment(
+  umem: Umem,
+  poller: Poller | null,
+  port: number,
+  device: string,
+  mode: SteeringMode,
+  options: AttachmentOptions,
+): Attachment {
+  const queueCount = queuesOf(device)
+  const { attachMode = 'auto', pinDirectory } = options
+  const pin = pinDirectory === undefined ? {} : { pinDirectory: pinOf(pinDirectory, device) }
+  const program = XdpProgram.attach({ device, mode, attachMode, ...pin })
+  const sockets: XdpSocket[] = []
+  try {
+    for (let queue = 0; queue < queueCount; queue++) {
+      const socket = new XdpSocket({ umem, device, queue, ...socketOptions(options, RING_SIZE) })
+      sockets.push(socket)
+      // Into the poller first: its fill ring has frames before the program sends it any.
+      poller?.addSocket(socket, port)
+      program.setSocket(queue, socket)
+    }
+  } catch (error) {
+    releaseAttachment(program, sockets, program.isTakenOver)
+    throw error
+  }
+  return attachment(device, mode, program, sockets)
+}
+
+/** The link and maps of its program, then its sockets. */
+export function descriptorsOf({ program, sockets }: Attachment): Int32Array {
+  return Int32Array.of(...program.descriptors, ...sockets.map(({ fd }) => fd))
+}
+
+export function describeAttachment(
+  { device, mode, program, sockets }: Attachment,
+  { pinDirectory }: AttachmentOptions,
+): AttachmentDescription {
+  const isPinned = pinDirectory !== undefined && program.isPinned
+  return {
+    device,
+    mode,
+    pinDirectory: isPinned ? pinOf(pinDirectory, device) : '',
+    ringSize: RING_SIZE,
+    tags: sockets.map((socket) => socket.ledger().tag),
+  }
+}
+
+/** Throws, with nothing left open; the other process keeps what is its own. */
+export function adoptAttachment(
+  umem: Umem,
+  description: AttachmentDescription,
+  descriptors: Int32Array,
+  options: AttachmentOptions,
+): Attachment {
+  const { device, mode, pinDirectory, ringSize, tags } = description
+  const attachMode = options.attachMode ?? 'auto'
+  const programDescriptors = descriptors.subarray(0, descriptors.length - tags.length)
+  const program = XdpProgram.attach({ device, mode, attachMode, pinDirectory }, programDescriptors)
+  const sockets: XdpSocket[] = []
+  try {
+    for (const [queue, tag] of tags.entries()) {
+      const descriptor = descriptors[programDescriptors.length + queue] as number
+      const given = { umem, device, queue, ...socketOptions(options, ringSize) }
+      sockets.push(new XdpSocket(given, { descriptor, tag }))
+    }
+  } catch (error) {
+    program.release()
+    for (const socket of sockets) socket.close()
+    throw error
+  }
+  return attachment(device, mode, program, sockets)
+}
+
+/**
+ * The sockets first: until the program goes, a pod's frames are dropped, not handed to the kernel.
+ * A socket that is still in its poller leaves it in good order.
+ *
+ * @param keepsPinned a program that is pinned stays on its device
+ */
+export function releaseAttachment(
+  program: XdpProgram,
+  sockets: readonly XdpSocket[],
+  keepsPinned: boolean,
+): void {
+  const steps: (() => void)[] = []
+  for (const socket of sockets) steps.push(() => socket.close())
+  steps.push(() => (keepsPinned && program.isPinned ? program.release() : program.detach()))
+  runAll(steps)
+}
+
+/** Runs every step, whatever happens to those before it, and then throws the first error. */
+export function runAll(steps: readonly (() => void)[]): void {
+  const errors: unknown[] = []
+  for (const step of steps) {
+    try {
+      step()
+    } catch (error) {
+      errors.push(error)
+    }
+  }
+  if (errors.length > 0) throw errors[0]
+}
+
+export const NOTHING_COUNTED: Readonly<PortStatistics> = {
+  receivedFrames: 0,
+  receivedBytes: 0,
+  sentFrames: 0,
+  sentBytes: 0,
+  sendDropped: 0,
+  receiveDropped: 0,
+}
+
+/** Adds what a socket has counted. */
+export function addCounters(total: PortStatistics, socket: XdpSocket): void {
+  const counted = socket.statistics()
+  total.receivedFrames += counted.receivedFrames
+  total.receivedBytes += counted.receivedBytes
+  total.sentFrames += counted.sentFrames
+  total.sentBytes += counted.sentBytes
+  total.sendDropped += counted.sendDropped
+  // Not `receiveDropped` of the package: a frame that found the fill ring empty is counted there
+  // twice, as it is among the kernel's rx_dropped, too (net/xdp/xsk.c, __xsk_rcv).
+  total.receiveDropped += counted.rxDropped + counted.rxRingFull
+}
+
+/** A bpffs takes no dots in names. */
+export const pinOf = (directory: string, device: string): string =>
+  `${directory}/${device.replaceAll('.', '%')}`
+
+function attachment(
+  device: string,
+  mode: SteeringMode,
+  program: XdpProgram,
+  sockets: readonly XdpSocket[],
+): Attachment {
+  const reasons = [program.attachReason, sockets[0]?.modeReason ?? '', program.pinReason]
+  return {
+    device,
+    mode,
+    queueCount: sockets.length,
+    isNative: program.attachMode === 'native',
+    isZeroCopy: sockets.every((socket) => socket.mode === 'zero-copy'),
+    reason: reasons.filter(Boolean).join('; '),
+    program,
+    sockets,
+  }
+}
+
+function socketOptions({ zeroCopy = 'auto', busyPoll }: AttachmentOptions, ringSize: number) {
+  return {
+    rxRingSize: ringSize,
+    txRingSize: ringSize,
+    fillRingSize: ringSize,
+    completionRingSize: ringSize,
+    fillTarget: Math.min(FILL_TARGET, ringSize),
+    zeroCopy,
+    ...(busyPoll === undefined ? {} : { busyPoll }),
+  }
+}
+
+function queuesOf(device: string): number {
+  // Drivers that do not tell how many queues they have, have one.
+  const queueCount = deviceInfo(device).receiveQueues || 1
+  if (queueCount <= PROGRAM_QUEUES_MAX) return queueCount
+  throw new RingpathError(
+    ErrorCode.PORT_ATTACH,
+    `${device} has ${queueCount} receive queues, more than ${PROGRAM_QUEUES_MAX}; ` +
+      `take some away: ethtool -L ${device} combined ${PROGRAM_QUEUES_MAX}`,
+  )
+}
