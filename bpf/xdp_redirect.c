@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Steering: decides which frames of a device go to its AF_XDP sockets, and nothing else.
+ * Steering: decides which frames of a device go to its AF_XDP sockets, and nothing else. The file is
+ * over 400 lines because a kernel object has one source.
  *
  * One instance with its own maps is attached per device. In POD mode each frame goes to the ring of
  * its queue, and a queue without a socket drops (policy fails closed). In UPLINK mode only what is

@@ -116,21 +116,22 @@ Transfer receiveMessage(int channel, int timeoutMilliseconds, Message* message,
   header.msg_iovlen = 1;
   header.msg_control = control.bytes;
   header.msg_controllen = sizeof control.bytes;
-  const ssize_t count = ::recvmsg(channel, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return Transfer::kNothing;
-  if (count == 0 || (count < 0 && errno == ECONNRESET)) return Transfer::kClosed;
-  if (count < 0) {
+  const ssize_t received = ::recvmsg(channel, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (received < 0 && (errno == EAGAIN || errno == EINTR)) return Transfer::kNothing;
+  if (received == 0 || (received < 0 && errno == ECONNRESET)) return Transfer::kClosed;
+  if (received < 0) {
     failure->set("recvmsg", errno);
     return Transfer::kFailed;
   }
-  message->bytes.resize(static_cast<size_t>(count));
+  message->bytes.resize(static_cast<size_t>(received));
   message->descriptors.clear();
   for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
     if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
     std::array<int, kDescriptorsMax> descriptors{};
     const size_t bytes = each->cmsg_len - CMSG_LEN(0);
     std::memcpy(descriptors.data(), CMSG_DATA(each), bytes);
-    for (size_t i = 0; i < bytes / sizeof(int); i++) message->descriptors.emplace_back(descriptors[i]);
+    const size_t count = bytes / sizeof(int);
+    for (size_t i = 0; i < count; i++) message->descriptors.emplace_back(descriptors[i]);
   }
   if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0) return Transfer::kDone;
   // Too long, or this process may have no more open files.

@@ -20,7 +20,8 @@ namespace xdp {
 constexpr size_t kMapCount = 12;
 constexpr const char* kMapNames[kMapCount] = {
     "sockets", "settings",  "counters", "frontends", "pod_cidrs", "nat_addresses",
-    "guarded", "announced", "denied",   "vlans",     "datagrams", "nat_ports"};
+    "guarded", "announced", "denied",   "vlans",     "datagrams", "nat_ports",
+};
 constexpr char kPinnedLink[] = "link";
 
 enum class AttachMode { kAuto, kNative, kGeneric };
@@ -28,7 +29,7 @@ enum class AttachMode { kAuto, kNative, kGeneric };
 struct ProgramOptions {
   std::string objectPath;
   uint32_t interfaceIndex = 0;
-  uint32_t mode = 0;  // settings[0] of the program: 0 pod, 1 uplink, 2 uplink that keeps what is ours
+  uint32_t mode = 0;  // settings[0] of the program: 0 pod, 1 uplink, 2 uplink that keeps its own
   AttachMode attachMode = AttachMode::kAuto;
   // A directory in a bpffs, for this device alone; empty: the link lives as long as the process.
   std::string pinDirectory;

@@ -19,6 +19,11 @@ namespace {
 #define MADV_COLLAPSE 25
 #endif
 
+// Linux 5.14.
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 constexpr size_t kHugePageBytes = size_t{2} << 20;
 
 // The ledger's header; its version stands for the layout of everything behind the frames.
@@ -75,6 +80,8 @@ std::shared_ptr<Umem> Umem::adopt(const UmemOptions& options, int descriptor, Fa
     return nullptr;
   }
   if (!umem->mapFile(umem->fileBytes(), failure)) return nullptr;
+  // Page tables now, and not under way. Older kernels do not know it, and do without.
+  ::madvise(umem->memory_.data(), umem->memory_.size(), MADV_POPULATE_WRITE);
   umem->findLedger();
   if (umem->isLedgerOurs()) return umem;
   failure->set("adopt", EPROTO, "the packet memory is laid out otherwise");
@@ -140,11 +147,12 @@ bool Umem::mapFile(size_t bytes, Failure* failure) {
   const int protection = PROT_READ | PROT_WRITE;
   const int flags = MAP_SHARED | MAP_FIXED;
   const size_t span = bytes + kHugePageBytes;
-  void* space = ::mmap(nullptr, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const int reserve = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  void* space = ::mmap(nullptr, span, PROT_NONE, reserve, -1, 0);
   if (space == MAP_FAILED) return failure->set("mmap", errno);
   uint8_t* first = static_cast<uint8_t*>(space);
-  const size_t before =
-      roundUp(reinterpret_cast<uintptr_t>(first), kHugePageBytes) - reinterpret_cast<uintptr_t>(first);
+  const uintptr_t address = reinterpret_cast<uintptr_t>(first);
+  const size_t before = roundUp(address, kHugePageBytes) - address;
   memory_ = Mapping(::mmap(first + before, bytes, protection, flags, file_.get(), 0), bytes);
   const int error = errno;
   if (before > 0) ::munmap(first, before);

@@ -2,10 +2,12 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { preparePinDirectory } from 'xdp-socket-napi'
 import { VERSION } from '../base/version.js'
+import { noteHandover } from '../daemon/handover-note.js'
 import { DatapathLink, LivenessServer } from '../daemon/liveness.js'
-import { leaveRole, Role, takeRole } from '../daemon/process-lock.js'
-import type { Datapath } from '../engine/datapath.js'
+import { leaveRole, markReady, Role, takeRole } from '../daemon/process-lock.js'
+import type { Datapath, DatapathOptions } from '../engine/datapath.js'
 import { IDLE_DEFAULTS, type IdleOptions } from '../engine/idle-strategy.js'
 
 interface DatapathArguments {
@@ -15,6 +17,7 @@ interface DatapathArguments {
   readonly busyPoll: number
   readonly standby: boolean
   readonly reservePorts: boolean
+  readonly pin?: string
 }
 
 /** What `ringpath datapath` prints when frames flow; whoever starts it waits for this line. */
@@ -49,7 +52,15 @@ export function addDatapathCommand(program: Command): void {
       '--no-reserve-ports',
       'leave ip_local_reserved_ports alone: the node’s own sockets may get ports that the NAT uses',
     )
-    .option('--standby', 'get ready, and take over when the present datapath ends', false)
+    .option(
+      '--standby',
+      'get ready, and take over when the present datapath ends, or get its sockets at SIGUSR2',
+      false,
+    )
+    .option(
+      '--pin <directory>',
+      'directory in a bpffs for the devices’ programs: pods stay closed when the process ends',
+    )
     .action(runDatapath)
 }
 
@@ -68,57 +79,94 @@ function parseMicroseconds(text: string): number {
 }
 
 async function runDatapath(options: DatapathArguments): Promise<void> {
+  const { state, standby } = options
   let liveness: LivenessServer | undefined
   try {
-    takeRole(options.state, options.standby ? Role.STANDBY : Role.DATAPATH)
+    takeRole(state, standby ? Role.STANDBY : Role.DATAPATH)
     const { Datapath } = await import('../engine/datapath.js')
-    const datapath = new Datapath({
-      stateDirectory: options.state,
-      standby: options.standby,
-      idle: { ...IDLE_DEFAULTS, mode: options.idle },
-      frameCount: options.frames,
-      busyPollMicroseconds: options.busyPoll,
-      reservePorts: options.reservePorts,
-      log: (line) => console.log(line),
-      stalled: () => {
-        console.error('the worker stands still: ending, so that another datapath can take over')
-        process.kill(process.pid, 'SIGKILL')
-      },
-    })
+    const datapath = new Datapath(optionsOf(options))
     const stop = (): void => {
       datapath.stop().catch(() => {})
     }
     process.once('SIGINT', stop)
     process.once('SIGTERM', stop)
-    if (options.standby) await untilMyTurn(datapath, options.state)
-    liveness = new LivenessServer(options.state, VERSION)
-    if (options.standby) datapath.go()
+    const hasPorts = standby && (await untilMyTurn(datapath, state))
+    liveness = new LivenessServer(state, VERSION)
+    if (hasPorts) datapath.startTasks()
+    else if (standby) datapath.go()
     await datapath.ready
     liveness.ready()
     console.log(READY_LINE)
     await datapath.ended
-    console.log(`datapath stopped: ${datapath.frames} frames handled, every frame accounted for`)
+    const { frames, successor } = datapath
+    if (successor === undefined) {
+      console.log(`datapath stopped: ${frames} frames handled, every frame accounted for`)
+      return
+    }
+    liveness.handedOver(successor)
+    await liveness.close()
+    leaveRole(state, Role.DATAPATH)
+    console.log(`handed over to ${successor}: ${frames} frames handled, every frame accounted for`)
   } catch (error) {
     console.error(error instanceof Error ? error.message : error)
     process.exitCode = EXIT_SOFTWARE
   } finally {
-    liveness?.close()
+    await liveness?.close()
+  }
+}
+
+function optionsOf(options: DatapathArguments): DatapathOptions {
+  const { pin } = options
+  const log = (line: string): void => console.log(line)
+  return {
+    stateDirectory: options.state,
+    standby: options.standby,
+    idle: { ...IDLE_DEFAULTS, mode: options.idle },
+    frameCount: options.frames,
+    busyPollMicroseconds: options.busyPoll,
+    reservePorts: options.reservePorts,
+    ...(pin === undefined ? {} : pinned(pin, log)),
+    log,
+    stalled: () => {
+      console.error('the worker stands still: ending, so that another datapath can take over')
+      process.kill(process.pid, 'SIGKILL')
+    },
+  }
+}
+
+/** Where nothing can be pinned, programs go with the process: closed pods, by no program. */
+function pinned(directory: string, log: (line: string) => void): { pinDirectory?: string } {
+  try {
+    preparePinDirectory(directory)
+    return { pinDirectory: directory }
+  } catch (error) {
+    log(`programs are not pinned: ${error instanceof Error ? error.message : String(error)}`)
+    return {}
   }
 }
 
 /** How often a place is tried for that a dying process may still have for a moment. */
 const TURN_MILLISECONDS = 2
-const TURN_MILLISECONDS_MAX = 2_000
+const TURN_MILLISECONDS_MAX = 5_000
 
 /**
- * Resolves when no other datapath is there any more and this one has its role. A process that was
- * killed gives its devices back before it is gone from the table of processes.
+ * Resolves when no other datapath is there any more and this one has its role: with true when it
+ * handed its ports over, at SIGUSR2. A process that was killed gives its devices back before it is
+ * gone from the table of processes.
  */
-async function untilMyTurn(datapath: Datapath, stateDirectory: string): Promise<void> {
+async function untilMyTurn(datapath: Datapath, stateDirectory: string): Promise<boolean> {
   await datapath.standingBy
   const present = await DatapathLink.connect(stateDirectory)
   console.log(present === undefined ? 'standing by for nobody' : `standing by for ${present.pid}`)
-  await present?.gone
+  const handedOver = new Promise<boolean>((resolve) => {
+    process.on('SIGUSR2', async () => {
+      if (await takesOver(datapath, stateDirectory, present?.pid)) resolve(true)
+    })
+  })
+  markReady(stateDirectory, Role.STANDBY)
+  const gone = present?.gone.then(() => present.successor === process.pid) ?? false
+  const hasPorts = await Promise.race([handedOver, gone])
+  present?.close()
   const deadline = performance.now() + TURN_MILLISECONDS_MAX
   for (;;) {
     try {
@@ -130,4 +178,21 @@ async function untilMyTurn(datapath: Datapath, stateDirectory: string): Promise<
     }
   }
   leaveRole(stateDirectory, Role.STANDBY)
+  return hasPorts
+}
+
+async function takesOver(
+  datapath: Datapath,
+  stateDirectory: string,
+  from: number | undefined,
+): Promise<boolean> {
+  const result = await datapath.takeOver()
+  noteHandover(stateDirectory, { pid: process.pid, from, ...result })
+  if (result.type === 'taken over') {
+    const milliseconds = result.silentMilliseconds.toFixed(2)
+    console.log(`took over ${result.ports} ports from ${from}: silent for ${milliseconds} ms`)
+    return true
+  }
+  console.log(`not taken over from ${from}: ${result.reason}`)
+  return false
 }

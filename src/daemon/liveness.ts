@@ -14,6 +14,8 @@ export interface DatapathHello {
   readonly pid: number
   readonly version: string
   readonly isReady: boolean
+  /** The process that this one has handed its ports to; this one ends then. */
+  readonly successor?: number
 }
 
 export const socketPath = (stateDirectory: string): string => join(stateDirectory, SOCKET_NAME)
@@ -48,9 +50,16 @@ export class LivenessServer {
     for (const client of this.#clients) this.#tell(client)
   }
 
-  close(): void {
-    this.#server.close()
-    for (const client of this.#clients) client.destroy()
+  /** Frames flow by another process. */
+  handedOver(successor: number): void {
+    this.#hello = { ...this.#hello, successor }
+    for (const client of this.#clients) this.#tell(client)
+  }
+
+  /** Resolves when the path is free. What was told still arrives. */
+  close(): Promise<void> {
+    for (const client of this.#clients) client.destroySoon()
+    return new Promise((resolve) => this.#server.close(() => resolve()))
   }
 
   #tell(client: Socket): void {
@@ -66,6 +75,8 @@ export class DatapathLink {
   readonly ready: Promise<boolean>
   /** Resolves when the process is gone. */
   readonly gone: Promise<void>
+  /** The process that it has handed its ports to, before it goes. */
+  successor: number | undefined
   readonly #socket: Socket
 
   private constructor(socket: Socket, first: DatapathHello) {
@@ -77,6 +88,7 @@ export class DatapathLink {
       if (first.isReady) resolve(true)
       socket.once('close', () => resolve(false))
       onHello(socket, (hello) => {
+        this.successor = hello.successor ?? this.successor
         if (hello.isReady) resolve(true)
       })
     })

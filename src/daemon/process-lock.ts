@@ -18,6 +18,8 @@ const ROLE_NAMES: Readonly<Record<Role, string>> = {
   [Role.STANDBY]: 'datapath that stands by',
 }
 const FILE_NAME = 'owners'
+/** From a role's word to the one that is 1 when the holder can do what the role asks. */
+const READY = 8
 const BYTES = 4096
 
 /** @throws RingpathError PROCESS_RUNNING naming the process that has the role */
@@ -31,9 +33,22 @@ export function takeRole(stateDirectory: string, role: Role): void {
     }
     // 0 is taken for "not written yet" until the time follows.
     Atomics.store(words, role + 1, 0)
+    Atomics.store(words, role + READY, 0)
     if (Atomics.compareExchange(words, role, holder, process.pid) === holder) break
   }
   Atomics.store(words, role + 1, startTime(process.pid) ?? 0)
+}
+
+/** The holder of the role can do what it is there for. */
+export function markReady(stateDirectory: string, role: Role): void {
+  Atomics.store(openWords(stateDirectory), role + READY, 1)
+}
+
+/** The process that has the role and is ready; undefined when there is none. */
+export function readyHolderOf(stateDirectory: string, role: Role): number | undefined {
+  const holder = holderOf(stateDirectory, role)
+  if (holder === undefined) return undefined
+  return Atomics.load(openWords(stateDirectory), role + READY) === 1 ? holder : undefined
 }
 
 /** For whoever takes another role instead. */

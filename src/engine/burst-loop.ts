@@ -32,7 +32,7 @@ export class BurstLoop {
   readonly #handler: BurstHandler
   readonly #idle: IdleStrategy
   readonly #housekeeping: readonly Housekeeping[]
-  readonly burst = new Burst(BURST_CAPACITY)
+  readonly burst: Burst
   #burstsUntilStep = BURSTS_PER_STEP
 
   /** Frames handled since the start. */
@@ -43,7 +43,9 @@ export class BurstLoop {
     handler: BurstHandler,
     idle: IdleStrategy,
     housekeeping: readonly Housekeeping[],
+    burst = new Burst(BURST_CAPACITY),
   ) {
+    this.burst = burst
     this.#exchange = exchange
     this.#handler = handler
     this.#idle = idle

@@ -7,8 +7,17 @@ export const Control = {
   WAKE_FD: 1,
   /** Counted up at every housekeeping step: a worker whose number stands still is stuck. */
   HEARTBEAT: 2,
-  /** Not zero: take the ports. A worker that stands by waits for it, with everything else ready. */
+  /** An Order. A worker that stands by waits for it, with everything ready but the ports. */
   GO: 3,
+} as const
+
+/** What a worker that stands by is told. */
+export const Order = {
+  WAIT: 0,
+  /** The datapath before is gone: attach the devices. */
+  ATTACH: 1,
+  /** Get the running sockets from the datapath before; back to WAIT when that cannot be. */
+  TAKE_OVER: 2,
 } as const
 
 export const CONTROL_WORDS = 16
@@ -27,6 +36,8 @@ export interface WorkerInput {
    * never.
    */
   readonly busyPollMicroseconds: number
+  /** In a bpffs, for programs that stay on their devices; absent: they go with the process. */
+  readonly pinDirectory: string | undefined
 }
 
 /** What a worker tells its main thread. */
@@ -35,3 +46,8 @@ export type WorkerMessage =
   | { readonly type: 'standby' }
   | { readonly type: 'log'; readonly line: string }
   | { readonly type: 'stopped'; readonly frames: number }
+  /** Instead of `stopped`: that process has the ports. */
+  | { readonly type: 'handed over'; readonly frames: number; readonly successor: number }
+  | { readonly type: 'taken over'; readonly ports: number; readonly silentMilliseconds: number }
+  /** The datapath before goes on. @param isRefused it cannot hand over to this one at all */
+  | { readonly type: 'not taken over'; readonly reason: string; readonly isRefused: boolean }

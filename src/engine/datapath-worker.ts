@@ -1,6 +1,6 @@
 /**
- * A worker thread of the datapath: opens the node's maps, attaches the ports that they ask for, and
- * turns the burst loop.
+ * A worker thread of the datapath: opens the node's maps, attaches the ports that they ask for or
+ * gets them from the datapath before, and turns the burst loop until it is stopped or has handed over.
  */
 
 import { parentPort, workerData } from 'node:worker_threads'
@@ -8,95 +8,219 @@ import { assert } from '../base/assert.js'
 import { BURST_CAPACITY } from '../base/limits.js'
 import { ConntrackGc } from '../conntrack/ct-gc.js'
 import { NatGc } from '../nat/nat-gc.js'
+import { Burst } from '../packet/burst.js'
 import { PacketBuffer } from '../packet/packet-buffer.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { Pipeline } from '../pipeline/pipeline.js'
-import { XskExchange } from '../port/xsk-exchange.js'
-import { BurstLoop } from './burst-loop.js'
+import { XskExchange, type XskExchangeOptions } from '../port/xsk-exchange.js'
+import { BurstLoop, type Housekeeping } from './burst-loop.js'
 import { CaptureTask, openCaptureRing } from './capture-task.js'
-import { Control, type WorkerInput, type WorkerMessage } from './control.js'
+import { Control, Order, type WorkerInput, type WorkerMessage } from './control.js'
+import { HandoverGiver } from './handover/giver.js'
+import { HandoverRefused, HandoverTaker } from './handover/taker.js'
 import { IdleStrategy } from './idle-strategy.js'
 import { PortManager } from './port-manager.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
+import { train } from './training.js'
 import { UplinkSteering } from './uplink-steering.js'
 
 function send(message: WorkerMessage): void {
   parentPort?.postMessage(message)
 }
 
-function openExchange(input: WorkerInput): XskExchange {
-  const { frameCount, busyPollMicroseconds: microseconds } = input
-  return new XskExchange({
+const log = (line: string): void => send({ type: 'log', line })
+
+function exchangeOptions(input: WorkerInput): XskExchangeOptions {
+  const { frameCount, busyPollMicroseconds: microseconds, pinDirectory } = input
+  return {
     frameCount,
     ...(microseconds > 0 ? { busyPoll: { microseconds } } : {}),
-  })
+    ...(pinDirectory === undefined ? {} : { pinDirectory }),
+  }
 }
 
-/** False when it is told to stop instead. */
-function waitForGo(control: Int32Array): boolean {
-  send({ type: 'standby' })
-  while (Atomics.load(control, Control.GO) === 0) {
-    if (Atomics.load(control, Control.STOP) !== 0) return false
-    Atomics.wait(control, Control.GO, 0)
+/** What of an Order there is; WAIT when it is told to stop instead. */
+function waitForOrder(control: Int32Array): number {
+  for (;;) {
+    if (Atomics.load(control, Control.STOP) !== 0) return Order.WAIT
+    const order = Atomics.load(control, Control.GO)
+    if (order !== Order.WAIT) return order
+    Atomics.wait(control, Control.GO, Order.WAIT)
   }
-  return Atomics.load(control, Control.STOP) === 0
 }
 
 /** So long the devices of a datapath that just died may be busy. */
 const BUSY_MILLISECONDS = 500
 const BUSY_RETRY_MILLISECONDS = 5
+const NANOSECONDS_PER_MILLISECOND = 1e6
 
-function run(input: WorkerInput): void {
-  const control = new Int32Array(input.control)
-  const maps = DatapathMaps.openFiles(input.stateDirectory)
-  const exchange = openExchange(input)
-  if (input.isStandby && !waitForGo(control)) {
+/** Everything that works on one exchange. */
+class Engine {
+  readonly exchange: XskExchange
+  readonly burst = new Burst(BURST_CAPACITY)
+  readonly #control: Int32Array
+  readonly #input: WorkerInput
+  readonly #ports: PortManager
+  readonly #steering: UplinkSteering
+  readonly #pipeline: Pipeline
+  readonly #publisher: StatisticsPublisher
+  readonly #capture: CaptureTask
+  readonly #loop: BurstLoop
+  #giver: HandoverGiver | undefined
+
+  /** @param goesOn the exchange is another process's yet: nothing may be changed for it */
+  constructor(input: WorkerInput, maps: DatapathMaps, exchange: XskExchange, goesOn: boolean) {
+    const control = new Int32Array(input.control)
+    this.#control = control
+    this.#input = input
+    this.exchange = exchange
+    const packet = new PacketBuffer(exchange.umem, exchange.stride)
+    const state = maps.stateFor(input.worker, undefined, goesOn)
+    this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY)
+    const programOf = (port: number) => exchange.program(port)
+    this.#steering = new UplinkSteering(maps, state.nat.portUse, programOf, log)
+    this.#ports = new PortManager(maps.ports, exchange, log, this.#steering)
+    this.#publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
+    const openRing = (worker: number) => openCaptureRing(input.stateDirectory, worker)
+    const { worker } = input
+    this.#capture = new CaptureTask(maps.capture, this.#pipeline, packet, openRing, log, worker)
+    const conntrackGc = new ConntrackGc(maps.conntrackTable)
+    const housekeeping = [
+      { step: () => Atomics.add(control, Control.HEARTBEAT, 1) },
+      { step: (now: number) => this.#stepPorts(now) },
+      this.#steering,
+      conntrackGc,
+      new NatGc(state.nat, maps.conntrackTable, conntrackGc),
+      new ConntrackGc(maps.fragmentsMap),
+      this.#publisher,
+      this.#pipeline,
+      this.#capture,
+      // The last one: after a hand-over nothing here may be touched.
+      this.#handover(),
+    ]
+    const idle = new IdleStrategy(input.idle)
+    this.#loop = new BurstLoop(exchange, this.#pipeline, idle, housekeeping, this.burst)
+  }
+
+  /** Attaches the devices that the maps name; they are there when it returns. */
+  attach(): void {
+    const control = this.#control
+    this.#loop.turn()
+    const deadline = performance.now() + BUSY_MILLISECONDS
+    while (performance.now() < deadline && this.#ports.retryBusy(this.burst.nowSeconds)) {
+      Atomics.wait(control, Control.STOP, 0, BUSY_RETRY_MILLISECONDS)
+    }
+    this.#steering.finish()
+  }
+
+  /** Takes the place of the process whose ports these are. Throws when it went away instead. */
+  takeOver(taker: HandoverTaker): void {
+    for (const { description } of taker.ports) {
+      this.#ports.adopt(description.port, description.device, description.mode)
+    }
+    const stopped = taker.take(this.burst)
+    this.#loop.turn()
+    const silent = Number(process.hrtime.bigint() - stopped) / NANOSECONDS_PER_MILLISECOND
+    for (const { description, made } of taker.ports) {
+      this.#ports.reportAdopted(description.port, made)
+    }
+    send({ type: 'taken over', ports: taker.ports.length, silentMilliseconds: silent })
+  }
+
+  /** Until it is told to stop, or another process has the ports. */
+  run(): void {
+    const { stateDirectory, worker } = this.#input
+    const settle = (): void => this.#settle()
+    const { exchange, burst } = this
+    const giver = new HandoverGiver({ stateDirectory, worker, exchange, burst, settle, log })
+    this.#giver = giver
+    Atomics.store(this.#control, Control.WAKE_FD, exchange.wakeFd)
+    send({ type: 'ready' })
+    const control = this.#control
+    while (Atomics.load(control, Control.STOP) === 0 && !giver.isOver) this.#loop.turn()
+    const { frames } = this.#loop
+    if (giver.isOver) {
+      Atomics.store(control, Control.WAKE_FD, 0)
+      send({ type: 'handed over', frames, successor: giver.successor })
+      return
+    }
+    giver.close()
+    this.#settle()
+    this.#capture.close()
     exchange.close()
-    return
+    assert(exchange.framesOnRings === 0, 'frames were left on a ring after close')
+    send({ type: 'stopped', frames })
   }
-  const packet = new PacketBuffer(exchange.umem, exchange.stride)
-  const state = maps.stateFor(input.worker)
-  const pipeline = new Pipeline(state, packet, BURST_CAPACITY)
-  const log = (line: string) => send({ type: 'log', line })
-  const programOf = (port: number) => exchange.program(port)
-  const steering = new UplinkSteering(maps, state.nat.portUse, programOf, log)
-  const ports = new PortManager(maps.ports, exchange, log, steering)
-  const publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
-  const conntrackGc = new ConntrackGc(maps.conntrackTable)
-  const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
-  const fragmentsGc = new ConntrackGc(maps.fragmentsMap)
-  const openRing = (worker: number) => openCaptureRing(input.stateDirectory, worker)
-  const capture = new CaptureTask(maps.capture, pipeline, packet, openRing, log, input.worker)
-  const heartbeat = { step: () => Atomics.add(control, Control.HEARTBEAT, 1) }
-  const housekeeping = [
-    heartbeat,
-    ports,
-    steering,
-    conntrackGc,
-    natGc,
-    fragmentsGc,
-    publisher,
-    pipeline,
-    capture,
-  ]
-  const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
 
-  // The ports first, so that "ready" means frames flow.
-  loop.turn()
-  const deadline = performance.now() + BUSY_MILLISECONDS
-  while (performance.now() < deadline && ports.retryBusy(loop.burst.nowSeconds)) {
-    Atomics.wait(control, Control.STOP, 0, BUSY_RETRY_MILLISECONDS)
+  #handover(): Housekeeping {
+    const giver = (): HandoverGiver | undefined => this.#giver
+    return {
+      step: () => giver()?.step(),
+      get hasMore() {
+        return giver()?.hasMore === true
+      },
+    }
   }
-  steering.finish()
-  Atomics.store(control, Control.WAKE_FD, exchange.wakeFd)
-  send({ type: 'ready' })
-  loop.runUntil(control, Control.STOP)
-  pipeline.settle()
-  publisher.publish()
-  capture.close()
-  exchange.close()
-  assert(exchange.framesOnRings === 0, 'frames were left on a ring after close')
-  send({ type: 'stopped', frames: loop.frames })
+
+  #stepPorts(nowSeconds: number): void {
+    if (this.#giver?.isOffering !== true) this.#ports.step(nowSeconds)
+  }
+
+  #settle(): void {
+    this.#pipeline.settle()
+    this.#publisher.publish()
+  }
 }
 
-run(workerData as WorkerInput)
+/**
+ * An engine on the sockets of the present datapath; undefined, with the reason told, without.
+ *
+ * @param ready called when all is there but the word
+ */
+function takenOver(input: WorkerInput, maps: DatapathMaps, ready: () => void): Engine | undefined {
+  let taker: HandoverTaker | undefined
+  try {
+    const { stateDirectory, worker, frameCount } = input
+    const exchange = exchangeOptions(input)
+    taker = HandoverTaker.prepare({ stateDirectory, worker, frameCount, exchange })
+    const engine = new Engine(input, maps, taker.exchange, true)
+    ready()
+    engine.takeOver(taker)
+    return engine
+  } catch (error) {
+    taker?.abandon()
+    const reason = error instanceof Error ? error.message : String(error)
+    send({ type: 'not taken over', reason, isRefused: error instanceof HandoverRefused })
+    return undefined
+  }
+}
+
+/** The engine that is to run, once it has its ports; undefined when it is told to stop before. */
+function startEngine(input: WorkerInput, maps: DatapathMaps): Engine | undefined {
+  const control = new Int32Array(input.control)
+  const options = exchangeOptions(input)
+  let exchange = new XskExchange(options)
+  if (input.isStandby) {
+    train()
+    send({ type: 'standby' })
+  }
+  for (;;) {
+    const order = input.isStandby ? waitForOrder(control) : Order.ATTACH
+    if (order === Order.ATTACH) {
+      const engine = new Engine(input, maps, exchange, false)
+      engine.attach()
+      return engine
+    }
+    // Memory of its own it does not need then; to let go of it takes a while.
+    const release = (): void => exchange.close()
+    const engine = order === Order.TAKE_OVER ? takenOver(input, maps, release) : undefined
+    if (engine !== undefined) return engine
+    exchange.close()
+    if (order === Order.WAIT) return undefined
+    exchange = new XskExchange(options)
+    Atomics.compareExchange(control, Control.GO, Order.TAKE_OVER, Order.WAIT)
+  }
+}
+
+const input = workerData as WorkerInput
+startEngine(input, DatapathMaps.openFiles(input.stateDirectory))?.run()

@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads'
 import { wakePoller } from 'xdp-socket-napi'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { AnnouncerTask } from './announcer-task.js'
-import { CONTROL_WORDS, Control, type WorkerInput, type WorkerMessage } from './control.js'
+import { CONTROL_WORDS, Control, Order, type WorkerInput, type WorkerMessage } from './control.js'
 import { HostPortTask } from './host-port-task.js'
 import { IDLE_DEFAULTS, type IdleOptions } from './idle-strategy.js'
 import { RoutingTask } from './routing-task.js'
@@ -34,12 +34,19 @@ export interface DatapathOptions {
    * Without masquerading nothing is written there.
    */
   readonly reservePorts?: boolean
-  /** Gets everything ready but the ports, and waits for `go`. */
+  /** Gets everything ready but the ports, and waits for `go` or `takeOver`. */
   readonly standby?: boolean
+  /**
+   * Directory in a bpffs in which the devices' programs are pinned: they stay when the process ends.
+   */
+  readonly pinDirectory?: string
   readonly log?: (line: string) => void
   /** Called when the worker has shown no sign of life for `STALL_SECONDS`. */
   readonly stalled?: () => void
 }
+
+/** What came of a hand-over. */
+export type TakeOver = Extract<WorkerMessage, { type: 'taken over' | 'not taken over' }>
 
 /** A sleeping worker wakes ten times a second; a burst takes microseconds. */
 const STALL_SECONDS = 5
@@ -58,6 +65,8 @@ export class Datapath {
   readonly ended: Promise<void>
   /** Frames handled, known after a clean stop. */
   frames = 0
+  /** The process that has the ports now, once they have been handed over. */
+  successor: number | undefined
 
   /** Resolves when a datapath that stands by has everything ready but the ports. */
   readonly standingBy: Promise<void>
@@ -73,8 +82,9 @@ export class Datapath {
       idle: options.idle ?? IDLE_DEFAULTS,
       frameCount: options.frameCount ?? FRAME_COUNT_DEFAULT,
       busyPollMicroseconds: options.busyPollMicroseconds ?? 0,
+      pinDirectory: options.pinDirectory,
     }
-    if (options.standby !== true) this.#startTasks()
+    if (options.standby !== true) this.startTasks()
     tuneV8()
     this.#worker = new Worker(WORKER_FILE, { workerData: input })
     this.standingBy = new Promise((resolve) => {
@@ -97,13 +107,34 @@ export class Datapath {
 
   /** Lets a datapath that stands by take the ports. */
   go(): void {
-    this.#startTasks()
-    Atomics.store(this.#control, Control.GO, 1)
+    this.startTasks()
+    this.#order(Order.ATTACH)
+  }
+
+  /**
+   * Lets a datapath that stands by get the ports from the present one, which then ends. The tasks
+   * are to be started once it has.
+   */
+  takeOver(): Promise<TakeOver> {
+    const done = new Promise<TakeOver>((resolve) => {
+      const answer = (message: WorkerMessage): void => {
+        if (message.type !== 'taken over' && message.type !== 'not taken over') return
+        this.#worker.off('message', answer)
+        resolve(message)
+      }
+      this.#worker.on('message', answer)
+    })
+    this.#order(Order.TAKE_OVER)
+    return done
+  }
+
+  #order(order: number): void {
+    Atomics.store(this.#control, Control.GO, order)
     Atomics.notify(this.#control, Control.GO)
   }
 
   /** Before the first packet: routes of an earlier datapath may be wrong by now. */
-  #startTasks(): void {
+  startTasks(): void {
     const { stateDirectory, reservePorts = true } = this.#options
     const maps = DatapathMaps.openFiles(stateDirectory)
     this.#tasks = [
@@ -142,6 +173,10 @@ export class Datapath {
         if (message.type === 'ready') resolve()
         else if (message.type === 'log') this.#log(message.line)
         else if (message.type === 'stopped') this.frames = message.frames
+        else if (message.type === 'handed over') {
+          this.frames = message.frames
+          this.successor = message.successor
+        }
       })
       worker.once('error', reject)
       worker.once('exit', () => reject(new Error('the datapath worker ended before it was ready')))

@@ -80,6 +80,21 @@ export class PortManager implements Housekeeping {
     }
   }
 
+  /**
+   * A port that came attached from another process. `reportAdopted` follows, once that one has
+   * stopped.
+   */
+  adopt(port: number, device: string, mode: 'pod' | 'uplink'): void {
+    this.#attached.set(port, device)
+    this.#listener.attached(port, mode)
+  }
+
+  /** Says in the table that the port is this process's. */
+  reportAdopted(port: number, { isNative, isZeroCopy }: AttachedPort): void {
+    const report = { status: PortStatus.ATTACHED, errno: 0, isNative, isZeroCopy }
+    this.#ports.setReport(port, process.pid, report)
+  }
+
   /** Tries devices again that somebody else had; false when there is none. */
   retryBusy(nowSeconds: number): boolean {
     for (const port of [...this.#busy]) {

@@ -24,6 +24,8 @@ import { VlanSteering } from './steering/vlan-steering.js'
 interface Uplink {
   readonly program: SteeringProgram
   readonly parts: readonly SteeringPart[]
+  /** What a process before had told the program is gone, as far as it is not so any more. */
+  isSwept: boolean
 }
 
 export class UplinkSteering implements Housekeeping, PortListener {
@@ -63,7 +65,7 @@ export class UplinkSteering implements Housekeeping, PortListener {
       new VlanSteering(maps, program),
     ]
     this.#portUse.attach(program.natPorts)
-    this.#uplinks.set(port, { program, parts })
+    this.#uplinks.set(port, { program, parts, isSwept: false })
     this.#list = [...this.#uplinks.values()]
   }
 
@@ -88,9 +90,16 @@ export class UplinkSteering implements Housekeeping, PortListener {
     let isDone = true
     const list = this.#list
     for (let i = 0; i < list.length; i++) {
-      const parts = (list[i] as Uplink).parts
+      const uplink = list[i] as Uplink
+      const parts = uplink.parts
+      let isToldAll = true
       for (let j = 0; j < parts.length; j++) {
-        if (!(parts[j] as SteeringPart).step()) isDone = false
+        if (!(parts[j] as SteeringPart).step()) isToldAll = false
+      }
+      if (!isToldAll) isDone = false
+      else if (!uplink.isSwept) {
+        uplink.isSwept = true
+        uplink.program.sweep()
       }
     }
     return isDone

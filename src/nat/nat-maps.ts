@@ -53,8 +53,12 @@ export class NatMaps {
     this.exclusions = make(LpmMap, MASQUERADE_EXCLUSIONS_SPEC)
   }
 
-  /** For one worker. The first counts the ports in use anew: no other may work then. */
-  sourceNat(worker: number, random: Prng): SourceNat {
+  /**
+   * For one worker.
+   *
+   * @param countsAnew ports in use, as the first worker does: no other may work then
+   */
+  sourceNat(worker: number, random: Prng, countsAnew = worker === 0): SourceNat {
     const { snat, settings, hostPorts } = this
     const nat = new SourceNat(
       {
@@ -67,7 +71,7 @@ export class NatMaps {
       },
       random,
     )
-    if (worker === 0) nat.countAnew()
+    if (countsAnew) nat.countAnew()
     return nat
   }
 }

@@ -220,12 +220,14 @@ export class DatapathMaps {
    * an earlier datapath has left behind.
    *
    * @param seed of its random choices, such as that of a backend
+   * @param goesOn the datapath before settles everything and stops by itself: nothing is repaired
    */
-  stateFor(worker: number, seed = randomInt(2 ** 31)): DatapathState {
+  stateFor(worker: number, seed = randomInt(2 ** 31), goesOn = false): DatapathState {
+    const repairs = worker === 0 && !goesOn
     assert(worker >= 0 && worker < this.workers, 'a worker without an event ring')
     const conntrack = new Conntrack(this.conntrackTable, CT_TIMEOUTS, this.workers > 1)
     const rateLimits = new RateLimits(this.#rateLimits)
-    if (worker === 0) rateLimits.unlock()
+    if (repairs) rateLimits.unlock()
     const egressGateway = new EgressGateway(this.egressPolicies, this.node, this.ipcache)
     return {
       endpoints: this.endpoints,
@@ -244,7 +246,7 @@ export class DatapathMaps {
       serviceSettings: new ServiceSettings(this.services.settings),
       fib: new Fib(this.routing),
       neighbourMemory: new NeighbourMemory(this.neighbourMemory),
-      nat: this.nat.sourceNat(worker, new Prng(seed ^ NAT_SEED)),
+      nat: this.nat.sourceNat(worker, new Prng(seed ^ NAT_SEED), repairs),
       masquerade: new Masquerade({
         settings: this.nat.settings,
         exclusions: this.nat.exclusions,

@@ -225,10 +225,17 @@ export class XskExchange implements FrameExchange {
     }
   }
 
-  /** The process before has stopped: its ports are ours from now on. The burst is that of all exchanges. */
-  resume(burst: Burst): Audit {
-    assert(this.#isAdopting, 'resumed what was not adopted')
+  /** Makes adopted ports ready for `resume`. The burst is that of all exchanges. */
+  prepare(burst: Burst): void {
+    assert(this.#isAdopting, 'prepared what was not adopted')
     this.#poller = this.#start(burst)
+  }
+
+  /** The process before has stopped: its ports are ours from now on. */
+  resume(): Audit {
+    assert(this.#isAdopting && this.#poller !== null, 'resumed what was not prepared')
+    this.#isAdopting = false
+    this.#poller.resume()
     return this.#poller.audit()
   }
 
@@ -271,6 +278,7 @@ export class XskExchange implements FrameExchange {
 
   exchange(burst: Burst, maxReceive = burst.capacity): number {
     const poller = this.#poller ?? this.#start(burst)
+    assert(!this.#isAdopting, 'exchanged frames that another process has')
     assert(burst === this.#burst, 'an XskExchange works on one burst, that of its first exchange')
     this.#dropUndeliverable(burst)
     return poller.exchange(maxReceive)
@@ -357,8 +365,6 @@ export class XskExchange implements FrameExchange {
         else poller.addSocket(socket, port)
       }
     }
-    if (this.#isAdopting) poller.resume()
-    this.#isAdopting = false
     this.#poller = poller
     return poller
   }

@@ -10,6 +10,8 @@ import { Lab, type Namespace, type Pod } from '../../src/lab/lab.js'
 import { readMetrics } from '../../src/monitor/metrics.js'
 import { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
+import type { PortStatistics } from '../../src/port/port.js'
+import { readPortStatistics } from '../../src/port/port-statistics.js'
 import { PortStatus } from '../../src/port/port-table.js'
 
 export const NODE_ADDRESS = '10.0.0.1'
@@ -148,6 +150,16 @@ export class LiveNode {
   dropped(reason: number): number {
     const lines = readMetrics(this.maps.metrics).filter((line) => line.reason === reason)
     return lines.reduce((sum, line) => sum + line.frames, 0)
+  }
+
+  /** What the datapath process says of a port. */
+  isAttached(port: number, pid: number): boolean {
+    return this.maps.ports.report(port, pid).status === PortStatus.ATTACHED
+  }
+
+  /** As the datapath last published them, up to a tenth of a second ago. */
+  portStatistics(port: number): PortStatistics {
+    return readPortStatistics((cell) => this.maps.portStatistics.sum(cell), port)
   }
 
   /** Names of the devices of the node that have an XDP program. */

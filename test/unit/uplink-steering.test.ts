@@ -14,10 +14,15 @@ class FakeProgram implements SteeringProgram {
   readonly natPorts = new Uint8Array(4 * 65_536)
   readonly told = new Set<string>()
   calls = 0
+  sweeps = 0
   #room: number
 
   constructor(room = 1_000_000) {
     this.#room = room
+  }
+
+  sweep(): void {
+    this.sweeps++
   }
 
   addFrontend(address: Uint8Array | null, port: number, protocol: number): void {
@@ -108,6 +113,13 @@ function steer(node: TestNode, program = new FakeProgram(), log: string[] = []) 
   steering.finish()
   return { steering, program }
 }
+
+t.test('what a process before had told is swept once, when everything has been told', async (t) => {
+  const { steering, program } = steer(new TestNode({ hasUplink: true }))
+  t.equal(program.sweeps, 1)
+  steering.step()
+  t.equal(program.sweeps, 1)
+})
 
 t.test('what the maps say is told at once, and each change of it', async (t) => {
   const node = new TestNode({ hasUplink: true })

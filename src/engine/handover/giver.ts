@@ -118,6 +118,9 @@ export class HandoverGiver implements Housekeeping {
     const portCount = this.#unsaid.length
     say(channel, { type: 'memory', ...memory, portCount }, Int32Array.of(exchange.memoryDescriptor))
     this.hasMore = portCount > 0
+    // A rehearsal: code that has never run is slow, and at the end packets wait for it.
+    this.#options.settle()
+    exchange.audit()
   }
 
   #refusal(hello: Hello): string | undefined {

@@ -87,6 +87,7 @@ export class HandoverTaker {
    */
   take(burst: Burst): bigint {
     try {
+      this.exchange.prepare(burst)
       say(this.#channel, { type: 'ready' })
       for (;;) {
         // Without a limit: to go away now could cross with the word. If the other one ends, so does
@@ -94,7 +95,7 @@ export class HandoverTaker {
         const said = JSON.parse(hear(this.#channel, NO_LIMIT).text) as FromGiver
         if (said.type === 'counters') this.#counters.push(...said.ports)
         else if (said.type === 'yours') {
-          this.#begin(burst, said.free, said.onRings)
+          this.#begin(said.free, said.onRings)
           return BigInt(said.stoppedNanoseconds)
         }
       }
@@ -109,8 +110,8 @@ export class HandoverTaker {
     this.exchange.handOver()
   }
 
-  #begin(burst: Burst, free: number, onRings: number): void {
-    const audit = this.exchange.resume(burst)
+  #begin(free: number, onRings: number): void {
+    const audit = this.exchange.resume()
     const isSame = audit.free === free && audit.onRings === onRings && audit.inBurst === 0
     assert(
       isSame && audit.socketsWrong === 0,

@@ -21,6 +21,8 @@ export interface SteeringProgram {
   /** @param id 1 to 4094 */
   addVlan(id: number): void
   removeVlan(id: number): void
+  /** Forgets what another process had added and nobody has added since. */
+  sweep(): void
   /** A byte for each port or identifier of each protocol of NatRow. */
   readonly natPorts: Uint8Array
 }
