@@ -108,8 +108,16 @@ build_addon() {
   mv "$ADDON_STAMP.new" "$ADDON_STAMP"
 }
 
+# make itself sees what is missing or older than its source.
+build_generator() {
+  make --silent --question -C generator && return 0
+  say 'building the traffic generator'
+  quietly make --silent -C generator
+}
+
 check_node
 install_packages
 install_modules
 build_addon
+build_generator
 node_modules/.bin/tsc -b

@@ -3,6 +3,7 @@
 /** Every code an operator can meet; docs/errors.md explains each. */
 export const ErrorCode = {
   CONFIG_INVALID: 'ECONFIG_INVALID',
+  GENERATOR: 'EGENERATOR',
   LAB_SETUP: 'ELAB_SETUP',
   LAB_TIMEOUT: 'ELAB_TIMEOUT',
   MAP_FORMAT: 'EMAP_FORMAT',

@@ -4,6 +4,7 @@
 import { Command } from 'commander'
 import { VERSION } from '../base/version.js'
 import { addAgentCommand } from './agent-command.js'
+import { addBenchCommand } from './bench-command.js'
 import { addCaptureCommand } from './capture-command.js'
 import { addCleanupCommand } from './cleanup-command.js'
 import { CommandError, ExitCode } from './client.js'
@@ -11,6 +12,7 @@ import { addDatapathCommand } from './datapath-command.js'
 import { addDemoCommand } from './demo-command.js'
 import { addExplainCommands } from './explain-commands.js'
 import { addFlowCommands } from './flow-commands.js'
+import { addPktgenCommand } from './pktgen-command.js'
 import { addShowCommands } from './show-commands.js'
 import { addStateCommands } from './state-commands.js'
 import { addToolCommands } from './tool-commands.js'
@@ -52,6 +54,8 @@ program.commandsGroup('Tables:')
 addShowCommands(program)
 program.commandsGroup('Tools:')
 addToolCommands(program)
+addPktgenCommand(program)
+addBenchCommand(program)
 addCleanupCommand(program)
 addDemoCommand(program)
 

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Counts and drops a generator's frames on a device (count.bpf.c), at the hook "tc" or "xdp". Run it in
+ * the namespace of the device; `flows` is the sender's number of them; "all" drops other frames, too.
+ *
+ * Prints "ready", then for each line on standard input one line of JSON: what was seen since the
+ * beginning or the last line "reset". Ends with its input.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "object.h"
+#include "plan.h"
+
+#define FLOWS_MAX (1u << 24)
+
+struct sink {
+	struct bpf_object *object;
+	int counters;
+	__u32 *next_expected;
+	size_t next_bytes;
+	__u32 *seen;
+	struct sink_counters *each;
+	int cpus;
+};
+
+static __u64 nanoseconds(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (__u64)now.tv_sec * 1000000000ULL + (__u64)now.tv_nsec;
+}
+
+static void add(struct sink_counters *sum, const struct sink_counters *each)
+{
+	sum->frames += each->frames;
+	sum->bytes += each->bytes;
+	sum->others += each->others;
+	sum->duplicates += each->duplicates;
+	sum->reordered += each->reordered;
+	sum->latency_sum += each->latency_sum;
+	if (each->reorder_extent > sum->reorder_extent)
+		sum->reorder_extent = each->reorder_extent;
+	if (each->highest_sequence > sum->highest_sequence)
+		sum->highest_sequence = each->highest_sequence;
+	if (each->latency_max > sum->latency_max)
+		sum->latency_max = each->latency_max;
+	if (each->latency_min && (sum->latency_min == 0 || each->latency_min < sum->latency_min))
+		sum->latency_min = each->latency_min;
+	if (each->last_nanoseconds > sum->last_nanoseconds)
+		sum->last_nanoseconds = each->last_nanoseconds;
+	if (each->frames &&
+	    (sum->first_nanoseconds == 0 || each->first_nanoseconds < sum->first_nanoseconds))
+		sum->first_nanoseconds = each->first_nanoseconds;
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+		sum->histogram[i] += each->histogram[i];
+}
+
+static void print_histogram(const struct sink_counters *sum)
+{
+	const char *comma = "";
+
+	printf(",\"histogram\":[");
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		if (sum->histogram[i] == 0)
+			continue;
+		printf("%s[%d,%llu]", comma, i, sum->histogram[i]);
+		comma = ",";
+	}
+	printf("]");
+}
+
+static int print_counters(const struct sink *sink)
+{
+	static struct sink_counters sum;
+	const __u64 now = nanoseconds(CLOCK_MONOTONIC);
+	const __u32 zero = 0;
+
+	memset(&sum, 0, sizeof(sum));
+	if (bpf_map_lookup_elem(sink->counters, &zero, sink->each))
+		return 0;
+	for (int cpu = 0; cpu < sink->cpus; cpu++)
+		add(&sum, &sink->each[cpu]);
+	printf("{\"nanoseconds\":%llu,\"frames\":%llu,\"bytes\":%llu,\"others\":%llu,"
+	       "\"duplicates\":%llu,\"reordered\":%llu,\"reorderExtent\":%llu,\"highest\":%llu,"
+	       "\"firstNanoseconds\":%llu,\"lastNanoseconds\":%llu,\"latencySum\":%llu,"
+	       "\"latencyMin\":%llu,\"latencyMax\":%llu",
+	       now, sum.frames, sum.bytes, sum.others, sum.duplicates, sum.reordered,
+	       sum.reorder_extent, sum.highest_sequence, sum.first_nanoseconds, sum.last_nanoseconds,
+	       sum.latency_sum, sum.latency_min ? sum.latency_min - 1 : 0, sum.latency_max);
+	print_histogram(&sum);
+	printf("}\n");
+	fflush(stdout);
+	return 1;
+}
+
+static int reset(const struct sink *sink)
+{
+	const __u32 zero = 0;
+
+	memset(sink->each, 0, (size_t)sink->cpus * sizeof(*sink->each));
+	memset(sink->next_expected, 0, sink->next_bytes);
+	memset(sink->seen, 0, DUPLICATE_WINDOW * sizeof(*sink->seen));
+	return bpf_map_update_elem(sink->counters, &zero, sink->each, BPF_ANY) == 0;
+}
+
+static int load(struct sink *sink, __u32 flows, int drops_others)
+{
+	struct sink_settings settings = { .flow_count = flows, .drops_others = (__u32)drops_others };
+	struct bpf_map *next;
+
+	settings.real_time_offset = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC);
+	sink->object = open_object("count.bpf.o");
+	if (!sink->object || !set_globals(sink->object, ".rodata", &settings, sizeof(settings)))
+		return 0;
+	next = bpf_object__find_map_by_name(sink->object, "next_expected");
+	if (!next || bpf_map__set_max_entries(next, flows) || bpf_object__load(sink->object))
+		return 0;
+	sink->cpus = libbpf_num_possible_cpus();
+	sink->each = calloc((size_t)(sink->cpus > 0 ? sink->cpus : 1), sizeof(*sink->each));
+	sink->counters = bpf_object__find_map_fd_by_name(sink->object, "counters");
+	sink->seen = map_globals(sink->object, ".bss", DUPLICATE_WINDOW * sizeof(*sink->seen));
+	sink->next_bytes = (size_t)flows * 8;
+	sink->next_expected = mmap(NULL, sink->next_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+				   bpf_map__fd(next), 0);
+	return sink->cpus > 0 && sink->each && sink->seen && sink->next_expected != MAP_FAILED;
+}
+
+/* A link of XDP leaves with this process; a tc filter and its hook with `detach`, or the namespace. */
+static int attach(const struct bpf_object *object, int device, const char *hook)
+{
+	LIBBPF_OPTS(bpf_tc_hook, tc, .ifindex = device, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = program_fd(object, "count_tc"), .handle = 1,
+		    .priority = 1);
+
+	if (strcmp(hook, "xdp") == 0)
+		return bpf_program__attach_xdp(find_program(object, "count_xdp"), device) != NULL;
+	return strcmp(hook, "tc") == 0 && bpf_tc_hook_create(&tc) == 0 && bpf_tc_attach(&tc, &filter) == 0;
+}
+
+static void detach(int device, const char *hook)
+{
+	LIBBPF_OPTS(bpf_tc_hook, tc, .ifindex = device,
+		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+
+	if (strcmp(hook, "tc") == 0)
+		bpf_tc_hook_destroy(&tc);
+}
+
+int main(int argc, char **argv)
+{
+	struct sink sink = { 0 };
+	unsigned long flows;
+	char line[64];
+	int device, is_well = 1;
+
+	flows = argc >= 4 ? strtoul(argv[3], NULL, 10) : 0;
+	if (argc > 5 || flows < 1 || flows > FLOWS_MAX) {
+		fprintf(stderr, "usage: %s device tc|xdp flows [all]\n", argv[0]);
+		return 2;
+	}
+	device = (int)if_nametoindex(argv[1]);
+	if (!device || !load(&sink, (__u32)flows, argc == 5) || !attach(sink.object, device, argv[2])) {
+		fprintf(stderr, "cannot attach to %s at %s\n", argv[1], argv[2]);
+		return 1;
+	}
+	puts("ready");
+	fflush(stdout);
+	while (is_well && fgets(line, sizeof(line), stdin)) {
+		is_well = strcmp(line, "reset\n") ? print_counters(&sink) : reset(&sink);
+	}
+	detach(device, argv[2]);
+	return is_well ? 0 : 1;
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Sends frames out of a device from inside the kernel: one long BPF_PROG_RUN call on live frames
+ * (generate.bpf.c). Run it in the namespace of the device.
+ *
+ * The first line of its input is `struct generator_plan` in hexadecimal. It prints "ready", then for
+ * each further line one line of JSON with what was sent so far; the end of the input, SIGINT, SIGTERM
+ * or the plan's count or duration end it, and it prints such a line as its last.
+ *
+ * The device at the other end must run an XDP program or have GRO on; a veth drops what arrives
+ * otherwise.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "object.h"
+#include "plan.h"
+
+#define RUNS_PER_CALL 1000000000u
+#define WATCH_MILLISECONDS 1
+/* The call is set up long before. */
+#define FIRST_FRAME_NANOSECONDS 5000000000ULL
+
+/* What the thread that watches shares with the one that is in the kernel. */
+struct watch {
+	pthread_t sender;
+	const struct generator_settings *settings;
+	const volatile struct generator_state *state;
+	__u64 start_nanoseconds;
+	/* Of the first frame: the time runs from then; 0 before. */
+	__u64 begin_nanoseconds;
+	int is_paced;
+	volatile int is_done;
+};
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal_number)
+{
+	(void)signal_number;
+	stopped = 1;
+}
+
+static __u64 now_nanoseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (__u64)now.tv_sec * 1000000000ULL + (__u64)now.tv_nsec;
+}
+
+static int read_plan(struct generator_plan *plan)
+{
+	unsigned char *bytes = (unsigned char *)plan;
+
+	for (size_t i = 0; i < sizeof(*plan); i++) {
+		char digits[3] = { 0 };
+
+		if (fread(digits, 1, 2, stdin) != 2 || sscanf(digits, "%2hhx", &bytes[i]) != 1)
+			return 0;
+	}
+	return getchar() == '\n' && plan->version == PLAN_VERSION && plan->bytes == sizeof(*plan) &&
+	       plan->settings.template_count >= 1 && plan->settings.template_count <= TEMPLATES_MAX &&
+	       plan->settings.schedule_length >= 1 && plan->settings.schedule_length <= SCHEDULE_MAX &&
+	       plan->settings.frame_bytes_max >= HEADER_BYTES &&
+	       plan->settings.frame_bytes_max <= FRAME_BYTES_MAX;
+}
+
+/* Without a clock in the program only the first frame has a time, and the last is that of asking. */
+static void print_state(const struct watch *watch)
+{
+	const volatile struct generator_state *state = watch->state;
+	const __u64 now = now_nanoseconds();
+	const int is_timed = watch->settings->has_timestamps || watch->is_paced;
+
+	printf("{\"frames\":%llu,\"bytes\":%llu,\"firstNanoseconds\":%llu,\"lastNanoseconds\":%llu,"
+	       "\"timesBehind\":%llu,\"nowNanoseconds\":%llu}\n",
+	       state->frames_sent, state->bytes_sent, state->first_nanoseconds,
+	       is_timed || !state->frames_sent ? state->last_nanoseconds : now, state->times_behind, now);
+	fflush(stdout);
+}
+
+static int is_over(const struct watch *watch)
+{
+	const struct generator_settings *settings = watch->settings;
+
+	if (watch->begin_nanoseconds == 0)
+		return now_nanoseconds() - watch->start_nanoseconds >= FIRST_FRAME_NANOSECONDS;
+	if (settings->frame_count != 0 && watch->state->frames_sent >= settings->frame_count)
+		return 1;
+	return settings->duration != 0 &&
+	       now_nanoseconds() - watch->begin_nanoseconds >= settings->duration;
+}
+
+/* Answers the input, and ends the sender's call: again and again, since a signal before it is lost. */
+static void *keep_watch(void *argument)
+{
+	struct watch *watch = argument;
+	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+	char line[64];
+
+	while (!watch->is_done) {
+		if (poll(&input, 1, WATCH_MILLISECONDS) > 0 && !stopped) {
+			if (read(STDIN_FILENO, line, sizeof(line)) > 0)
+				print_state(watch);
+			else
+				stopped = 1;
+		}
+		if (watch->begin_nanoseconds == 0 && watch->state->frames_sent != 0)
+			watch->begin_nanoseconds = now_nanoseconds();
+		if (is_over(watch))
+			stopped = 1;
+		if (!stopped)
+			continue;
+		pthread_kill(watch->sender, SIGUSR1);
+		usleep(WATCH_MILLISECONDS * 1000);
+	}
+	return NULL;
+}
+
+/* The call ends with EINTR on a signal; with 0 after its number of runs, and is then made again. */
+static int run(int program, const struct generator_settings *settings)
+{
+	static unsigned char frame[FRAME_BYTES_MAX];
+
+	while (!stopped) {
+		LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame,
+			    .data_size_in = settings->frame_bytes_max, .repeat = (int)RUNS_PER_CALL,
+			    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = settings->batch);
+		int error = bpf_prog_test_run_opts(program, &options);
+
+		if (error && error != -EINTR && error != -EAGAIN) {
+			fprintf(stderr, "BPF_PROG_RUN on live frames: %s\n", strerror(-error));
+			return 0;
+		}
+	}
+	return 1;
+}
+
+static int send_frames(const struct bpf_object *object, const struct generator_plan *plan)
+{
+	const struct sigaction action = { .sa_handler = stop };
+	const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
+	struct watch watch = { .sender = pthread_self(), .settings = &plan->settings,
+			       .is_paced = plan->templates.templates[0].interval_fixed_point != 0,
+			       .start_nanoseconds = now_nanoseconds() };
+	pthread_t watcher;
+	int is_well;
+
+	watch.state = map_globals(object, ".bss", sizeof(struct generator_state));
+	if (!watch.state)
+		return 0;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &action, NULL);
+	puts("ready");
+	fflush(stdout);
+	if (pthread_create(&watcher, NULL, keep_watch, &watch))
+		return 0;
+	is_well = run(program_fd(object, "generate"), &plan->settings);
+	watch.is_done = 1;
+	pthread_join(watcher, NULL);
+	print_state(&watch);
+	return is_well;
+}
+
+int main(void)
+{
+	static struct generator_plan plan;
+	struct generator_settings settings;
+	struct bpf_object *object;
+	int is_well;
+
+	setvbuf(stdin, NULL, _IONBF, 0);
+	if (!read_plan(&plan)) {
+		fprintf(stderr, "no plan of version %d and %zu bytes on the input\n", PLAN_VERSION,
+			sizeof(plan));
+		return 2;
+	}
+	settings = plan.settings;
+	/* Without another need for a clock it is the watching thread that ends the run. */
+	if (!settings.has_timestamps && plan.templates.templates[0].interval_fixed_point == 0)
+		settings.duration = 0;
+	object = open_object("generate.bpf.o");
+	if (!object || !set_globals(object, ".rodata", &settings, sizeof(settings)) ||
+	    !set_globals(object, ".data.frames", &plan.templates, sizeof(plan.templates)) ||
+	    bpf_object__load(object)) {
+		fprintf(stderr, "the kernel refused the generator's program\n");
+		return 1;
+	}
+	is_well = send_frames(object, &plan);
+	bpf_object__close(object);
+	return is_well ? 0 : 1;
+}

@@ -1,0 +1,81 @@
+/**
+ * What the machine knows of a device and of the way to an address: MAC addresses, the device's own
+ * address, the default route. Read by `ip -json`, which sees the namespace that we are in; /sys may
+ * show another's.
+ */
+import { execFileSync } from 'node:child_process'
+import { ErrorCode, RingpathError } from '../base/errors.js'
+import { invalid } from './invalid.js'
+
+export interface Device {
+  readonly name: string
+  readonly mac: string
+  readonly mtuBytes: number
+  /** Its first IPv4 address; none when it has none. */
+  readonly address: string | undefined
+  readonly isUp: boolean
+  readonly hasDefaultRoute: boolean
+}
+
+interface IpAddress {
+  readonly ifname: string
+  readonly address: string
+  readonly mtu: number
+  readonly flags: readonly string[]
+  readonly addr_info: readonly { readonly family: string; readonly local: string }[]
+}
+interface IpRoute {
+  readonly dst: string
+  readonly dev?: string
+  readonly gateway?: string
+}
+interface IpNeighbour {
+  readonly lladdr?: string
+}
+
+/** @throws RingpathError CONFIG_INVALID when there is no such device */
+export function findDevice(name: string): Device {
+  const all = ip<IpAddress>(['address', 'show'])
+  const found = all.find(({ ifname }) => ifname === name)
+  if (found === undefined) {
+    const names = all.map(({ ifname }) => ifname).join(', ')
+    throw invalid('device', name, `a device of this network namespace: ${names}`)
+  }
+  return {
+    name,
+    mac: found.address,
+    mtuBytes: found.mtu,
+    address: found.addr_info.find(({ family }) => family === 'inet')?.local,
+    isUp: found.flags.includes('UP'),
+    hasDefaultRoute: hasDefaultRoute(name),
+  }
+}
+
+function hasDefaultRoute(device: string): boolean {
+  const routes = [
+    ...ip<IpRoute>(['-4', 'route', 'show', 'table', 'all', 'default']),
+    ...ip<IpRoute>(['-6', 'route', 'show', 'table', 'all', 'default']),
+  ]
+  return routes.some(({ dst, dev }) => dst === 'default' && dev === device)
+}
+
+/** The MAC address of the next hop, if the kernel has one by this device; it is not asked for. */
+export function nextHopMac(device: string, address: string): string | undefined {
+  const [route] = ip<IpRoute>(['route', 'get', address, 'oif', device])
+  const hop = route?.gateway ?? address
+  return ip<IpNeighbour>(['neighbour', 'show', 'to', hop, 'dev', device])[0]?.lladdr
+}
+
+/** What `ip` cannot answer, such as a route that is not there, is an empty list. */
+function ip<T>(args: readonly string[]): readonly T[] {
+  try {
+    const text = execFileSync('ip', ['-json', ...args], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    return text.trim() === '' ? [] : (JSON.parse(text) as T[])
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return []
+    throw new RingpathError(ErrorCode.GENERATOR, 'the command `ip` (iproute2) is not installed')
+  }
+}

@@ -1,0 +1,84 @@
+/** A sink as a program of its own: counts a generator's frames on a device, in the kernel or by AF_XDP. */
+import { fileURLToPath } from 'node:url'
+import { type LatencySummary, summarizeLatency } from './latency-histogram.js'
+import { LineProcess } from './line-process.js'
+import { builtProgram } from './process-sender.js'
+
+/** Where the frames are taken: before the stack in the driver, at its beginning, or by AF_XDP. */
+export const SINK_HOOKS = ['xdp', 'tc', 'af-xdp'] as const
+export type SinkHook = (typeof SINK_HOOKS)[number]
+
+export interface SinkOptions {
+  readonly device: string
+  readonly hook: SinkHook
+  /** The sender's: frames of one flow only can be out of order. */
+  readonly flows: number
+  /** As `ip netns` knows it. */
+  readonly namespace?: string
+}
+
+/** What such a program answers. */
+export interface SinkAnswer {
+  /** CLOCK_MONOTONIC of the answer. */
+  readonly nanoseconds: number
+  readonly frames: number
+  readonly bytes: number
+  /** Frames that no generator sent. */
+  readonly others: number
+  readonly duplicates: number
+  readonly reordered: number
+  readonly reorderExtent: number
+  readonly highest: number
+  readonly firstNanoseconds: number
+  readonly lastNanoseconds: number
+  readonly latencySum: number
+  readonly latencyMin: number
+  readonly latencyMax: number
+  readonly histogram: readonly (readonly [bucket: number, count: number])[]
+}
+
+export interface SinkReport extends Omit<SinkAnswer, 'histogram'> {
+  /** Undefined when no frame told when it was sent. */
+  readonly latency: LatencySummary | undefined
+}
+
+export class Sink {
+  readonly #child: LineProcess
+
+  private constructor(child: LineProcess) {
+    this.#child = child
+  }
+
+  /** @throws RingpathError GENERATOR */
+  static async start(options: SinkOptions): Promise<Sink> {
+    const { device, hook, flows, namespace } = options
+    const place = namespace === undefined ? {} : { namespace }
+    const child =
+      hook === 'af-xdp'
+        ? new LineProcess(process.execPath, [xskSink, device, `${flows}`], place)
+        : new LineProcess(builtProgram('count'), [device, hook, `${flows}`], place)
+    await child.ready()
+    return new Sink(child)
+  }
+
+  async read(): Promise<SinkReport> {
+    const { histogram, ...answer } = await this.#child.ask<SinkAnswer>()
+    const { latencySum: sum, latencyMin: min, latencyMax: max } = answer
+    return { ...answer, latency: summarizeLatency({ buckets: histogram, sum, min, max }) }
+  }
+
+  reset(): void {
+    this.#child.write('reset\n')
+  }
+
+  async close(): Promise<void> {
+    await this.#child.close()
+  }
+}
+
+const xskSink = fileURLToPath(new URL('./xsk-sink-main.js', import.meta.url))
+
+/** Of the numbers that were sent, those that never came. Without a sender: up to the highest seen. */
+export function lostOf(report: SinkReport, sent: number = report.highest): number {
+  return Math.max(0, sent - (report.frames - report.duplicates))
+}

@@ -1,0 +1,144 @@
+/**
+ * A sink by AF_XDP, as a program: `xsk-sink-main.js device flows`. It takes all frames of the device,
+ * counts a generator's and frees them; so the device is good for nothing else while it runs.
+ *
+ * It prints "ready", then for each line on standard input one line of JSON (SinkAnswer): what was seen
+ * since the beginning or the last line "reset". It ends with its input.
+ */
+import { createInterface } from 'node:readline'
+import {
+  BURST_HEADER_WORDS,
+  deviceInfo,
+  NO_PORT,
+  Poller,
+  Umem,
+  XdpProgram,
+  XdpSocket,
+} from 'xdp-socket-napi'
+import { PacketBuffer } from '../packet/packet-buffer.js'
+import { LatencyHistogram } from './latency-histogram.js'
+import { monotonicNanoseconds } from './monotonic.js'
+import { SequenceTracker } from './sequence-tracker.js'
+import type { SinkAnswer } from './sink.js'
+import { TagReader } from './tag.js'
+
+const FRAMES_PER_QUEUE = 4_096
+const BURST = 64
+const BURSTS_PER_TURN = 256
+const WAIT_MILLISECONDS = 1
+
+class XskSink {
+  readonly #umem: Umem
+  readonly #words = new Int32Array(BURST_HEADER_WORDS + 3 * BURST)
+  readonly #starts = this.#words.subarray(BURST_HEADER_WORDS)
+  readonly #lengths = this.#words.subarray(BURST_HEADER_WORDS + BURST)
+  readonly #ports = this.#words.subarray(BURST_HEADER_WORDS + 2 * BURST)
+  readonly #packet: PacketBuffer
+  readonly #program: XdpProgram
+  readonly #poller: Poller
+  readonly #tag = new TagReader(Date.monotonicNanoseconds() * 1e6 - monotonicNanoseconds())
+  readonly #tracker: SequenceTracker
+  readonly #latency = new LatencyHistogram()
+  #frames = 0
+  #bytes = 0
+  #others = 0
+  #first = 0
+  #last = 0
+
+  constructor(device: string, flows: number) {
+    const queues = Math.max(1, deviceInfo(device).receiveQueues)
+    const umem = new Umem({ frameCount: FRAMES_PER_QUEUE * queues })
+    this.#umem = umem
+    this.#packet = new PacketBuffer(umem.buffer, umem.strideBytes)
+    this.#tracker = new SequenceTracker(flows)
+    this.#program = XdpProgram.attach({ device, mode: 'pod' })
+    this.#poller = new Poller({ umem, burstWords: this.#words })
+    for (let queue = 0; queue < queues; queue++) {
+      const socket = new XdpSocket({ umem, device, queue })
+      this.#poller.addSocket(socket, 0)
+      this.#program.setSocket(queue, socket)
+    }
+  }
+
+  /** True when nothing came. */
+  turn(): boolean {
+    const count = this.#poller.exchange(BURST)
+    const time = count === 0 ? 0 : monotonicNanoseconds()
+    for (let i = 0; i < count; i++) {
+      this.#packet.attach(this.#starts[i] as number, this.#lengths[i] as number)
+      if (this.#tag.read(this.#packet)) this.#count(time)
+      else this.#others++
+      this.#ports[i] = NO_PORT
+    }
+    return count === 0
+  }
+
+  wait(): void {
+    this.#poller.wait(WAIT_MILLISECONDS)
+  }
+
+  #count(time: number): void {
+    if (this.#frames++ === 0) this.#first = time
+    this.#last = time
+    this.#bytes += this.#packet.length
+    this.#tracker.see(this.#tag.sequence)
+    const sent = this.#tag.sentNanoseconds
+    if (sent !== 0) this.#latency.record(time - sent)
+  }
+
+  answer(): SinkAnswer {
+    const { duplicates, reordered, reorderExtent, highest } = this.#tracker
+    return {
+      nanoseconds: Math.round(monotonicNanoseconds()),
+      frames: this.#frames,
+      bytes: this.#bytes,
+      others: this.#others,
+      duplicates,
+      reordered,
+      reorderExtent,
+      highest,
+      firstNanoseconds: Math.round(this.#first),
+      lastNanoseconds: Math.round(this.#last),
+      latencySum: Math.round(this.#latency.sum),
+      latencyMin: Math.round(this.#latency.min),
+      latencyMax: Math.round(this.#latency.max),
+      histogram: this.#latency.buckets(),
+    }
+  }
+
+  reset(): void {
+    this.#frames = 0
+    this.#bytes = 0
+    this.#others = 0
+    this.#tracker.reset()
+    this.#latency.reset()
+  }
+
+  close(): void {
+    this.#program.detach()
+    this.#poller.close()
+    this.#umem.close()
+  }
+}
+
+const [device = '', flows = '1'] = process.argv.slice(2)
+const sink = new XskSink(device, Number(flows))
+let isOpen = true
+const input = createInterface({ input: process.stdin })
+input.on('line', (line) => {
+  if (line === 'reset') sink.reset()
+  else console.log(JSON.stringify(sink.answer()))
+})
+input.on('close', () => {
+  isOpen = false
+})
+console.log('ready')
+while (isOpen) {
+  for (let turn = 0; turn < BURSTS_PER_TURN; turn++) {
+    if (!sink.turn()) continue
+    sink.wait()
+    break
+  }
+  await new Promise(setImmediate)
+}
+sink.close()
