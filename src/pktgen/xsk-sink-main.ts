@@ -36,7 +36,7 @@ class XskSink {
   readonly #packet: PacketBuffer
   readonly #program: XdpProgram
   readonly #poller: Poller
-  readonly #tag = new TagReader(Date.monotonicNanoseconds() * 1e6 - monotonicNanoseconds())
+  readonly #tag = new TagReader(Date.now() * 1e6 - monotonicNanoseconds())
   readonly #tracker: SequenceTracker
   readonly #latency = new LatencyHistogram()
   #frames = 0
