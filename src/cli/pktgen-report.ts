@@ -84,7 +84,8 @@ export function sinkText(report: SinkReport): string {
 export function trialText(trial: TrialReport): string {
   const verdict = trial.isPassed ? paint.green('passed') : paint.red(`lost ${trial.lost}`)
   const limit = trial.isSenderLimited ? paint.yellow(' (all that the sender can do)') : ''
-  return `${short(trial.rate)}/s: sent ${trial.sent} at ${short(trial.offered)}/s: ${verdict}${limit}`
+  const sent = `sent ${trial.sent} at ${short(trial.offered)}/s`
+  return `${short(trial.rate)}/s: ${sent}: ${verdict}${limit}`
 }
 
 export function searchText(result: SearchResult, spec: TrafficSpec): string {

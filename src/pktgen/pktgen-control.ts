@@ -22,6 +22,7 @@ export interface PktgenWrite {
 const FRAME_BYTES_MIN = 14 + 20 + UDP_HEADER_BYTES + 16
 /** It has flow counts up to this (MAX_CFLOWS). */
 const FLOWS_MAX = 65_536
+const PORT_MAX = 65_535
 
 const last = ({ first, count }: ValueRange): number => first + count - 1
 
@@ -44,6 +45,9 @@ export function pktgenWrites(options: SendOptions, thread: number): readonly Pkt
     throw invalid('size', size.frameBytes, `at least ${FRAME_BYTES_MIN} with the kernel’s pktgen`)
   }
   const name = `${device}@${thread}`
+  // It never reaches a port's maximum, unless that is the minimum, too.
+  const sourcePorts = Math.min(spec.flows, spec.sourcePorts.count)
+  const destinationPorts = spec.destinationPorts.count
   const settings = [
     `count ${spec.frames}`,
     'clone_skb 0',
@@ -57,10 +61,9 @@ export function pktgenWrites(options: SendOptions, thread: number): readonly Pkt
     `dst_min ${formatIpv4(spec.destinations.first | 0)}`,
     `dst_max ${formatIpv4(last(spec.destinations) | 0)}`,
     `udp_src_min ${spec.sourcePorts.first}`,
-    `udp_src_max ${spec.sourcePorts.first + Math.min(spec.flows, spec.sourcePorts.count)}`,
+    `udp_src_max ${Math.min(PORT_MAX, spec.sourcePorts.first + sourcePorts)}`,
     `udp_dst_min ${spec.destinationPorts.first}`,
-    // It never reaches the maximum unless both are one.
-    `udp_dst_max ${last(spec.destinationPorts) + (spec.destinationPorts.count > 1 ? 1 : 0)}`,
+    `udp_dst_max ${Math.min(PORT_MAX, spec.destinationPorts.first + destinationPorts)}`,
     `queue_map_min ${queue}`,
     `queue_map_max ${queue}`,
     ...(spec.vlan === 0 ? [] : [`vlan_id ${spec.vlan}`]),
