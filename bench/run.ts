@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: runs the benchmarks in turn, prints JSON lines and a table, and adds the lines
- * to bench/results/.
+ * to a file: `npm run bench:report` makes the report of it.
  *
  *   --quick       fewer and shorter rounds, about two minutes in all
  *   --smoke       seconds, figures without meaning: does everything still run?
@@ -9,7 +9,10 @@
  *   --output F    where the JSON lines are added; build/bench/results.jsonl unless told
  */
 import { parseArgs } from 'node:util'
+import { allocBenchmark } from './chain/alloc-bench.js'
 import { chainBenchmark } from './chain/chain-bench.js'
+import { memoryBenchmark } from './chain/memory-bench.js'
+import { setupBenchmark } from './chain/setup-bench.js'
 import type { Benchmark, BenchOptions } from './lib/benchmark.js'
 import { thisMachine } from './lib/machine.js'
 import { appendResults, jsonLine, table } from './lib/report.js'
@@ -17,7 +20,14 @@ import type { BenchResult } from './lib/result.js'
 import { mapsBenchmark } from './micro-maps.js'
 import { wireBenchmark } from './wire/wire-bench.js'
 
-const BENCHMARKS: readonly Benchmark[] = [mapsBenchmark, chainBenchmark, wireBenchmark]
+const BENCHMARKS: readonly Benchmark[] = [
+  mapsBenchmark,
+  chainBenchmark,
+  setupBenchmark,
+  allocBenchmark,
+  memoryBenchmark,
+  wireBenchmark,
+]
 const ROUNDS = { full: 7, quick: 3, smoke: 1 } as const
 const OUTPUT = 'build/bench/results.jsonl'
 

@@ -30,6 +30,8 @@ export const DESTINATION = {
   overlay: '10.0.2.1',
   /** A service with eight backends at the peer: DNAT and VXLAN. */
   full: '10.96.0.10',
+  /** A service with backends outside: DNAT and masquerading. */
+  outside: '10.96.0.12',
 } as const
 export type ChainName = keyof typeof DESTINATION
 
@@ -76,10 +78,17 @@ const MTU_BYTES = 1500
 const TUNNEL_PORT = 8472
 /** A small table: the yardstick's configuration names each place. */
 const MAGLEV_SIZE = 251
+/** So many that their ports are enough for a million flows of one address. */
+const OUTSIDE_BACKENDS = 64
 const NAT_PORTS = { low: 16_384, high: 65_535 }
 
 const backends = Array.from({ length: BACKENDS }, (_, i) => ({
   address: `10.0.2.${i + 1}`,
+  port: BACKEND_PORT,
+}))
+
+const outsideBackends = Array.from({ length: OUTSIDE_BACKENDS }, (_, i) => ({
+  address: `198.51.100.${i + 1}`,
   port: BACKEND_PORT,
 }))
 
@@ -169,6 +178,7 @@ export function writeScenario(maps: DatapathMaps, devices: ScenarioDevices, flow
   controller.setService(serviceOf('bench/full', DESTINATION.full, flows, backends))
   const local = [{ address: receiver.address, port: BACKEND_PORT }]
   controller.setService(serviceOf('bench/local', DESTINATION.service, flows, local))
+  controller.setService(serviceOf('bench/outside', DESTINATION.outside, flows, outsideBackends))
 }
 
 /**

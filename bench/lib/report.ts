@@ -4,6 +4,9 @@ import { dirname } from 'node:path'
 import type { Machine } from './machine.js'
 import type { BenchResult } from './result.js'
 
+/** A line of a result file. */
+export type RecordedResult = BenchResult & Machine
+
 export function jsonLine(result: BenchResult, machine: Machine): string {
   return JSON.stringify({ ...result, ...machine })
 }
@@ -45,7 +48,7 @@ function row(result: BenchResult): string[] {
 }
 
 /** Three significant digits, without an exponent. */
-function figure(value: number): string {
+export function figure(value: number): string {
   if (value === 0 || !Number.isFinite(value)) return String(value)
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))))
   return value.toFixed(Math.min(digits, 6))

@@ -1,7 +1,7 @@
 /**
  * Veth to veth over real AF_XDP: the engine's loop with a trivial handler, the engine's whole
  * chain, and the yardstick in C++ on the same poller and rings, in turn within each round
- * (docs/performance.md).
+ * (docs/benchmarks.md).
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'

@@ -3,7 +3,10 @@
  * figures.
  */
 import t from 'tap'
+import { allocBenchmark } from '../../bench/chain/alloc-bench.js'
 import { chainBenchmark } from '../../bench/chain/chain-bench.js'
+import { memoryBenchmark } from '../../bench/chain/memory-bench.js'
+import { setupBenchmark } from '../../bench/chain/setup-bench.js'
 import { jsonLine, table } from '../../bench/lib/report.js'
 import { median, summarize } from '../../bench/lib/result.js'
 import { mapsBenchmark } from '../../bench/micro-maps.js'
@@ -26,6 +29,20 @@ t.test('the chain benchmark forwards every frame, beside the yardstick in C', as
   for (const result of results) t.ok(Number.isFinite(result.median), `${result.name} is a number`)
   const full = results.find((result) => result.name === 'chain/full/100')
   t.equal(full?.yardstick, 'chain/c-full/100')
+})
+
+t.test('the benchmarks of set-up, allocation and memory say what they are to say', async (t) => {
+  const log = () => undefined
+  const names: string[] = []
+  for (const benchmark of [setupBenchmark, allocBenchmark, memoryBenchmark]) {
+    for (const result of await benchmark.run({ rounds: 1, size: 'smoke', log })) {
+      t.ok(Number.isFinite(result.median), `${result.name} is a number`)
+      names.push(result.name)
+    }
+  }
+  for (const name of ['setup/full', 'alloc/full', 'alloc/collections', 'memory/connection']) {
+    t.ok(names.includes(name), name)
+  }
 })
 
 t.test('the median of an even number of values lies between the two in the middle', async (t) => {

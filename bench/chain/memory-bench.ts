@@ -1,0 +1,35 @@
+/**
+ * Memory that a tracked connection takes: what a process with the engine grows by (resident pages,
+ * not sizes on paper) when it carries a million of them, divided by their number. It counts every
+ * table of the engine: connections, the lane's flows, and what belongs to no connection as well.
+ */
+import { execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
+import { type BenchResult, summarize } from '../lib/result.js'
+import type { MemoryReport } from './memory-run.js'
+
+const RUN = fileURLToPath(new URL('./memory-run.js', import.meta.url))
+const CONNECTIONS = { full: 1_000_000, quick: 1_000_000, smoke: 1000 } as const
+const MAPS_SHOWN = 3
+const MEGABYTE = 1 << 20
+
+export const memoryBenchmark: Benchmark = {
+  name: 'memory',
+
+  problem: () => Promise.resolve(undefined),
+
+  run(options: BenchOptions): Promise<BenchResult[]> {
+    const connections = CONNECTIONS[options.size]
+    const output = execFileSync(process.execPath, ['--expose-gc', RUN, String(connections)])
+    const { residentBefore, residentAfter, maps } = JSON.parse(output.toString()) as MemoryReport
+    const largest = Object.entries(maps).sort((a, b) => b[1] - a[1])
+    const sizes = largest
+      .slice(0, MAPS_SHOWN)
+      .map(([name, bytes]) => `${name} ${(bytes / MEGABYTE).toFixed(0)} MiB`)
+    const note = `${connections} connections of the full chain; maps: ${sizes.join(', ')}`
+    const values = [(residentAfter - residentBefore) / connections]
+    const result = summarize({ name: 'memory/connection', unit: 'bytes', values, note })
+    return Promise.resolve([result])
+  },
+}

@@ -1,0 +1,79 @@
+/** The report: what it says follows from the result files and a person's notes alone. */
+import { readdirSync, readFileSync } from 'node:fs'
+import t from 'tap'
+import type { RecordedResult } from '../../bench/lib/report.js'
+import { barChart } from '../../bench/report/charts.js'
+import { buildReport } from '../../bench/report/document.js'
+import { reportOf, resultFiles } from '../../bench/report/report.js'
+import { judge, TARGETS, type Target } from '../../bench/report/targets.js'
+
+const machine = {
+  cpu: 'a processor',
+  cores: 2,
+  kernel: '6.18',
+  node: 'v20',
+  commit: 'abc',
+  date: '2026-01-01T00:00:00.000Z',
+  load: 0.5,
+}
+const result = (name: string, median: number, more: Partial<RecordedResult> = {}) => {
+  const spread = { min: median - 1, max: median + 1, runs: 3 }
+  return { name, unit: 'ns/frame', median, ...spread, ...machine, ...more }
+}
+const target = (name: string): Target => {
+  const found = TARGETS.find((each) => each.name === name)
+  if (found === undefined) throw new Error(`no target ${name}`)
+  return found
+}
+const NOTES = '## What was tried\n\nA thing.'
+
+t.test('the published report is what its files give', async (t) => {
+  const { markdown, charts } = reportOf(resultFiles())
+  t.equal(readFileSync('docs/performance.md', 'utf8'), markdown, 'npm run bench:report')
+  t.same(readdirSync('docs/charts').sort(), [...charts.keys()].sort())
+  for (const [name, svg] of charts) t.equal(readFileSync(`docs/charts/${name}`, 'utf8'), svg, name)
+})
+
+t.test('each target of the issue is there, once', async (t) => {
+  const names = TARGETS.map(({ name }) => name)
+  t.equal(new Set(names).size, names.length)
+  for (const name of ['chain/full/1k', 'chain/full/1M', 'wire/full/64', 'peer/testpmd']) {
+    t.ok(names.includes(name), name)
+  }
+})
+
+t.test('a target is reached, missed, stated or not measured', async (t) => {
+  const chain = target('chain/full/1k')
+  t.equal(judge(chain, undefined), 'not measured')
+  t.equal(judge(chain, result('chain/full/1k', 60)), 'not measured', 'without its yardstick')
+  t.equal(judge(chain, result('chain/full/1k', 60, { ratio: 1.6 })), 'reached')
+  t.equal(judge(chain, result('chain/full/1k', 60, { ratio: 1.61 })), 'missed')
+  t.equal(judge(target('wire/full/64'), result('wire/full/64', 1e6, { ratio: 0.94 })), 'missed')
+  t.equal(judge(target('setup/full'), result('setup/full', 1_000_000)), 'reached')
+  t.equal(judge(target('alloc/full'), result('alloc/full', 0.01)), 'reached')
+  t.equal(judge(target('alloc/full'), result('alloc/full', 0.1)), 'missed')
+  t.equal(judge(target('alloc/collections'), result('alloc/collections', 1)), 'missed')
+  t.equal(judge(target('peer/devmap'), result('peer/devmap', 1, { ratio: 0.2 })), 'stated')
+})
+
+t.test('the report has targets, charts, figures and the notes, and the later figure', async (t) => {
+  const results = [
+    result('chain/full/1k', 99, { ratio: 1.9 }),
+    result('chain/c-full/1k', 40),
+    result('chain/full/1k', 60, { ratio: 1.5, date: '2026-01-02T00:00:00.000Z' }),
+  ]
+  const { markdown, charts } = buildReport(results, NOTES)
+  t.match(markdown, /\| `chain\/full\/1k` \|.*\| ≤ 1.6 \| 1.50 \| reached \|/)
+  t.match(markdown, /\| `wire\/full\/64` \|.*not measured/)
+  t.match(markdown, 'A thing.')
+  t.match(markdown, 'charts/chain-ns-frame.svg')
+  t.match(charts.get('chain-ns-frame.svg') ?? '', /<svg[^>]*>.*full\/1k.*<\/svg>/s)
+  t.same(buildReport(results, NOTES), { markdown, charts }, 'the same again')
+})
+
+t.test('a chart is SVG, whatever the labels', async (t) => {
+  const bar = { label: '<&>', value: 0, min: 0, max: 0, isOurs: true }
+  const svg = barChart({ title: 'a < b', unit: 'ns', bars: [bar] })
+  t.match(svg, '&lt;&amp;&gt;')
+  t.notMatch(svg, /NaN|Infinity/)
+})
