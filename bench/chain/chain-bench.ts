@@ -5,7 +5,7 @@
 import { tuneV8 } from '../../src/engine/v8-flags.js'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import type { ChainName } from '../lib/node-scenario.js'
-import { type BenchResult, type Samples, summarize } from '../lib/result.js'
+import { type BenchResult, median, type Samples, summarize } from '../lib/result.js'
 import { ChainRig } from './chain-rig.js'
 import { Yardstick, yardstickProblem } from './yardstick.js'
 
@@ -29,6 +29,8 @@ interface Case {
   readonly name: string
   readonly rig: ChainRig
   readonly values: number[]
+  /** Of the frames of each round: the flow lane's share. */
+  readonly repeated: number[]
   /** Undefined where C has no such chain. */
   readonly yardstick?: { readonly c: Yardstick; readonly values: number[] }
 }
@@ -39,19 +41,20 @@ const hasYardstick = (chain: ChainName): boolean => !MASQUERADED.includes(chain)
 
 async function openCase(chain: ChainName, flows: number, warmUp: number): Promise<Case> {
   const rig = new ChainRig(chain, flows)
-  // Twice, for the lane learns from a flow's second packet.
-  rig.run(2 * Math.max(warmUp, flows))
+  rig.prime(warmUp)
   const name = `${chain}/${flowsName(flows)}`
-  if (!hasYardstick(chain)) return { name, rig, values: [] }
+  if (!hasYardstick(chain)) return { name, rig, values: [], repeated: [] }
   const c = await Yardstick.start(chain, flows)
   await c.time(2 * Math.max(warmUp, flows))
-  return { name, rig, values: [], yardstick: { c, values: [] } }
+  return { name, rig, values: [], repeated: [], yardstick: { c, values: [] } }
 }
 
-function resultsOf({ name, values, yardstick }: Case): BenchResult[] {
-  const ours: Samples = { name: `chain/${name}`, unit: 'ns/frame', values, note: NOTE }
+function resultsOf({ name, values, yardstick, repeated }: Case): BenchResult[] {
+  const share = (100 * median(repeated)).toFixed(0)
+  const note = `${NOTE}; ${share} % repeated by the flow lane`
+  const ours: Samples = { name: `chain/${name}`, unit: 'ns/frame', values, note }
   if (yardstick === undefined) return [summarize(ours)]
-  const theirs = { ...ours, name: `chain/c-${name}`, values: yardstick.values }
+  const theirs = { ...ours, name: `chain/c-${name}`, values: yardstick.values, note: NOTE }
   return [summarize(ours, theirs), summarize(theirs)]
 }
 
@@ -85,8 +88,10 @@ async function runFlows(
       cases.push(await openCase(chain, flows, WARM_UP_FRAMES[options.size]))
     }
     for (let round = 0; round < options.rounds; round++) {
-      for (const { name, rig, values, yardstick } of cases) {
+      for (const { name, rig, values, repeated, yardstick } of cases) {
+        const before = rig.pipeline.framesRepeated
         values.push(rig.time(FRAMES[options.size]))
+        repeated.push((rig.pipeline.framesRepeated - before) / FRAMES[options.size])
         const c = await yardstick?.c.time(FRAMES[options.size])
         if (c !== undefined) yardstick?.values.push(c)
         options.log(`round ${round + 1}, ${name}: ${values.at(-1)?.toFixed(1)} C ${c?.toFixed(1)}`)

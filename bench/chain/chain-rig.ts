@@ -34,9 +34,19 @@ import { FrameSource } from './frame-source.js'
 export const FRAME_BYTES = 64
 const TTL = 64
 const SEED = 1
+const PRIMING_PASSES = 3
 /** Bursts between two looks at the clock: some milliseconds. */
 const BURSTS_PER_TICK = 512
 const NANOSECONDS = 1e6
+/** Entries of the connection table that a flow has: of its service, and on either pod's side. */
+const ENTRIES: Readonly<Record<ChainName, number>> = {
+  pod: 2,
+  service: 3,
+  masquerade: 1,
+  overlay: 1,
+  full: 2,
+  outside: 2,
+}
 /** The clock of the maps begins here: second 0 is in nobody's lifetime. */
 const FIRST_MILLISECOND = 1_000_000
 
@@ -47,6 +57,7 @@ export class ChainRig {
   readonly maps: DatapathMaps
   readonly pipeline: Pipeline
   readonly flows: number
+  readonly #chain: ChainName
   readonly #source: FrameSource
   readonly #loop: BurstLoop
   readonly #burst = new Burst(BURST_CAPACITY)
@@ -54,10 +65,12 @@ export class ChainRig {
   /**
    * @param flows that frames belong to, in turn
    * @param room flows that the maps have room for
+   * @param maps blank ones for that room
    */
-  constructor(chain: ChainName, flows: number, room = flows) {
+  constructor(chain: ChainName, flows: number, room = flows, maps = scenarioMaps(room)) {
     this.flows = flows
-    this.maps = scenarioMaps(room)
+    this.#chain = chain
+    this.maps = maps
     writeScenario(this.maps, MEMORY_DEVICES, room)
     const frame = firstFrame(MEMORY_DEVICES, chain)
     this.#source = new FrameSource(frame, SENDER_PORT, egressOf(chain))
@@ -85,6 +98,19 @@ export class ChainRig {
       for (let i = 0; i < some; i++) this.#loop.turn()
     }
     return bursts * BURST_RECEIVE_MAX
+  }
+
+  /**
+   * Whole passes over all flows, that many frames at least: the first makes the connections, from the
+   * second on the flow lane learns. Fails when the flows are not what they should be, for then
+   * something else would be measured.
+   */
+  prime(frames = 0): void {
+    this.run(Math.max(frames, PRIMING_PASSES * this.flows))
+    const entries = this.maps.conntrackTable.size
+    const expected = ENTRIES[this.#chain] * this.flows
+    if (entries === expected) return
+    throw new Error(`${this.#chain}: ${entries} entries, not ${expected}: flows collide`)
   }
 
   /** What `run` costs without the engine. */

@@ -73,7 +73,11 @@ const RECEIVER_IDENTITY = 1002
 const BACKEND_IDENTITY = 1003
 const PEER_PODS = '10.0.2.0/24'
 const BACKENDS = 8
-const BACKEND_PORT = 8080
+/**
+ * Added to a service's port: each service has backends of its own port, or two flows with the same
+ * source port would be one behind the translation.
+ */
+const BACKEND_PORT_OFFSET = 2048
 const MTU_BYTES = 1500
 const TUNNEL_PORT = 8472
 /** A small table: the yardstick's configuration names each place. */
@@ -82,15 +86,9 @@ const MAGLEV_SIZE = 251
 const OUTSIDE_BACKENDS = 64
 const NAT_PORTS = { low: 16_384, high: 65_535 }
 
-const backends = Array.from({ length: BACKENDS }, (_, i) => ({
-  address: `10.0.2.${i + 1}`,
-  port: BACKEND_PORT,
-}))
+const backends = Array.from({ length: BACKENDS }, (_, i) => `10.0.2.${i + 1}`)
 
-const outsideBackends = Array.from({ length: OUTSIDE_BACKENDS }, (_, i) => ({
-  address: `198.51.100.${i + 1}`,
-  port: BACKEND_PORT,
-}))
+const outsideBackends = Array.from({ length: OUTSIDE_BACKENDS }, (_, i) => `198.51.100.${i + 1}`)
 
 /** Destination ports that so many flows need. */
 const portsOf = (flows: number): number[] =>
@@ -125,17 +123,19 @@ const policyOf = (
 const WORLD_IDENTITY = 2
 const REACHABLE = [RECEIVER_IDENTITY, BACKEND_IDENTITY, WORLD_IDENTITY]
 
-const serviceOf = (
+/** One for each destination port that the flows need. */
+const servicesOf = (
   name: string,
   address: string,
   flows: number,
-  targets: ServiceSpec['backends'],
-): ServiceSpec => ({
-  name,
-  frontends: portsOf(flows).map((port) => ({ address, port, protocol: 'UDP', type: 'ClusterIP' })),
-  backends: targets,
-  algorithm: 'maglev',
-})
+  targets: readonly string[],
+): ServiceSpec[] =>
+  portsOf(flows).map((port) => ({
+    name: `bench/${name}:${port}`,
+    frontends: [{ address, port, protocol: 'UDP', type: 'ClusterIP' }],
+    backends: targets.map((target) => ({ address: target, port: port + BACKEND_PORT_OFFSET })),
+    algorithm: 'maglev',
+  }))
 
 /** Sizes with room for so many flows: each is an entry of its service and one of its own. */
 export function sizesFor(flows: number): MapSizes {
@@ -153,7 +153,7 @@ export function writeScenario(maps: DatapathMaps, devices: ScenarioDevices, flow
   const { sender, receiver, uplink, peer } = devices
   const controller = new NodeController(maps, { maglevTableSize: MAGLEV_SIZE })
   const generated = udp(DESTINATION_PORT_FIRST, DESTINATION_PORT_FIRST + 1023)
-  const ports = [generated, udp(BACKEND_PORT)]
+  const ports = [generated, udp(DESTINATION_PORT_FIRST + BACKEND_PORT_OFFSET, 8191)]
   const egress = policyOf(Direction.EGRESS, REACHABLE, ports)
   const ingress = policyOf(Direction.INGRESS, [SENDER_IDENTITY], ports)
   controller.addEndpoint({ ...sender, id: 1, identity: SENDER_IDENTITY }, egress)
@@ -168,17 +168,19 @@ export function writeScenario(maps: DatapathMaps, devices: ScenarioDevices, flow
   controller.setMasquerade({ enabled: true, ports: NAT_PORTS })
   controller.setTunnel({ mode: 'tunnel', port: TUNNEL_PORT })
   controller.addPeer({ name: 'peer', address: peer.address, podCidrs: [PEER_PODS] })
-  for (const { address } of backends) {
+  for (const address of backends) {
     controller.setRemote({
       prefix: address,
       identity: BACKEND_IDENTITY,
       tunnelEndpoint: peer.address,
     })
   }
-  controller.setService(serviceOf('bench/full', DESTINATION.full, flows, backends))
-  const local = [{ address: receiver.address, port: BACKEND_PORT }]
-  controller.setService(serviceOf('bench/local', DESTINATION.service, flows, local))
-  controller.setService(serviceOf('bench/outside', DESTINATION.outside, flows, outsideBackends))
+  const services = [
+    ...servicesOf('full', DESTINATION.full, flows, backends),
+    ...servicesOf('local', DESTINATION.service, flows, [receiver.address]),
+    ...servicesOf('outside', DESTINATION.outside, flows, outsideBackends),
+  ]
+  for (const service of services) controller.setService(service)
 }
 
 /**
@@ -194,30 +196,20 @@ export function yardstickConfig(
 ): string {
   const { sender, receiver, uplink, peer } = devices
   const maglevSeed = new ServiceSettings(maps.services.settings).maglevSeed
-  const targets = chain === 'full' ? backends : [{ address: receiver.address, port: BACKEND_PORT }]
-  const places = new Int32Array(MAGLEV_SIZE)
-  const numbered = targets.map(({ address, port }, i) => ({
-    id: i + 1,
-    address4: parseIpv4(address),
-    port,
-    weight: 1,
-  }))
-  fillMaglev(places, numbered, maglevSeed)
-  const ports = [...portsOf(flows), BACKEND_PORT]
+  const targets = chain === 'full' ? backends : [receiver.address]
+  const ports = portsOf(flows).flatMap((port) => [port, port + BACKEND_PORT_OFFSET])
   return [
     `connections ${Math.max(4096, 2 ** Math.ceil(Math.log2(flows * 2)))}`,
     `seeds ${maps.conntrackTable.seed >>> 0} ${maglevSeed >>> 0}`,
     `tunnel ${uplink.address} ${TUNNEL_PORT} ${peer.mac} ${uplink.mac} ${UPLINK_PORT} ${MTU_BYTES}`,
     `pod ${SENDER_PORT} ${sender.address} ${SENDER_IDENTITY}`,
     `remote ${PEER_PODS} 3 ${peer.address}`,
-    ...backends.map(({ address }) => `remote ${address}/32 ${BACKEND_IDENTITY} ${peer.address}`),
+    ...backends.map((address) => `remote ${address}/32 ${BACKEND_IDENTITY} ${peer.address}`),
     localLine(receiver),
     ...REACHABLE.flatMap((id) => ports.map((port) => `policy ${id} ${port} ${UDP} allow`)),
     ...OTHERS.map(({ firstPort, protocol }) => `policy 0 ${firstPort} ${protocol} allow`),
     ...REACHABLE.map((id) => `policy ${id + 100} 0 0 deny`),
-    ...portsOf(flows).map((port) => `service ${serviceAddress(chain)} ${port} ${UDP}`),
-    ...targets.map(({ address, port }) => `backend ${address} ${port}`),
-    `places ${[...places].map((id) => id - 1).join(' ')}`,
+    ...portsOf(flows).flatMap((port) => serviceLines(chain, port, targets, maglevSeed)),
     '',
   ].join('\n')
 }
@@ -225,6 +217,25 @@ export function yardstickConfig(
 const UDP = Protocol.UDP
 const serviceAddress = (chain: ChainName): string =>
   chain === 'full' ? DESTINATION.full : DESTINATION.service
+
+function serviceLines(
+  chain: ChainName,
+  servicePort: number,
+  targets: readonly string[],
+  maglevSeed: number,
+): string[] {
+  const port = servicePort + BACKEND_PORT_OFFSET
+  const places = new Int32Array(MAGLEV_SIZE)
+  const numbered = targets.map((address, i) => {
+    return { id: i + 1, address4: parseIpv4(address), port, weight: 1 }
+  })
+  fillMaglev(places, numbered, maglevSeed)
+  return [
+    `service ${serviceAddress(chain)} ${servicePort} ${UDP}`,
+    ...targets.map((address) => `backend ${address} ${port}`),
+    `places ${[...places].map((id) => id - 1).join(' ')}`,
+  ]
+}
 
 const localLine = ({ address, mac, nodeMac }: BenchPod): string =>
   `local ${address} ${RECEIVER_IDENTITY} ${RECEIVER_PORT} ${mac} ${nodeMac}`

@@ -50,11 +50,12 @@ export function buildReport(recorded: readonly RecordedResult[], notes: string):
     return [`## ${title}`, '', ...links, resultTable(members), ''].join('\n')
   })
   const markdown = [
-    '<!-- Written by `npm run bench:report`; edit bench/report/notes.md or bench/results instead. -->',
+    '<!-- Written by `npm run bench:report` from bench/results and bench/report/notes.md. -->',
     '# Performance',
     '',
-    'Medians of runs that took turns with their yardstick; the line over a bar goes from the lowest',
-    'run to the highest. A ratio is taken round by round. How it is measured: [benchmarks.md](benchmarks.md).',
+    'Medians of runs that took turns with their yardstick; the line over a bar goes from the',
+    'lowest run to the highest. A ratio is taken round by round. How it is measured:',
+    '[benchmarks.md](benchmarks.md).',
     '',
     ...machineLines(results),
     '',
@@ -141,7 +142,8 @@ function resultTable(results: readonly RecordedResult[]): string {
     const ratio = r.ratio === undefined ? '' : r.ratio.toFixed(2)
     const range = `${figure(r.min)}–${figure(r.max)}`
     const note = r.note ?? ''
-    return `| \`${r.name}\` | ${figure(r.median)} | ${range} | ${r.unit} | ${r.runs} | ${ratio} | ${note} |`
+    const cells = [`\`${r.name}\``, figure(r.median), range, r.unit, r.runs, ratio, note]
+    return `| ${cells.join(' | ')} |`
   })
   const head = '| name | median | range | unit | runs | ratio | |'
   return [head, '|---|---|---|---|---|---|---|', ...rows].join('\n')

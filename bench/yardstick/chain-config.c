@@ -10,8 +10,8 @@
  *   local ADDRESS IDENTITY PORT DESTINATION-MAC SOURCE-MAC
  *   policy IDENTITY PORT PROTOCOL allow|deny    of identity 0: any; port and protocol 0: any
  *   service ADDRESS PORT PROTOCOL
- *   backend ADDRESS PORT                    number 0, and so on
- *   places N...                             the next places of the Maglev table, by backend
+ *   backend ADDRESS PORT                    of the service above: number 0, and so on
+ *   places N...                             of its Maglev table, by backend
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -208,7 +208,15 @@ static bool add_service(struct chain *chain, const char *line)
 	    !read_address(text, &address))
 		return false;
 	struct service_entry *entry = chain_service(chain, address, htons(port), protocol);
-	*entry = (struct service_entry){address, htons(port), protocol, true};
+	*entry = (struct service_entry){
+		.address = address,
+		.port = htons(port),
+		.protocol = protocol,
+		.is_used = true,
+		.first_backend = chain->backend_count,
+		.first_place = chain->place_count,
+	};
+	chain->last_service = entry;
 	return true;
 }
 
@@ -228,9 +236,12 @@ static bool add_places(struct chain *chain, const char *line)
 	int taken;
 	uint8_t place;
 	for (; sscanf(line, "%hhu%n", &place, &taken) == 1; line += taken) {
-		if (chain->place_count == PLACES_MAX || place >= chain->backend_count)
+		struct service_entry *service = chain->last_service;
+		if (service == NULL || chain->place_count == PLACES_MAX ||
+		    service->first_backend + place >= chain->backend_count)
 			return false;
 		chain->places[chain->place_count++] = place;
+		service->place_count++;
 	}
 	return true;
 }

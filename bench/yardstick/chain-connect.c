@@ -53,15 +53,17 @@ static uint32_t flow_hash(uint32_t source, uint32_t destination, uint32_t ports,
 	return finish(ends + protocol * 0x165667b1u);
 }
 
-static const struct backend *backend_of(const struct chain *chain, const struct ip_header *ip,
-					uint32_t host_ports)
+static const struct backend *backend_of(const struct chain *chain,
+					const struct service_entry *service,
+					const struct ip_header *ip, uint32_t host_ports)
 {
-	if (chain->place_count == 0)
+	if (service->place_count == 0)
 		return NULL;
 	const uint32_t hash = maglev_hash(__builtin_bswap32(ip->source),
 					  __builtin_bswap32(ip->destination), host_ports,
 					  ip->protocol, chain->maglev_seed);
-	return &chain->backends[chain->places[hash % chain->place_count]];
+	const uint8_t place = chain->places[service->first_place + hash % service->place_count];
+	return &chain->backends[service->first_backend + place];
 }
 
 bool connection_plan(struct chain *chain, const uint8_t *frame, uint32_t ports, int32_t ingress,
@@ -78,8 +80,11 @@ bool connection_plan(struct chain *chain, const uint8_t *frame, uint32_t ports, 
 		.new_destination = ip->destination,
 		.new_ports = ports,
 	};
-	if (chain_service(chain, ip->destination, port, ip->protocol)->is_used) {
-		const struct backend *backend = backend_of(chain, ip, __builtin_bswap32(ports));
+	const struct service_entry *service =
+		chain_service(chain, ip->destination, port, ip->protocol);
+	if (service->is_used) {
+		const struct backend *backend =
+			backend_of(chain, service, ip, __builtin_bswap32(ports));
 		if (backend == NULL)
 			return false;
 		out->new_destination = backend->address;

@@ -13,7 +13,7 @@
 #define POLICY_SLOTS 4096
 #define SERVICE_SLOTS 4096
 #define PLACES_MAX 131072
-#define BACKENDS_MAX 256
+#define BACKENDS_MAX 1024
 #define ENVELOPE_BYTES 50
 
 /* One cache line: all that is known of a flow. */
@@ -63,6 +63,10 @@ struct service_entry {
 	uint16_t port;
 	uint8_t protocol;
 	uint8_t is_used;
+	/* Its backends, and the places of its Maglev table, which count from its first backend. */
+	uint32_t first_backend;
+	uint32_t first_place;
+	uint32_t place_count;
 };
 
 struct backend {
@@ -98,6 +102,8 @@ struct chain {
 	struct pod pods[PORTS_MAX];
 
 	struct service_entry services[SERVICE_SLOTS];
+	/* While the configuration is read. */
+	struct service_entry *last_service;
 	uint8_t places[PLACES_MAX];
 	uint32_t place_count;
 	struct backend backends[BACKENDS_MAX];
