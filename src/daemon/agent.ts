@@ -22,6 +22,7 @@ import { DatapathSupervisor } from './datapath-supervisor.js'
 import { DocumentStore, type Proposal } from './document-store.js'
 import type { Log } from './log.js'
 import { ManifestWatcher, readManifestDirectory } from './manifest-directory.js'
+import { chooseSizes } from './map-size-check.js'
 import { NodeController } from './node-controller.js'
 import { macOfDevice, nodeObjects } from './node-objects.js'
 import { type NodePaths, nodePaths } from './node-paths.js'
@@ -60,6 +61,7 @@ export class Agent {
   #watcher: ManifestWatcher | undefined
   #failures: readonly Failure[] = []
   #problems: readonly Problem[] = []
+  readonly #sizeProblems: readonly Problem[]
   #names = new NameBook()
   #setup: NodeSetup | undefined
 
@@ -74,7 +76,10 @@ export class Agent {
     const { stateDirectory, dataDirectory } = this.paths
     mkdirSync(dataDirectory, { recursive: true, mode: 0o700 })
     takeRole(stateDirectory, Role.AGENT)
-    this.maps = DatapathMaps.createFiles(stateDirectory, node.spec.maps)
+    const { sizes, problems } = chooseSizes(node, stateDirectory)
+    this.maps = DatapathMaps.createFiles(stateDirectory, sizes)
+    this.#sizeProblems = problems
+    for (const problem of problems) log.warn(`not changed: ${problemText(problem)}`)
     this.flows = new FlowLog(this.maps.events)
     this.#applied = new Applied(stateDirectory)
     const { maglevTableSize } = node.spec.services
@@ -141,9 +146,9 @@ export class Agent {
     else this.supervisor.release()
   }
 
-  /** What is wrong with the manifests as they are; their last good versions are in force. */
+  /** What is wrong with the documents as they are; their last good versions are in force. */
   get problems(): readonly Problem[] {
-    return this.#problems
+    return [...this.#sizeProblems, ...this.#problems]
   }
 
   /** Changes that could not be carried out and are tried again. */
@@ -231,7 +236,7 @@ export class Agent {
       repairSeconds: lastRepairMilliseconds / 1_000,
       eventsSeen: this.flows.count,
       eventsLost: this.flows.lost,
-      problems: this.#problems.length,
+      problems: this.problems.length,
       failures: this.#failures.length,
     }
   }

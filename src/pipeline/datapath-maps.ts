@@ -194,6 +194,15 @@ export class DatapathMaps {
     return new DatapathMaps(allocate, sizes)
   }
 
+  /** The sizes that the maps of a directory were made with; undefined when they are not all there. */
+  static sizesIn(directory: string): MapSizes | undefined {
+    try {
+      return sizesOf(directory)
+    } catch {
+      return undefined
+    }
+  }
+
   /** Over the files that the control plane made; EXDP_SHARED_MEMORY names one that is missing. */
   static openFiles(directory: string): DatapathMaps {
     const allocate: Allocate = (name, bytes) =>

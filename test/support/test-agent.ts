@@ -24,6 +24,7 @@ spec:
   host: { addresses: [10.0.0.1], mac: "02:00:00:00:ff:02", nodeMac: "02:00:00:00:ff:01" }
   maps: { connections: 16384, identities: 1024, policies: 1024, events: 1024 }
 `
+    writeFileSync(this.path('node.yaml'), text)
     const [node] = ofKind(parseDocuments(text, 'node.yaml'), 'Node')
     if (node === undefined) throw new Error('no node')
     const log = makeLog('error')

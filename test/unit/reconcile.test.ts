@@ -6,6 +6,7 @@ import t from 'tap'
 import { ErrorCode, RingpathError } from '../../src/base/errors.js'
 import { DocumentStore } from '../../src/daemon/document-store.js'
 import { readManifestDirectory } from '../../src/daemon/manifest-directory.js'
+import { chooseSizes } from '../../src/daemon/map-size-check.js'
 import { holderOf, leaveRole, Role, takeRole } from '../../src/daemon/process-lock.js'
 import {
   applyChanges,
@@ -14,6 +15,8 @@ import {
   type ObjectKind,
   plan,
 } from '../../src/daemon/reconcile.js'
+import { ofKind, parseDocuments } from '../../src/k8s/documents.js'
+import { problemText } from '../../src/k8s/problem.js'
 import { endpoint, TestAgent } from '../support/test-agent.js'
 
 const object = (
@@ -249,5 +252,22 @@ t.test('a manifest directory: only its own yaml and json files count', async (t)
   t.same([...readManifestDirectory(directory).files.keys()], ['a.yaml', 'b.yml', 'c.json'])
   t.equal(readManifestDirectory(join(directory, 'missing')).files.size, 0)
 })
+
+t.test(
+  'maps keep the sizes that they were made with, and the field that differs is told',
+  async (t) => {
+    const it = new TestAgent()
+    const text = readFileSync(it.path('node.yaml'), 'utf8').replace('events: 1024', 'events: 2048')
+    const [node] = ofKind(parseDocuments(text, 'node.yaml'), 'Node')
+    if (node === undefined) throw new Error('no node')
+    const { sizes, problems } = chooseSizes(node.body, it.path('state'))
+    t.match(sizes, { events: 1024, connections: 16_384 })
+    t.match(problems.map(problemText), [
+      /Node test: spec.maps.events: 2048, expected 1024, .*"ringpath cleanup --remove"/,
+    ])
+    t.same(chooseSizes(node.body, it.path('elsewhere')).sizes.events, 2048)
+    await it.close()
+  },
+)
 
 t.end()
