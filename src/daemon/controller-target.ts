@@ -7,6 +7,7 @@ import type { ServiceSpec } from '../lb/service-spec.js'
 import type { Labels } from '../policy-rules/labels.js'
 import type { RuleSpec } from '../policy-rules/rule-spec.js'
 import { Protocol } from '../wire/protocols.js'
+import type { BandwidthSpec } from './bandwidth-spec.js'
 import type { EgressRule } from './egress-writer.js'
 import type { MasqueradeOptions } from './masquerade-writer.js'
 import type { NodeBehaviour } from './node-behaviour.js'
@@ -19,6 +20,7 @@ const PORT_PROTOCOLS = { TCP: Protocol.TCP, UDP: Protocol.UDP, SCTP: Protocol.SC
 
 /** The spec of an Endpoint object. */
 interface EndpointObject extends Omit<LabelledEndpoint, 'namedPorts'> {
+  readonly bandwidth?: BandwidthSpec
   readonly ports: readonly {
     readonly name: string
     readonly port: number
@@ -33,7 +35,7 @@ interface PeerEndpoint {
 }
 
 /** Fields of an endpoint that change in place; others mean another port. */
-const CHANGEABLE = ['labels', 'ports']
+const CHANGEABLE = ['labels', 'ports', 'bandwidth', 'identity']
 
 export class ControllerTarget implements Target {
   readonly #controller: NodeController
@@ -82,7 +84,12 @@ export class ControllerTarget implements Target {
     const failed: { object: NodeObject; message: string }[] = []
     const endpoints = objects.filter(({ kind }) => kind === 'Endpoint')
     const { identities } = this.#policies
-    const held = endpoints.map(({ spec }) => identities.claim(spec.labels as Labels))
+    const held = endpoints.map(({ spec }) => {
+      const labels = spec.labels as Labels
+      if (typeof spec.identity !== 'number') return identities.claim(labels)
+      identities.learn(spec.identity, labels)
+      return spec.identity
+    })
     const tell = (object: NodeObject, act: () => void): void => {
       try {
         act()
@@ -99,8 +106,8 @@ export class ControllerTarget implements Target {
       if (object.kind === 'Host') tell(object, () => this.#adoptHost(object))
     }
     for (const object of endpoints) {
-      const { id, labels, namedPorts } = labelled(object)
-      tell(object, () => this.#policies.setEndpointLabels(id, labels, namedPorts))
+      const { id, labels, namedPorts, identity } = labelled(object)
+      tell(object, () => this.#policies.setEndpointLabels(id, labels, namedPorts, identity))
     }
     for (const number of held) this.#policies.forgetIdentity(number)
     return failed
@@ -153,11 +160,15 @@ export class ControllerTarget implements Target {
     // Checked before the old one goes.
     const next = after === undefined ? undefined : labelled(after)
     if (before !== undefined && next !== undefined && isInPlace(fields)) {
-      this.#policies.setEndpointLabels(next.id, next.labels, next.namedPorts)
-      return
+      const { id, labels, namedPorts, identity } = next
+      this.#policies.setEndpointLabels(id, labels, namedPorts, identity)
+    } else {
+      if (before !== undefined) this.#policies.removeEndpoint(before.spec.id as number)
+      if (next !== undefined) this.#policies.addEndpoint(next)
     }
-    if (before !== undefined) this.#policies.removeEndpoint(before.spec.id as number)
-    if (next !== undefined) this.#policies.addEndpoint(next)
+    if (next !== undefined) {
+      this.#controller.setBandwidth(next.id, (after?.spec.bandwidth ?? {}) as BandwidthSpec)
+    }
   }
 
   #peer({ before, after, name }: Change): void {
@@ -192,7 +203,7 @@ const isInPlace = (fields: readonly string[]): boolean =>
   fields.every((field) => CHANGEABLE.includes(field))
 
 function labelled(object: NodeObject): LabelledEndpoint {
-  const { ports, ...place } = complete<EndpointObject>(object, ['nodeMac'])
+  const { ports, bandwidth: _, ...place } = complete<EndpointObject>(object, ['nodeMac'])
   const namedPorts = Object.fromEntries(
     ports.map(({ name, port, protocol }) => [name, { protocol: PORT_PROTOCOLS[protocol], port }]),
   )

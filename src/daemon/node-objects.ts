@@ -145,7 +145,7 @@ function endpointObjects(state: DesiredState, facts: NodeFacts): NodeObject[] {
   let next = 1
   return named.map(({ name, document }) => {
     while (!idOf.has(name)) take(name, next++)
-    const { device, address, mac, ports, masquerade } = document.spec
+    const { device, address, mac, ports, masquerade, bandwidth, identity } = document.spec
     const labels: Labels = labelsOf(document, namespaces)
     const nodeMac = document.spec.nodeMac ?? facts.macOf(device)
     return {
@@ -159,7 +159,7 @@ function endpointObjects(state: DesiredState, facts: NodeFacts): NodeObject[] {
         ...defined({ nodeMac }),
         labels,
         ports,
-        ...defined({ masquerade }),
+        ...defined({ masquerade, bandwidth, identity }),
       },
     }
   })

@@ -29,6 +29,8 @@ import { type EndpointSpec, HOST_ENDPOINT_ID, type NodeController } from './node
 
 export interface LabelledEndpoint extends Omit<EndpointSpec, 'identity'> {
   readonly labels: Labels
+  /** Number that its labels have in the cluster; one of this node's choice unless given. */
+  readonly identity?: number
   /** Its own ports by name, for rules that name one. */
   readonly namedPorts?: Subject['namedPorts']
 }
@@ -94,11 +96,11 @@ export class PolicyController implements IdentityObserver {
 
   /** Adds a pod with the policy that its labels give it; returns its port. */
   addEndpoint(spec: LabelledEndpoint): number {
-    const { labels, namedPorts, ...place } = spec
+    const { labels, namedPorts, identity: number, ...place } = spec
     if (this.#identityOf.has(spec.id)) {
       throw invalid('endpoint.id', spec.id, 'a number that no endpoint has')
     }
-    const identity = this.#claim(labels)
+    const identity = this.#claim(labels, number)
     const subject = { id: spec.id, labels, ...(namedPorts && { namedPorts }) }
     return this.#withSubject(subject, identity, () =>
       this.#node.addEndpoint({ ...place, identity }, this.rules.policyOf(spec.id)),
@@ -106,8 +108,13 @@ export class PolicyController implements IdentityObserver {
   }
 
   /** Takes over a pod that an earlier run added, or gives one that is here other labels. */
-  setEndpointLabels(id: number, labels: Labels, namedPorts?: Subject['namedPorts']): void {
-    const identity = this.#claim(labels)
+  setEndpointLabels(
+    id: number,
+    labels: Labels,
+    namedPorts?: Subject['namedPorts'],
+    number?: number,
+  ): void {
+    const identity = this.#claim(labels, number)
     this.#withSubject({ id, labels, ...(namedPorts && { namedPorts }) }, identity, () =>
       this.#node.setEndpointIdentity(id, identity, this.rules.policyOf(id)),
     )
@@ -178,8 +185,9 @@ export class PolicyController implements IdentityObserver {
     return result
   }
 
-  #claim(labels: Labels): number {
-    const identity = this.identities.claim(labels)
+  #claim(labels: Labels, number?: number): number {
+    if (number !== undefined) this.identities.learn(number, labels)
+    const identity = number ?? this.identities.claim(labels)
     this.#apply({ ...NOTHING, undo: () => this.identities.release(identity) })
     return identity
   }

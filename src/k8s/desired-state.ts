@@ -122,21 +122,35 @@ function sharedPlaces(documents: readonly Document[]): Problem[] {
   return problems
 }
 
-/** A number of the cluster stands for one set of labels, whichever peer tells of it. */
+/** A number of the cluster stands for one set of labels, whichever document tells of it. */
 function sharedIdentities(documents: readonly Document[]): Problem[] {
   const known = new Map<number, { labels: string; owner: string }>()
   const problems: Problem[] = []
-  for (const document of ofKind(documents, 'Peer')) {
-    for (const [i, { identity, namespace, labels }] of document.body.spec.endpoints.entries()) {
-      const { text } = new LabelSet(podLabels(namespace, labels))
-      const { labels: had, owner } = known.get(identity) ?? { labels: text, owner: document.key }
-      known.set(identity, { labels: had, owner })
-      if (had === text) continue
-      const expected = `a number that does not have other labels in ${owner}`
-      problems.push(problemAt(document.raw, ['spec', 'endpoints', i, 'identity'], expected))
-    }
+  for (const { document, path, identity, labels } of numberedLabels(documents)) {
+    const { text } = new LabelSet(labels)
+    const { labels: had, owner } = known.get(identity) ?? { labels: text, owner: document.key }
+    known.set(identity, { labels: had, owner })
+    if (had === text) continue
+    const expected = `a number that does not have other labels in ${owner}`
+    problems.push(problemAt(document.raw, path, expected))
   }
   return problems
+}
+
+function* numberedLabels(documents: readonly Document[]) {
+  for (const document of ofKind(documents, 'Endpoint')) {
+    const { metadata, spec } = document.body
+    const labels = podLabels(metadata.namespace, metadata.labels)
+    const path = ['spec', 'identity']
+    if (spec.identity !== undefined) yield { document, path, identity: spec.identity, labels }
+  }
+  for (const document of ofKind(documents, 'Peer')) {
+    for (const [i, one] of document.body.spec.endpoints.entries()) {
+      const path = ['spec', 'endpoints', i, 'identity']
+      const labels = podLabels(one.namespace, one.labels)
+      yield { document, path, identity: one.identity, labels }
+    }
+  }
 }
 
 function sharedFrontends(services: readonly PlannedService[]): Problem[] {

@@ -160,6 +160,11 @@ export const nodeSchema = strict({
   }),
 })
 
+/** Cilium's range of identities that a cluster gives out. */
+const clusterIdentity = whole(256, 65_535)
+
+const bitsPerSecond = whole(8_000, 1_000_000_000_000)
+
 export const endpointSchema = strict({
   apiVersion: z.literal(RINGPATH_V1),
   kind: z.literal('Endpoint'),
@@ -174,6 +179,13 @@ export const endpointSchema = strict({
     nodeMac: mac.optional(),
     /** Leaves with its own address where others are masqueraded. */
     masquerade: flag.optional(),
+    /** Its number in the cluster, by which other nodes know its labels; chosen unless given. */
+    identity: clusterIdentity.optional(),
+    /** Limits of what it sends and gets; none unless given. */
+    bandwidth: strict({
+      egressBitsPerSecond: bitsPerSecond.optional(),
+      ingressBitsPerSecond: bitsPerSecond.optional(),
+    }).optional(),
     /** By which policies may name ports. */
     ports: z
       .array(
@@ -204,7 +216,7 @@ export const peerSchema = strict({
       .array(
         strict({
           address: ipv4,
-          identity: whole(256, 65_535),
+          identity: clusterIdentity,
           namespace: namespaceName.default(DEFAULT_NAMESPACE),
           labels: labels.default({}),
         }),

@@ -78,15 +78,20 @@ export class LiveAgent {
   /** A pod, and its Endpoint document with the label app=<name>. */
   async pod(name: string, address: string): Promise<Pod> {
     const pod = await this.lab.pod(this.node, name, { address })
+    this.endpoint(pod)
+    return pod
+  }
+
+  /** @param more fields of its spec, such as ", id: 7" */
+  endpoint({ name, device, address, podMac }: Pod, more = ''): void {
     this.manifest(
       `endpoint-${name}.yaml`,
       `apiVersion: ringpath.io/v1
 kind: Endpoint
 metadata: { name: ${name}, labels: { app: ${name} } }
-spec: { device: ${pod.device}, address: ${address}, mac: "${pod.podMac}" }
+spec: { device: ${device}, address: ${address}, mac: "${podMac}"${more} }
 `,
     )
-    return pod
   }
 
   manifest(name: string, text: string): void {
@@ -105,6 +110,13 @@ spec: { device: ${pod.device}, address: ${address}, mac: "${pod.podMac}" }
     this.process = agent
     await agent.waitForOutput(READY)
     return agent
+  }
+
+  /** With another Node document; the datapath goes on meanwhile. */
+  async restart(spec: string): Promise<void> {
+    await this.process?.stop('SIGTERM')
+    this.writeNode(spec)
+    await this.start()
   }
 
   cli(...args: string[]): Promise<CommandResult> {
