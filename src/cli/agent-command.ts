@@ -1,9 +1,9 @@
 /** `ringpath agent`: runs the agent of a node in the foreground. */
-import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import type { NodeDocument } from '../k8s/ringpath-documents.js'
+import { readTextFile } from '../k8s/text-file.js'
 
 interface AgentArguments {
   readonly config: string
@@ -58,9 +58,17 @@ async function runAgent(options: AgentArguments): Promise<void> {
   notifier.startWatchdog(() => true)
 }
 
+function readNodeFile(path: string): string {
+  try {
+    return readTextFile(path)
+  } catch (error) {
+    throw new RingpathError(ErrorCode.CONFIG_INVALID, `${path}: ${(error as Error).message}`, error)
+  }
+}
+
 async function readNode(path: string): Promise<NodeDocument> {
   const { ofKind, parseDocuments } = await import('../k8s/documents.js')
-  const [node, ...more] = ofKind(parseDocuments(readFileSync(path, 'utf8'), path), 'Node')
+  const [node, ...more] = ofKind(parseDocuments(readNodeFile(path), path), 'Node')
   if (node !== undefined && more.length === 0) return node.body
   const count = more.length + (node === undefined ? 0 : 1)
   const text = `${path}: ${count} documents of kind Node, expected one`

@@ -30,8 +30,12 @@ put back: routes, sysctls, and the host pair if the agent made it.`,
 }
 
 async function cleanup(options: CleanupOptions): Promise<void> {
-  const { holderOf, Role } = await import('../daemon/process-lock.js')
+  const { holderOf, isStateDirectory, Role } = await import('../daemon/process-lock.js')
   const directory = stateDirectoryOf(options)
+  // Never to remove a directory of somebody else's.
+  if (!isStateDirectory(directory)) {
+    throw new CommandError(`${directory}: no state directory of a node`)
+  }
   // The agent would start what is ended; the datapath that stands by would take over.
   const order: readonly (readonly [RoleType, NodeJS.Signals, string])[] = [
     [Role.AGENT, 'SIGTERM', 'agent'],

@@ -1,11 +1,12 @@
 /** Commands around the declared state: status, check, apply, diff, get, delete. */
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import type { Command } from 'commander'
 import { readManifestDirectory } from '../daemon/manifest-directory.js'
 import type { Change, Failure } from '../daemon/reconcile.js'
 import type { statusOf } from '../daemon/status.js'
 import { KINDS } from '../k8s/kinds.js'
 import { type Problem, problemText } from '../k8s/problem.js'
+import { readTextFile } from '../k8s/text-file.js'
 import { Client, CommandError, ExitCode, socketOf } from './client.js'
 import { type ShowOptions, withOutput } from './options.js'
 import { type Column, paint, print, printRows, printValue, yamlText } from './output.js'
@@ -84,10 +85,11 @@ function addCheck(program: Command): void {
     .option('--node <file>', 'the node’s document, for what depends on it')
     .action(async (options: { filename: readonly string[]; node?: string }) => {
       const texts = readFiles(options.filename)
-      const problems = await checkTexts(texts, options.node)
+      const { problems, notices, count } = await checkTexts(texts, options.node)
+      for (const notice of notices) console.error(`note: ${problemText(notice)}`)
       for (const problem of problems) console.error(problemText(problem))
-      if (problems.length > 0) throw new CommandError(`${problems.length} problems`)
-      print(`${texts.length} files are right`)
+      if (problems.length > 0) throw new CommandError(counted(problems.length, 'problem'))
+      print(`${counted(count, 'document')} in ${counted(texts.length, 'file')}: right`)
     })
 }
 
@@ -96,19 +98,26 @@ const NODE_FOR_CHECKS = 'apiVersion: ringpath.io/v1\nkind: Node\nmetadata: { nam
 async function checkTexts(
   texts: readonly Source[],
   nodeFile: string | undefined,
-): Promise<Problem[]> {
-  const [{ ofKind, readDocuments }, { desiredState }] = await Promise.all([
+): Promise<{ problems: readonly Problem[]; notices: readonly Problem[]; count: number }> {
+  const [{ ofKind, readDocuments }, { desiredState }, { noticesOf }] = await Promise.all([
     import('../k8s/documents.js'),
     import('../k8s/desired-state.js'),
+    import('../k8s/notices.js'),
   ])
-  const nodeText = nodeFile === undefined ? NODE_FOR_CHECKS : readFileSync(nodeFile, 'utf8')
+  const nodeText = nodeFile === undefined ? NODE_FOR_CHECKS : readFile(nodeFile)
   const nodeRead = readDocuments(nodeText, nodeFile ?? 'node')
   const [node] = ofKind(nodeRead.documents, 'Node')
   const read = texts.map(({ text, name }) => readDocuments(text, name))
   const problems = [...nodeRead.problems, ...read.flatMap((r) => r.problems)]
-  if (node === undefined) return problems
-  const documents = read.flatMap((r) => r.documents).filter(({ body }) => body.kind !== 'Node')
-  return [...problems, ...desiredState(documents, node.body).problems]
+  const all = read.flatMap((r) => r.documents)
+  const documents = all.filter(({ body }) => body.kind !== 'Node')
+  const notices = noticesOf(documents)
+  if (node === undefined) {
+    if (nodeRead.problems.length > 0) return { problems, notices, count: all.length }
+    throw new CommandError(`${nodeFile}: no document of kind Node`)
+  }
+  const together = desiredState(documents, node.body).problems
+  return { problems: [...problems, ...together], notices, count: all.length }
 }
 
 function addApply(program: Command): void {
@@ -141,10 +150,14 @@ interface Applied {
   readonly failures: readonly Failure[]
 }
 
-function send(options: FileOptions, path: string): Promise<Applied> {
-  const text = readFiles(options.filename)
-    .map((file) => file.text)
-    .join('\n---\n')
+/** What is wrong by itself is told with the name of its file, which a request has not got. */
+async function send(options: FileOptions, path: string): Promise<Applied> {
+  const { DocumentError } = await import('../k8s/problem.js')
+  const { readDocuments } = await import('../k8s/documents.js')
+  const files = readFiles(options.filename)
+  const problems = files.flatMap(({ text, name }) => readDocuments(text, name).problems)
+  if (problems.length > 0) throw new DocumentError(problems)
+  const text = files.map((file) => file.text).join('\n---\n')
   const body = { type: 'application/yaml', bytes: text }
   return new Client(socketOf(options)).json<Applied>('POST', path, body)
 }
@@ -186,8 +199,8 @@ function addGet(program: Command): void {
     .argument('[name]', 'web, or namespace/web')
   withOutput(get).action(
     async (kind: string | undefined, name: string | undefined, options: ShowOptions) => {
-      const all = await new Client(socketOf(options)).json<StoredObject[]>('GET', '/v1/objects')
       const wanted = kind === undefined ? undefined : kindOf(kind)
+      const all = await new Client(socketOf(options)).json<StoredObject[]>('GET', '/v1/objects')
       const rows = all
         .filter(({ key }) => wanted === undefined || key.startsWith(`${wanted} `))
         .filter(({ key }) => name === undefined || isNamed(key, name))
@@ -206,8 +219,8 @@ function addDelete(program: Command): void {
     .argument('<kind>', `one of ${KINDS.join(', ')}`)
     .argument('<name>', 'web, or namespace/web')
   withOutput(remove).action(async (kind: string, name: string, options: ShowOptions) => {
-    const client = new Client(socketOf(options))
     const wanted = kindOf(kind)
+    const client = new Client(socketOf(options))
     const all = await client.json<StoredObject[]>('GET', '/v1/objects')
     const found = all.find(({ key }) => key.startsWith(`${wanted} `) && isNamed(key, name))
     if (found === undefined) throw new CommandError(`no ${wanted} ${name}`)
@@ -240,15 +253,25 @@ interface Source {
 function readFiles(names: readonly string[]): Source[] {
   if (names.length === 0) throw new CommandError('which documents? give -f FILE', ExitCode.USAGE)
   return names.flatMap((name): Source[] => {
-    if (name === '-') return [{ name: 'standard input', text: readFileSync(0, 'utf8') }]
-    try {
-      if (!statSync(name).isDirectory()) return [{ name, text: readFileSync(name, 'utf8') }]
-    } catch (error) {
-      throw new CommandError((error as Error).message)
-    }
-    const { files, unreadable } = readManifestDirectory(name)
+    if (name === '-') return [{ name: 'standard input', text: readFile(0, 'standard input') }]
+    if (!isDirectory(name)) return [{ name, text: readFile(name) }]
+    const { files, unreadable, problem } = readManifestDirectory(name)
+    if (problem !== undefined) throw new CommandError(`${name}: ${problem}`)
     for (const [file, why] of unreadable) throw new CommandError(`${name}/${file}: ${why}`)
     if (files.size === 0) throw new CommandError(`${name}: no .yaml, .yml or .json file in it`)
     return [...files].map(([file, text]) => ({ name: `${name}/${file}`, text }))
   })
 }
+
+const isDirectory = (name: string): boolean =>
+  statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false
+
+function readFile(path: string | number, name = `${path}`): string {
+  try {
+    return readTextFile(path)
+  } catch (error) {
+    throw new CommandError(`${name}: ${(error as Error).message}`)
+  }
+}
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`

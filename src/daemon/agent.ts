@@ -167,14 +167,17 @@ export class Agent {
   readManifests(): void {
     const { manifests } = this.paths
     const { files, unreadable, problem } = readManifestDirectory(manifests)
+    this.#problems = []
+    if (problem !== undefined) this.#problems = [unread(manifests, 'directory', problem)]
     if (problem !== undefined && this.store.hasFiles) {
       // A file system that is away for a moment must not take the node's pods with it.
       this.log.error({ manifests, error: problem }, 'manifests not read: they stay as they were')
       this.reconcile()
       return
     }
-    for (const [file, error] of unreadable) this.log.warn({ file, error }, 'manifest not read')
-    this.#problems = this.store.setFiles(files, unreadable.keys())
+    const away = [...unreadable].map(([file, error]) => unread(file, 'file', error))
+    const refused = this.store.setFiles(files, unreadable.keys())
+    this.#problems = [...this.#problems, ...away, ...refused]
     for (const problem of this.#problems) {
       this.log.error({ file: problem.source }, `manifest refused: ${problemText(problem)}`)
     }
@@ -250,4 +253,8 @@ export class Agent {
       },
     })
   }
+}
+
+function unread(source: string, object: string, found: string): Problem {
+  return { source, object, field: '', found, expected: `a ${object} that can be read` }
 }

@@ -3,20 +3,20 @@
  * once it has been quiet for a moment. Regular files named *.yaml, *.yml or *.json count; hidden
  * ones and sub-directories do not.
  */
-import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from 'node:fs'
+import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs'
 import { join } from 'node:path'
+import { readTextFile, reasonOf } from '../k8s/text-file.js'
 
 const QUIET_MILLISECONDS = 100
 /** Where the kernel's notice is missing: another file system, or the directory itself replaced. */
 const LOOK_MILLISECONDS = 5_000
-const FILE_BYTES_MAX = 4 * 1024 * 1024
 const FILES_MAX = 10_000
 
 export interface DirectoryContents {
   readonly files: ReadonlyMap<string, string>
   /** Files that could not be read, and why. */
   readonly unreadable: ReadonlyMap<string, string>
-  /** Why the directory itself could not be read; "ENOENT" when it is not there. */
+  /** Why the directory itself could not be read. */
   readonly problem?: string
 }
 
@@ -27,15 +27,13 @@ export function readManifestDirectory(directory: string): DirectoryContents {
   try {
     names = listed(directory)
   } catch (error) {
-    return { files, unreadable, problem: (error as NodeJS.ErrnoException).code ?? 'unknown' }
+    return { files, unreadable, problem: reasonOf(error) }
   }
   for (const name of names) {
     const path = join(directory, name)
     try {
       // Kubernetes mounts files as links: what they point at is what counts.
-      const { size } = statSync(path)
-      if (size > FILE_BYTES_MAX) throw new Error(`${size} bytes, at most ${FILE_BYTES_MAX}`)
-      files.set(name, readFileSync(path, 'utf8'))
+      files.set(name, readTextFile(path))
     } catch (error) {
       unreadable.set(name, (error as Error).message)
     }

@@ -3,7 +3,7 @@
  * that has the role. Who finds a holder that is gone takes its place by one compare-and-exchange,
  * so that of two at once only one does. Nothing has to be cleaned up after kill -9.
  */
-import { mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SharedMemory } from 'xdp-socket-napi'
 import { ErrorCode, RingpathError } from '../base/errors.js'
@@ -59,7 +59,8 @@ export function leaveRole(stateDirectory: string, role: Role): void {
 /** The process that has the role now; undefined when none does. */
 export function holderOf(stateDirectory: string, role: Role): number | undefined {
   try {
-    const words = openWords(stateDirectory)
+    // What is not there is not made: no node is there.
+    const words = wordsOf(SharedMemory.open(join(stateDirectory, FILE_NAME), BYTES))
     const holder = Atomics.load(words, role)
     return holder !== 0 && isRunning(words, role) ? holder : undefined
   } catch {
@@ -70,8 +71,14 @@ export function holderOf(stateDirectory: string, role: Role): number | undefined
 function openWords(stateDirectory: string): Int32Array {
   mkdirSync(stateDirectory, { recursive: true, mode: 0o700 })
   const path = join(stateDirectory, FILE_NAME)
-  return new Int32Array(SharedMemory.open(path, BYTES, { create: true }).buffer)
+  return wordsOf(SharedMemory.open(path, BYTES, { create: true }))
 }
+
+const wordsOf = ({ buffer }: SharedMemory): Int32Array => new Int32Array(buffer)
+
+/** An agent or a datapath has been there: the directory is a node's, and no other. */
+export const isStateDirectory = (directory: string): boolean =>
+  existsSync(join(directory, FILE_NAME))
 
 /** A process id that is in use again belongs to a process that began at another time. */
 function isRunning(words: Int32Array, role: Role): boolean {

@@ -6,6 +6,7 @@ import { RingpathError } from '../base/errors.js'
 import { LabelSet } from '../policy-rules/labels.js'
 import { checkRule } from '../policy-rules/rule-check.js'
 import type { RuleSpec } from '../policy-rules/rule-spec.js'
+import { formatCidr, parseCidr } from '../wire/address.js'
 import { type Document, ofKind } from './documents.js'
 import { type EgressRuleSpec, egressRules } from './egress.js'
 import { type NamespaceLabels, namespacesOf } from './namespace-documents.js'
@@ -32,7 +33,7 @@ export function desiredState(
   node: NodeDocument,
 ): { state: DesiredState; problems: Problem[] } {
   const problems = [...duplicates(documents), ...strayNodes(documents), ...sharedPlaces(documents)]
-  problems.push(...sharedIdentities(documents))
+  problems.push(...sharedIdentities(documents), ...sharedAddresses(documents, node))
   const planned = servicesOf(documents, {
     nodeAddresses: nodeAddresses(node),
     nodeName: node.metadata.name,
@@ -133,6 +134,37 @@ function sharedIdentities(documents: readonly Document[]): Problem[] {
     if (had === text) continue
     const expected = `a number that does not have other labels in ${owner}`
     problems.push(problemAt(document.raw, path, expected))
+  }
+  return problems
+}
+
+/** An address or prefix leads to one place alone; a longer prefix within another one may differ. */
+function sharedAddresses(documents: readonly Document[], node: NodeDocument): Problem[] {
+  const owners = new Map<string, string>()
+  const problems: Problem[] = []
+  const take = (document: Document, path: PropertyKey[], text: string): void => {
+    const key = formatCidr(parseCidr(text))
+    const owner = owners.get(key) ?? document.key
+    owners.set(key, owner)
+    if (owner === document.key) return
+    const expected = `an address or prefix that ${owner} does not have`
+    problems.push(problemAt(document.raw, ['spec', ...path], expected))
+  }
+  for (const address of nodeAddresses(node)) owners.set(`${address}/32`, 'the node itself')
+  for (const cidr of node.spec.podCidrs) owners.set(formatCidr(parseCidr(cidr)), 'the node itself')
+  for (const document of ofKind(documents, 'Peer')) {
+    const { address, podCidrs, hostAddresses, endpoints } = document.body.spec
+    take(document, ['address'], address)
+    for (const [i, cidr] of podCidrs.entries()) take(document, ['podCidrs', i], cidr)
+    for (const [i, one] of hostAddresses.entries()) take(document, ['hostAddresses', i], one)
+    for (const [i, one] of endpoints.entries()) {
+      take(document, ['endpoints', i, 'address'], one.address)
+    }
+  }
+  for (const document of ofKind(documents, 'Endpoint')) {
+    const { address } = document.body.spec
+    // Two endpoints with one address are told by `sharedPlaces`.
+    if (owners.has(`${address}/32`)) take(document, ['address'], address)
   }
   return problems
 }

@@ -16,6 +16,7 @@ import { localRedirectSchema } from './redirect-documents.js'
 import { endpointSchema, nodeSchema, peerSchema, RINGPATH_V1 } from './ringpath-documents.js'
 import { check, problemAt, qualifiedName } from './schema.js'
 import { endpointSliceSchema, serviceSchema } from './service-documents.js'
+import { suggestion } from './suggestion.js'
 
 const SCHEMAS = {
   [`${RINGPATH_V1} Node`]: nodeSchema,
@@ -88,7 +89,10 @@ function checkDocument(raw: RawDocument): { document: Document } | { problems: P
     const ofKind = Object.keys(SCHEMAS).filter((name) => name.endsWith(` ${raw.kind}`))
     const field = ofKind.length > 0 ? 'apiVersion' : 'kind'
     const names = ofKind.length > 0 ? ofKind : Object.keys(SCHEMAS)
-    return { problems: [problemAt(raw, [field], `one of: ${names.join('; ')}`)] }
+    const kinds = Object.keys(SCHEMAS).map((name) => name.split(' ')[1] ?? '')
+    const meant = ofKind.length > 0 ? undefined : suggestion(raw.kind, kinds)
+    const first = meant === undefined ? '' : `${meant}, or `
+    return { problems: [problemAt(raw, [field], `${first}one of: ${names.join('; ')}`)] }
   }
   const result = check<Schema>(SCHEMAS[type as keyof typeof SCHEMAS], raw)
   if ('problems' in result) return result

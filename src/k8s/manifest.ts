@@ -64,7 +64,8 @@ export function readManifests(text: string, source: string): Manifests {
       continue
     }
     if (error !== undefined) {
-      tell(name, error.message.split('\n')[0] ?? '', 'YAML or JSON', error.linePos?.[0].line)
+      const message = (error.message.split('\n')[0] ?? '').replace(/ at line \d+.*$/, '')
+      tell(name, message, 'YAML or JSON', error.linePos?.[0].line)
       continue
     }
     try {

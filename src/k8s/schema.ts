@@ -8,10 +8,13 @@ import { DEVICE_NAME_BYTES_MAX } from '../port/port-table.js'
 import { parseCidr, parseMac } from '../wire/address.js'
 import { isMapping, type RawDocument } from './manifest.js'
 import { fieldText, type Problem, shown } from './problem.js'
+import { suggestion } from './suggestion.js'
+
+const FIELDS_FOLLOW = ': '
 
 /** A mapping of exactly these fields. */
 export function strict<S extends z.ZodRawShape>(shape: S) {
-  const expected = `a field that is supported here: ${Object.keys(shape).join(', ')}`
+  const expected = `a field that is supported here${FIELDS_FOLLOW}${Object.keys(shape).join(', ')}`
   return z.strictObject(shape, {
     error: (issue) => (issue.code === 'unrecognized_keys' ? expected : undefined),
   })
@@ -160,9 +163,30 @@ function problemsOf(issue: z.core.$ZodIssue, document: RawDocument): Problem[] {
   if (issue.code !== 'unrecognized_keys') {
     // A wrong key of a mapping says so in the issues inside.
     const inner = issue.code === 'invalid_key' ? issue.issues[0]?.message : undefined
-    return [problemAt(document, issue.path, inner ?? issue.message)]
+    const expected = inner ?? issue.message
+    return [problemAt(document, issue.path, `${expected}${hint(issue, document)}`)]
   }
-  return issue.keys.map((key) => problemAt(document, [...issue.path, key], issue.message))
+  return issue.keys.map((key) => {
+    const [text = '', known = ''] = issue.message.split(FIELDS_FOLLOW)
+    const meant = suggestion(key, known.split(', '))
+    const message =
+      meant === undefined ? issue.message : `${meant}, or ${text}${FIELDS_FOLLOW}${known}`
+    return problemAt(document, [...issue.path, key], message)
+  })
+}
+
+/** A number or a truth in quotes is a text; a text without them may be something else. */
+function hint(issue: z.core.$ZodIssue, document: RawDocument): string {
+  if (issue.code !== 'invalid_type') return ''
+  const found = valueAt(document.value, issue.path)
+  const isNumber = issue.expected === 'number' || issue.expected === 'int'
+  if (isNumber && typeof found === 'string' && /^\d+$/.test(found)) return ', without quotes'
+  if (issue.expected === 'boolean' && /^(true|false|yes|no)$/i.test(String(found))) {
+    return ', without quotes'
+  }
+  if (issue.expected === 'string' && typeof found === 'number') return ', in quotes'
+  if (issue.expected === 'string' && typeof found === 'boolean') return ', in quotes'
+  return ''
 }
 
 export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
