@@ -203,7 +203,14 @@ function verdictText(explanation: Explanation): string {
     return `${paint.green('FORWARDED')} to ${egress}\nas ${clean(packetOut ?? '')}`
   }
   if (verdict === 'CONSUMED') return `${paint.green('ANSWERED')} by the datapath itself`
-  const told = advice === undefined || advice === '' ? '' : `\n${advice}`
+  const { because, remedy } = explanation
+  const lines = [
+    ...(egress === undefined ? [] : [`its sender is answered: ${clean(packetOut ?? '')}`]),
+    ...(advice === undefined || advice === '' ? [] : [advice]),
+    ...(because === undefined ? [] : [`${paint.bold('because:')} ${clean(because)}`]),
+    ...(remedy === undefined ? [] : [`${paint.bold('to do:')} ${clean(remedy)}`]),
+  ]
+  const told = lines.map((line) => `\n${line}`).join('')
   return `${paint.red('DROPPED')} ${dropCode} ${dropReason}: ${dropText}${told}`
 }
 

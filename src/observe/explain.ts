@@ -5,6 +5,7 @@
  */
 import { BURST_CAPACITY } from '../base/limits.js'
 import { Endpoint } from '../endpoint/endpoint-table.js'
+import { EVENT_WORDS } from '../monitor/event.js'
 import { Burst } from '../packet/burst.js'
 import { dropReasonName, dropReasonText } from '../packet/drop-reason.js'
 import { PacketBuffer } from '../packet/packet-buffer.js'
@@ -16,9 +17,10 @@ import { Pipeline } from '../pipeline/pipeline.js'
 import { TailCall } from '../pipeline/tail-call.js'
 import { PolicyMap } from '../policy/policy-map.js'
 import { adviceFor } from './advice.js'
+import { causeOf } from './cause.js'
 import { endpointNameOfPort } from './endpoint-view.js'
 import { describePacket, type Snapshot, snapshotOf } from './explain-snapshot.js'
-import { connectionName, protocolName } from './flow.js'
+import { connectionName, type Flow, flowOf, protocolName } from './flow.js'
 import type { NameBook } from './names.js'
 import { serviceRows } from './service-view.js'
 import { stageName, stagePurpose } from './stage-names.js'
@@ -40,7 +42,7 @@ export interface Explanation {
   readonly ingress: string
   readonly steps: readonly Step[]
   readonly verdict: 'FORWARDED' | 'DROPPED' | 'CONSUMED'
-  /** The port that it leaves by. */
+  /** The port that it, or the answer to a drop, leaves by. */
   readonly egress?: string
   /** The packet as it leaves. */
   readonly packetOut?: string
@@ -48,6 +50,9 @@ export interface Explanation {
   readonly dropReason?: string
   readonly dropText?: string
   readonly advice?: string
+  /** What was responsible, by name, and what to do; where more is known than the reason. */
+  readonly because?: string
+  readonly remedy?: string
 }
 
 const FRAME_STRIDE = 4096
@@ -102,6 +107,7 @@ export class Explainer {
     burst.count = 1
     burst.setTime(nowSeconds, nowNanoseconds)
     this.#trace.reset()
+    this.#maps.events.skip()
     this.#pipeline.run(burst)
     return this.#explanation(port)
   }
@@ -109,22 +115,36 @@ export class Explainer {
   #explanation(port: number): Explanation {
     const { packet, steps, verdict, packetOut } = this.#trace
     const base = { packet, ingress: endpointNameOfPort(this.#maps, this.#names, port), steps }
-    if (verdict === Verdict.REDIRECT) {
-      const out = this.#burst.ports[0] ?? -1
-      const device = out < 0 ? '' : this.#maps.ports.device(out)
-      const egress = `${endpointNameOfPort(this.#maps, this.#names, out)} (${device})`
+    const told = this.#toldDrop()
+    const code = told?.dropCode ?? (verdict < 0 ? -verdict : 0)
+    const out = verdict === Verdict.REDIRECT ? (this.#burst.ports[0] ?? -1) : -1
+    const device = out < 0 ? '' : this.#maps.ports.device(out)
+    const egress = `${endpointNameOfPort(this.#maps, this.#names, out)} (${device})`
+    if (code === 0) {
+      if (out < 0) return { ...base, verdict: 'CONSUMED' }
       return { ...base, verdict: 'FORWARDED', egress, packetOut }
     }
-    if (verdict >= 0) return { ...base, verdict: 'CONSUMED' }
-    const code = -verdict
     return {
       ...base,
+      // Its sender may be answered all the same.
+      ...(out < 0 ? {} : { egress, packetOut }),
       verdict: 'DROPPED',
       dropCode: code,
       dropReason: dropReasonName(code),
       dropText: dropReasonText(code),
       advice: adviceFor(code),
+      ...(told === undefined ? {} : causeOf(told, this.#maps, this.#names)),
     }
+  }
+
+  /** The drop that the chain has told of. */
+  #toldDrop(): Flow | undefined {
+    const event = new Int32Array(EVENT_WORDS)
+    while (this.#maps.events.read(event)) {
+      const flow = flowOf(event, 0, new Date())
+      if (flow.verdict === 'DROPPED') return flow
+    }
+    return undefined
   }
 }
 

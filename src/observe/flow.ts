@@ -2,7 +2,7 @@
  * An event of the datapath as people and programs read it: what happened to one packet, in words
  * and plain values.
  */
-import { EventType, EventWord, ObservationPoint } from '../monitor/event.js'
+import { EVENT_DETAIL_WORDS, EventType, EventWord, ObservationPoint } from '../monitor/event.js'
 import { dropReasonName, dropReasonText } from '../packet/drop-reason.js'
 import { formatAddress } from '../wire/address.js'
 import { Protocol } from '../wire/protocols.js'
@@ -44,6 +44,8 @@ export interface Flow {
   /** Number of the last stage. */
   readonly stage: number
   readonly bytes: number
+  /** Numbers of a drop's own, where it has any (EventWord.DETAIL). */
+  readonly detail?: readonly number[]
   /** First bytes of the frame, hexadecimal. */
   readonly sample: string
 }
@@ -98,8 +100,15 @@ export function flowOf(words: Int32Array, id: number, now: Date): Flow {
     ruleCookie: word(EventWord.RULE_COOKIE),
     stage: word(EventWord.STAGE),
     bytes: word(EventWord.FRAME_BYTES),
+    ...detailOf(words),
     sample: sampleOf(words),
   }
+}
+
+function detailOf(words: Int32Array): { detail?: readonly number[] } {
+  const { DETAIL } = EventWord
+  const detail = [...words.subarray(DETAIL, DETAIL + EVENT_DETAIL_WORDS)]
+  return words[EventWord.TYPE] === EventType.DROP && detail.some((n) => n !== 0) ? { detail } : {}
 }
 
 function verdictOf(type: number, code: number): FlowVerdict {

@@ -5,6 +5,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Identity } from '../identity/identity.js'
+import { LabelSet, selects } from '../policy-rules/labels.js'
+import type { RuleSpec } from '../policy-rules/rule-spec.js'
 
 interface NamedObject {
   readonly kind: string
@@ -38,6 +40,7 @@ export class NameBook {
   readonly #addresses = new Map<string, string>()
   readonly #labels = new Map<number, Readonly<Record<string, string>>>()
   readonly #frontends = new Map<string, string>()
+  readonly #rules: RuleSpec[] = []
   readonly #cookies: Readonly<Record<string, string>>
 
   constructor(record: AppliedRecord = { objects: [], identities: [] }) {
@@ -49,6 +52,7 @@ export class NameBook {
         this.#endpoints.set(Number(spec.id), object)
         this.#addresses.set(String(spec.address), name)
       }
+      if (kind === 'Rule') this.#rules.push(spec.rule as RuleSpec)
       if (kind !== 'Service') continue
       const { frontends } = spec.service as { frontends: readonly Frontend[] }
       for (const { address, port, protocol } of frontends) {
@@ -84,6 +88,27 @@ export class NameBook {
     return (this.#endpoints.get(id)?.spec.labels ?? {}) as Readonly<Record<string, string>>
   }
 
+  /** The policies that close a direction of an endpoint, by name. */
+  policiesClosing(endpoint: number, isEgress: boolean): string[] {
+    const labels = new LabelSet(this.endpointLabels(endpoint))
+    const closing = this.#rules.filter((rule) => {
+      if (!closes(rule, isEgress)) return false
+      if (endpoint === HOST_ENDPOINT) return rule.nodeSelector !== undefined
+      return rule.endpointSelector !== undefined && selects(rule.endpointSelector, labels)
+    })
+    return closing.map(({ name }) => name)
+  }
+
+  /** Bits per second that an endpoint may send or get, 0 where nothing is said. */
+  bandwidthOf(name: string, isEgress: boolean): number {
+    for (const object of this.#endpoints.values()) {
+      if (object.name !== name) continue
+      const bandwidth = (object.spec.bandwidth ?? {}) as BandwidthSpec
+      return (isEgress ? bandwidth.egressBitsPerSecond : bandwidth.ingressBitsPerSecond) ?? 0
+    }
+    return 0
+  }
+
   /** "default/web" for an address of an endpoint here, else ''. */
   ofAddress(address: string): string {
     return this.#addresses.get(address) ?? ''
@@ -106,6 +131,17 @@ export class NameBook {
   rule(cookie: number): string {
     return this.#cookies[cookie] ?? (cookie === 0 ? '' : `rule #${cookie}`)
   }
+}
+
+interface BandwidthSpec {
+  readonly egressBitsPerSecond?: number
+  readonly ingressBitsPerSecond?: number
+}
+
+function closes(rule: RuleSpec, isEgress: boolean): boolean {
+  const { enableDefaultDeny, ingress, ingressDeny, egress, egressDeny } = rule
+  const has = isEgress ? (egress ?? egressDeny) : (ingress ?? ingressDeny)
+  return (isEgress ? enableDefaultDeny?.egress : enableDefaultDeny?.ingress) ?? has !== undefined
 }
 
 /** Labels in one line, without those of the namespace's own labels. */

@@ -1,5 +1,7 @@
 /** Why a packet was dropped: what the datapath noted of it, what that means, and what would be now. */
+import type { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { adviceFor } from './advice.js'
+import { causeOf } from './cause.js'
 import type { Explainer, Explanation } from './explain.js'
 import type { Flow } from './flow.js'
 import type { NameBook } from './names.js'
@@ -9,14 +11,19 @@ export interface Why {
   readonly flow: Flow
   /** Sentences, most important first. */
   readonly answer: readonly string[]
+  /** What was responsible, by name, and what to do; where more is known than the reason. */
+  readonly because?: string
+  readonly remedy?: string
   /** The same packet through the node's present state; absent where its bytes were not kept. */
   readonly now?: Explanation
 }
 
 const SAMPLE_BYTES_MIN = 34
 
+/** @param maps copies, or maps of one's own */
 export function whyDropped(
   flow: Flow,
+  maps: DatapathMaps,
   names: NameBook,
   explainer: Explainer,
   nowSeconds: number,
@@ -27,15 +34,20 @@ export function whyDropped(
   frame.set(sample.subarray(0, frame.length))
   const canRun = sample.length >= SAMPLE_BYTES_MIN && flow.ingressPort >= 0
   const now = canRun ? explainer.run(frame, flow.ingressPort, nowSeconds) : undefined
-  const answer = [...whatHappened(flow, names), ...(now === undefined ? [] : [compared(flow, now)])]
-  return now === undefined ? { flow, answer } : { flow, answer, now }
+  const cause = causeOf(flow, maps, names)
+  const answer = [
+    ...whatHappened(flow, names),
+    ...(cause === undefined ? [] : [`because: ${cause.because}`, `to do: ${cause.remedy}`]),
+    ...(now === undefined ? [] : [compared(flow, now)]),
+  ]
+  return { flow, answer, ...cause, ...(now === undefined ? {} : { now }) }
 }
 
 function whatHappened(flow: Flow, names: NameBook): string[] {
   const who = (address: string, port: number, identity: number): string => {
     const name = names.ofAddress(address)
     const labels = names.identity(identity)
-    const place = port === 0 ? address : `${address}:${port}`
+    const place = port === 0 || flow.protocol === 'ICMP' ? address : `${address}:${port}`
     const parts = [name, labels].filter((text) => text !== '').join(', ')
     return parts === '' ? place : `${place} (${parts})`
   }

@@ -148,7 +148,13 @@ for (const { name, code, says, frame, port } of CAUSES) {
     if (event === undefined) throw new Error('nothing was dropped')
     const flow = flowOf(event, 1, new Date())
     t.equal(flow.dropCode, code)
-    const { answer, now } = whyDropped(flow, names, new Explainer(node.maps, names), 1000)
+    const { answer, now } = whyDropped(
+      flow,
+      node.maps,
+      names,
+      new Explainer(node.maps, names),
+      1000,
+    )
     t.match(answer.join('\n'), says)
     t.equal(now?.dropCode, code, 'the sample alone is enough to see it again')
     t.ok((now?.steps.length ?? 0) > 0)

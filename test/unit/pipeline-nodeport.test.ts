@@ -334,7 +334,7 @@ t.test('no backend: refused by the uplink, or silent with 158', async (t) => {
   node.controller.setServiceOptions({ noBackendResponse: 'drop' })
   node.send(node.uplink, request())
   t.same(node.uplink.take(), [])
-  t.same(node.drops(), [NO_BACKEND])
+  t.same(node.drops(), [NO_BACKEND, NO_BACKEND])
   node.close()
 })
 

@@ -26,7 +26,7 @@ t.test('without a backend the client is told "port unreachable" by the service',
     icmp: { type: 3, code: 3 },
     quoted: { ipv4: { from: client.address, to: VIP }, tcp: { from: 40000, to: 80 } },
   })
-  t.same(node.drops(), [])
+  t.same(node.drops(), [NO_SERVICE], 'and it is told of')
   t.equal(node.maps.conntrackTable.size, 0)
   node.close()
 })

@@ -20,7 +20,7 @@ export function tracePacket(agent: Agent, description: object) {
 }
 
 export const explainFlow = (agent: Agent, flow: Flow) =>
-  whyDropped(flow, agent.view.names, explainerOf(agent), monotonicSeconds())
+  whyDropped(flow, agent.maps, agent.view.names, explainerOf(agent), monotonicSeconds())
 
 export function replayCapture(agent: Agent, { body, query }: Request): StreamReply {
   if (!(body instanceof Uint8Array)) throw new HttpError(415, 'expected a capture file')
