@@ -39,6 +39,11 @@ export interface DeviceInfo {
   readonly receiveQueues: number
   /** 0 when the driver does not tell. */
   readonly transmitQueues: number
+  /** As many queues as it could be given; 0 when the driver does not tell. */
+  readonly receiveQueuesMax: number
+  readonly transmitQueuesMax: number
+  /** Such as 'veth'; empty when the driver does not tell. */
+  readonly driver: string
 }
 
 /** What closing gave back. */
@@ -148,6 +153,7 @@ export interface Binding {
   ): { readonly text: string; readonly descriptors: Int32Array } | 'nothing' | 'closed'
   closeDescriptor(descriptor: number): void
   deviceInfo(device: string): DeviceInfo
+  setDeviceQueues(device: string, queues: number): void
   setDeviceOffload(device: string, offload: number, on: boolean): void
   sendFrame(device: string, frame: Uint8Array): void
   mapSharedFile(

@@ -14,6 +14,14 @@ export function deviceInfo(device: string): DeviceInfo {
 }
 
 /**
+ * Gives a device with queues of each direction, such as a veth, so many of both, as `ethtool -L` does.
+ * Throws EXDP_NO_DEVICE, EXDP_PERMISSION, or EXDP_SYSTEM when it has no room for them.
+ */
+export function setDeviceQueues(device: string, queues: number): void {
+  explained('device', { device }, () => binding().setDeviceQueues(device, queues))
+}
+
+/**
  * As `ethtool -K`. A sender behind a veth must have `txChecksum` off, or its packets arrive with
  * partial checksums.
  */

@@ -3,7 +3,13 @@
 export type { Audit, DeviceInfo, Teardown } from './binding.js'
 export { type MonotonicTime, monotonicTime } from './clock.js'
 export { sendDatagram } from './datagram.js'
-export { deviceInfo, type Offload, sendFrame, setDeviceOffload } from './device.js'
+export {
+  deviceInfo,
+  type Offload,
+  sendFrame,
+  setDeviceOffload,
+  setDeviceQueues,
+} from './device.js'
 export { XdpError, XdpErrorCode, type XdpErrorDetails } from './errors.js'
 export {
   ChannelListener,

@@ -37,7 +37,19 @@ Napi::Value deviceInfo(const Napi::CallbackInfo& info) {
   result.Set("mtuBytes", device.mtuBytes);
   result.Set("receiveQueues", device.receiveQueues);
   result.Set("transmitQueues", device.transmitQueues);
+  result.Set("receiveQueuesMax", device.receiveQueuesMax);
+  result.Set("transmitQueuesMax", device.transmitQueuesMax);
+  result.Set("driver", device.driver);
   return result;
+}
+
+// Arguments: device, queues of each direction.
+Napi::Value setDeviceQueues(const Napi::CallbackInfo& info) {
+  Failure failure;
+  if (setQueues(info[0].ToString(), info[1].ToNumber().Uint32Value(), &failure)) {
+    return info.Env().Undefined();
+  }
+  return throwFailure(info.Env(), failure);
 }
 
 // Arguments: device, the number of the offload as in lib/device.ts, on.
@@ -146,6 +158,7 @@ Napi::Value unmapSharedFile(const Napi::CallbackInfo& info) {
 
 void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("deviceInfo", Napi::Function::New<deviceInfo>(env));
+  exports.Set("setDeviceQueues", Napi::Function::New<setDeviceQueues>(env));
   exports.Set("setDeviceOffload", Napi::Function::New<setDeviceOffload>(env));
   exports.Set("sendFrame", Napi::Function::New<sendFrame>(env));
   exports.Set("sendDatagram", Napi::Function::New<sendDatagram>(env));

@@ -44,13 +44,32 @@ bool readDevice(const std::string& name, DeviceInfo* info, Failure* failure) {
   DeviceRequest mtu(name);
   if (!mtu.call(SIOCGIFMTU)) return failure->set("ioctl SIOCGIFMTU", errno);
   info->mtuBytes = static_cast<uint32_t>(mtu.answer().ifr_mtu);
+  ethtool_drvinfo driver{};
+  driver.cmd = ETHTOOL_GDRVINFO;
+  DeviceRequest asked(name);
+  if (asked.ethtool(&driver)) info->driver = driver.driver;
   ethtool_channels channels{};
   channels.cmd = ETHTOOL_GCHANNELS;
   DeviceRequest queues(name);
   if (!queues.ethtool(&channels)) return true;  // many drivers have no channels
   info->receiveQueues = channels.rx_count + channels.combined_count;
   info->transmitQueues = channels.tx_count + channels.combined_count;
+  info->receiveQueuesMax = channels.max_rx + channels.max_combined;
+  info->transmitQueuesMax = channels.max_tx + channels.max_combined;
   return true;
+}
+
+bool setQueues(const std::string& name, uint32_t queues, Failure* failure) {
+  if (name.empty() || name.size() >= IFNAMSIZ) return failure->set("ioctl SIOCETHTOOL", ENODEV);
+  ethtool_channels channels{};
+  channels.cmd = ETHTOOL_GCHANNELS;
+  DeviceRequest present(name);
+  if (!present.ethtool(&channels)) return failure->set("ioctl ETHTOOL_GCHANNELS", errno);
+  channels.cmd = ETHTOOL_SCHANNELS;
+  channels.rx_count = queues;
+  channels.tx_count = queues;
+  DeviceRequest wanted(name);
+  return wanted.ethtool(&channels) || failure->set("ioctl ETHTOOL_SCHANNELS", errno);
 }
 
 bool setOffload(const std::string& name, Offload offload, bool on, Failure* failure) {
