@@ -7,6 +7,7 @@
  */
 import { PORTS_MAX } from '../base/limits.js'
 import { PortMode, PortStatus, type PortTable } from '../port/port-table.js'
+import { Joining } from '../port/shared-ports.js'
 import type { Housekeeping } from './burst-loop.js'
 
 /** What the manager needs of an exchange over devices; XskExchange is one. */
@@ -15,6 +16,12 @@ export interface DevicePorts {
   detach(port: number): void
   /** Ports whose device vanished. */
   lostPorts(): readonly number[]
+  /** Whether the other workers have joined in an attached port. */
+  joining(port: number): Joining
+  /** An errno, after `joining` was REFUSED. */
+  readonly refusal: number
+  /** Whether the other workers have left what was attached before. */
+  isFree(port: number): boolean
 }
 
 export interface AttachedPort {
@@ -43,6 +50,10 @@ export class PortManager implements Housekeeping {
   readonly #listener: PortListener
   /** Ports whose device is held by somebody who may be about to end. */
   readonly #busy = new Set<number>()
+  /** Attached by this worker, and not by all others yet. */
+  readonly #joining = new Map<number, AttachedPort>()
+  /** A port waits for other workers to leave it. */
+  #isLeaving = false
   #changesSeen = -1
   #nextLookSeconds = 0
 
@@ -58,11 +69,19 @@ export class PortManager implements Housekeeping {
     this.#listener = listener
   }
 
+  /** Other workers are still at work on what was attached, or is to be. */
+  get isPending(): boolean {
+    return this.#joining.size > 0 || this.#isLeaving
+  }
+
   step(nowSeconds: number): void {
+    if (this.#joining.size > 0) this.#settle(nowSeconds)
     const changes = this.#ports.changes
-    if (changes === this.#changesSeen && nowSeconds < this.#nextLookSeconds) return
+    const isDue = nowSeconds >= this.#nextLookSeconds
+    if (changes === this.#changesSeen && !isDue && !this.#isLeaving) return
     this.#changesSeen = changes
     this.#nextLookSeconds = nowSeconds + RETRY_SECONDS
+    this.#isLeaving = false
     this.look(nowSeconds)
   }
 
@@ -113,7 +132,8 @@ export class PortManager implements Housekeeping {
     const device = this.#ports.device(port)
     if (attached === device) return
     if (attached !== undefined) this.#detach(port)
-    this.#attach(port, device, mode, nowSeconds)
+    if (this.#devices.isFree(port)) this.#attach(port, device, mode, nowSeconds)
+    else this.#isLeaving = true
   }
 
   #attach(port: number, device: string, mode: number, nowSeconds: number): void {
@@ -122,22 +142,47 @@ export class PortManager implements Housekeeping {
       const made = this.#devices.attach(port, device, steering)
       this.#attached.set(port, device)
       this.#listener.attached(port, steering)
-      this.#retryAt[port] = NEVER
-      const report = { status: PortStatus.ATTACHED, errno: 0, ...made }
-      this.#ports.setReport(port, process.pid, report)
-      this.#log(`port ${port}: ${device} attached (${made.isNative ? 'native' : 'generic'} XDP)`)
+      this.#joining.set(port, made)
+      this.#settlePort(port, made, nowSeconds)
     } catch (error) {
-      const isFirst = this.#retryAt[port] === NEVER
-      this.#retryAt[port] = nowSeconds + RETRY_SECONDS
       const errno = errnoOf(error)
       if (errno === EBUSY || errno === EEXIST) this.#busy.add(port)
-      const report = { status: PortStatus.FAILED, errno, isNative: false, isZeroCopy: false }
-      this.#ports.setReport(port, process.pid, report)
-      if (isFirst) this.#log(`port ${port}: ${device} not attached, trying again: ${String(error)}`)
+      this.#failed(port, device, errno, String(error), nowSeconds)
     }
   }
 
+  #failed(port: number, device: string, errno: number, reason: string, nowSeconds: number): void {
+    const isFirst = this.#retryAt[port] === NEVER
+    this.#retryAt[port] = nowSeconds + RETRY_SECONDS
+    const report = { status: PortStatus.FAILED, errno, isNative: false, isZeroCopy: false }
+    this.#ports.setReport(port, process.pid, report)
+    if (isFirst) this.#log(`port ${port}: ${device} not attached, trying again: ${reason}`)
+  }
+
+  /** Tells of the ports that all workers have, or that one could not get. */
+  #settle(nowSeconds: number): void {
+    for (const [port, made] of this.#joining) this.#settlePort(port, made, nowSeconds)
+  }
+
+  #settlePort(port: number, made: AttachedPort, nowSeconds: number): void {
+    const joining = this.#devices.joining(port)
+    if (joining === Joining.PENDING) return
+    this.#joining.delete(port)
+    const device = this.#attached.get(port) ?? ''
+    if (joining === Joining.REFUSED) {
+      const { refusal } = this.#devices
+      this.#detach(port)
+      this.#failed(port, device, refusal, `errno ${refusal} in another worker`, nowSeconds)
+      return
+    }
+    this.#retryAt[port] = NEVER
+    const report = { status: PortStatus.ATTACHED, errno: 0, ...made }
+    this.#ports.setReport(port, process.pid, report)
+    this.#log(`port ${port}: ${device} attached (${made.isNative ? 'native' : 'generic'} XDP)`)
+  }
+
   #detach(port: number): void {
+    this.#joining.delete(port)
     this.#listener.detaching(port)
     this.#devices.detach(port)
     this.#log(`port ${port}: ${this.#attached.get(port)} detached`)
@@ -153,7 +198,8 @@ const EEXIST = 17
 /** EIO stands for an error that no system call gave. */
 const EIO = 5
 
-function errnoOf(error: unknown): number {
+/** The errno of a failed attachment, EIO where no system call gave one. */
+export function errnoOf(error: unknown): number {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
   if (typeof cause === 'object' && cause !== null && 'errno' in cause) {
     return Math.abs(Number(cause.errno)) || EIO
