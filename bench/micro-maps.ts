@@ -15,6 +15,7 @@ import { LruHashMap } from '../src/maps/lru-hash-map.js'
 import { type MapSpec, MapType, NOT_FOUND, UpdateFlag } from '../src/maps/map.js'
 import type { Benchmark, BenchOptions } from './lib/benchmark.js'
 import { type BenchResult, summarize } from './lib/result.js'
+import { sharingMeasures } from './micro-sharing.js'
 
 const ENTRIES = {
   full: [1, 1000, 100_000, 1_000_000],
@@ -38,7 +39,7 @@ const value = new Int32Array(VALUE_WORDS)
 const scratch = new Int32Array(KEY_WORDS)
 
 /** One measure: `pass` does so many operations and answers with something that needs them all. */
-interface Measure {
+export interface Measure {
   readonly name: string
   readonly operations: number
   pass(): number
@@ -57,7 +58,7 @@ export const mapsBenchmark: Benchmark = {
     for (const entries of ENTRIES[options.size]) {
       results.push(...runMeasures([...hashMeasures(entries), ...lpmMeasures(entries)], options))
     }
-    results.push(...runMeasures([counterMeasure(), eventMeasure()], options))
+    results.push(...runMeasures([counterMeasure(), eventMeasure(), ...sharingMeasures()], options))
     return results
   },
 }

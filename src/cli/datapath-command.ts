@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { preparePinDirectory } from 'xdp-socket-napi'
+import { WORKERS_MAX } from '../base/limits.js'
 import { VERSION } from '../base/version.js'
 import { noteHandover } from '../daemon/handover-note.js'
 import { DatapathLink, LivenessServer } from '../daemon/liveness.js'
@@ -14,6 +15,7 @@ interface DatapathArguments {
   readonly state: string
   readonly idle: IdleOptions['mode']
   readonly frames: number
+  readonly workers: number
   readonly busyPoll: number
   readonly standby: boolean
   readonly reservePorts: boolean
@@ -41,7 +43,13 @@ export function addDatapathCommand(program: Command): void {
         .choices(['spin', 'adaptive', 'poll'])
         .default(IDLE_DEFAULTS.mode),
     )
-    .option('--frames <count>', 'frames of packet memory', parseFrames, 32_768)
+    .option(
+      '--workers <count>',
+      'worker threads, at most as many as the maps are for',
+      parseWorkers,
+      1,
+    )
+    .option('--frames <count>', 'frames of packet memory of each worker', parseFrames, 32_768)
     .option(
       '--busy-poll <microseconds>',
       'let the kernel poll a device for so long before the worker sleeps (SO_BUSY_POLL)',
@@ -62,6 +70,12 @@ export function addDatapathCommand(program: Command): void {
       'directory in a bpffs for the devices’ programs: pods stay closed when the process ends',
     )
     .action(runDatapath)
+}
+
+function parseWorkers(text: string): number {
+  const workers = Number(text)
+  if (Number.isInteger(workers) && workers >= 1 && workers <= WORKERS_MAX) return workers
+  throw new InvalidArgumentError(`Expected a whole number from 1 to ${WORKERS_MAX}.`)
 }
 
 function parseFrames(text: string): number {
@@ -122,6 +136,7 @@ function optionsOf(options: DatapathArguments): DatapathOptions {
     stateDirectory: options.state,
     standby: options.standby,
     idle: { ...IDLE_DEFAULTS, mode: options.idle },
+    workers: options.workers,
     frameCount: options.frames,
     busyPollMicroseconds: options.busyPoll,
     reservePorts: options.reservePorts,

@@ -8,7 +8,7 @@
  * What it does not do: follow sequence numbers.
  *
  * The two directions of a flow may meet different workers, which then update one entry at once: flags
- * are or-ed and packets added atomically, of times the last one counts (docs/adr/0014).
+ * are or-ed and packets added atomically, of times the last one counts (docs/adr/0015).
  */
 import { GENERATION_SHIFT as IN_STATE } from '../maps/hash-layout.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'

@@ -32,6 +32,7 @@ import { applyChanges, type Change, type Failure, type NodeObject, plan } from '
 import { restore } from './restore.js'
 import { NOT_MANAGED, NodeSetup, type SetupStatus } from './setup/node-setup.js'
 import { setupPlan } from './setup/setup-plan.js'
+import { defaultWorkers } from './worker-count.js'
 
 /** A change that failed is tried again: the device of an endpoint may only be about to appear. */
 const RETRY_MILLISECONDS = 1_000
@@ -76,8 +77,9 @@ export class Agent {
     const { stateDirectory, dataDirectory } = this.paths
     mkdirSync(dataDirectory, { recursive: true, mode: 0o700 })
     takeRole(stateDirectory, Role.AGENT)
+    const { workers = defaultWorkers() } = node.spec.datapath
     const { sizes, problems } = chooseSizes(node, stateDirectory)
-    this.maps = DatapathMaps.createFiles(stateDirectory, sizes)
+    this.maps = DatapathMaps.createFiles(stateDirectory, { ...sizes, workers })
     this.#sizeProblems = problems
     for (const problem of problems) log.warn(`not changed: ${problemText(problem)}`)
     this.flows = new FlowLog(this.maps.events)
@@ -97,15 +99,19 @@ export class Agent {
     )
     this.captures = new CaptureService(this.view)
     this.metrics = new NodeMetrics(this.view, () => this.#gauges())
-    this.supervisor = new DatapathSupervisor(stateDirectory, node.spec.datapath, {
-      up: (pid, isAdopted, milliseconds) => {
-        const text = isAdopted ? 'datapath adopted' : 'datapath started'
-        log.info({ pid, milliseconds: Math.round(milliseconds) }, text)
+    this.supervisor = new DatapathSupervisor(
+      stateDirectory,
+      { ...node.spec.datapath, workers },
+      {
+        up: (pid, isAdopted, milliseconds) => {
+          const text = isAdopted ? 'datapath adopted' : 'datapath started'
+          log.info({ pid, milliseconds: Math.round(milliseconds) }, text)
+        },
+        down: (pid) => log.error({ pid }, 'datapath died; its pods are closed until another is up'),
+        failed: (error) =>
+          log.error({ error: error.message }, 'datapath did not start; trying again'),
       },
-      down: (pid) => log.error({ pid }, 'datapath died; its pods are closed until another is up'),
-      failed: (error) =>
-        log.error({ error: error.message }, 'datapath did not start; trying again'),
-    })
+    )
   }
 
   /** Brings the node to its desired state and the datapath to life; resolves when frames flow. */

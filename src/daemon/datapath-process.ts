@@ -17,6 +17,8 @@ export interface DatapathProcessOptions {
   /** Network namespace (a name of `ip netns`) in which the node's devices are; absent: ours. */
   readonly networkNamespace?: string
   readonly idle?: 'spin' | 'adaptive' | 'poll'
+  /** Worker threads; 1 unless given. */
+  readonly workers?: number
 }
 
 export class DatapathProcess {
@@ -41,6 +43,7 @@ export class DatapathProcess {
   static async start(options: DatapathProcessOptions): Promise<DatapathProcess> {
     const command = [process.execPath, '--enable-source-maps', CLI_FILE, 'datapath']
     command.push('--state', options.stateDirectory, '--idle', options.idle ?? 'adaptive')
+    command.push('--workers', `${options.workers ?? 1}`)
     const namespace = options.networkNamespace
     // `ip netns exec` ends in exec(2): the child's pid is the datapath's own.
     if (namespace !== undefined) command.unshift('ip', 'netns', 'exec', namespace)

@@ -27,6 +27,7 @@ const QUOTED_BYTES = 2_000
 
 export interface DatapathSettings {
   readonly idle: string
+  readonly workers: number
   readonly frames: number
   readonly busyPollMicroseconds: number
   /** Keep a second process that takes over when the first one ends. */
@@ -196,9 +197,10 @@ export class DatapathSupervisor {
   #launch(more: readonly string[] = []): ChildProcess {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
     const log = openSync(join(this.#directory, LOG_NAME), 'a', 0o600)
-    const { idle, frames, busyPollMicroseconds } = this.#settings
+    const { idle, workers, frames, busyPollMicroseconds } = this.#settings
     const args = [MAIN_FILE, '--state', this.#directory, ...more]
-    args.push('--idle', idle, '--frames', `${frames}`, '--busy-poll', `${busyPollMicroseconds}`)
+    args.push('--workers', `${workers}`, '--idle', idle)
+    args.push('--frames', `${frames}`, '--busy-poll', `${busyPollMicroseconds}`)
     const stdio = ['ignore', log, log] as const
     const child = spawn(process.execPath, args, { stdio: [...stdio], detached: true, cwd: '/' })
     closeSync(log)

@@ -22,11 +22,29 @@ export const Order = {
 
 export const CONTROL_WORDS = 16
 
-/** What a worker is started with. */
+/** What a worker beside the first one is started with. It waits for `Control.GO`. */
+export interface FollowerInput {
+  readonly control: SharedArrayBuffer
+  readonly team: import('../port/worker-team.js').TeamMemory
+  readonly place: import('../port/worker-peers.js').WorkerPlace
+  readonly stateDirectory: string
+  readonly worker: number
+  /** Gets ready for its first packet, too, before it waits. */
+  readonly isStandby: boolean
+  readonly idle: import('./idle-strategy.js').IdleOptions
+  readonly frameCount: number
+  readonly busyPollMicroseconds: number
+  readonly pinDirectory: string | undefined
+}
+
+/** What the first worker is started with. */
 export interface WorkerInput {
   readonly control: SharedArrayBuffer
   readonly stateDirectory: string
   readonly worker: number
+  /** Of a datapath with several workers. */
+  readonly workers: number
+  readonly team: import('../port/worker-team.js').TeamMemory | undefined
   /** Waits for `Control.GO` before it touches a port. */
   readonly isStandby: boolean
   readonly idle: import('./idle-strategy.js').IdleOptions
@@ -44,6 +62,8 @@ export interface WorkerInput {
 export type WorkerMessage =
   | { readonly type: 'ready' }
   | { readonly type: 'standby' }
+  /** The first one: what an earlier datapath left is taken over, and the others may begin. */
+  | { readonly type: 'prepared' }
   | { readonly type: 'log'; readonly line: string }
   | { readonly type: 'stopped'; readonly frames: number }
   /** Instead of `stopped`: that process has the ports. */

@@ -12,6 +12,7 @@ import { Burst } from '../packet/burst.js'
 import { PacketBuffer } from '../packet/packet-buffer.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { Pipeline } from '../pipeline/pipeline.js'
+import { WorkerTeam } from '../port/worker-team.js'
 import { XskExchange, type XskExchangeOptions } from '../port/xsk-exchange.js'
 import { BurstLoop, type Housekeeping } from './burst-loop.js'
 import { CaptureTask, openCaptureRing } from './capture-task.js'
@@ -30,10 +31,11 @@ function send(message: WorkerMessage): void {
 
 const log = (line: string): void => send({ type: 'log', line })
 
-function exchangeOptions(input: WorkerInput): XskExchangeOptions {
+function exchangeOptions(input: WorkerInput, team: WorkerTeam | undefined): XskExchangeOptions {
   const { frameCount, busyPollMicroseconds: microseconds, pinDirectory } = input
   return {
     frameCount,
+    ...(team === undefined ? {} : { team }),
     ...(microseconds > 0 ? { busyPoll: { microseconds } } : {}),
     ...(pinDirectory === undefined ? {} : { pinDirectory }),
   }
@@ -52,6 +54,8 @@ function waitForOrder(control: Int32Array): number {
 /** So long the devices of a datapath that just died may be busy. */
 const BUSY_MILLISECONDS = 500
 const BUSY_RETRY_MILLISECONDS = 5
+/** So long the other workers may take to join the ports. */
+const JOINING_MILLISECONDS = 5_000
 const NANOSECONDS_PER_MILLISECOND = 1e6
 
 /** Everything that works on one exchange. */
@@ -69,29 +73,38 @@ class Engine {
   #giver: HandoverGiver | undefined
 
   /** @param goesOn the exchange is another process's yet: nothing may be changed for it */
-  constructor(input: WorkerInput, maps: DatapathMaps, exchange: XskExchange, goesOn: boolean) {
+  constructor(
+    input: WorkerInput,
+    maps: DatapathMaps,
+    exchange: XskExchange,
+    goesOn: boolean,
+    team?: WorkerTeam,
+  ) {
+    const place = { index: input.worker, of: input.workers }
     const control = new Int32Array(input.control)
     this.#control = control
     this.#input = input
     this.exchange = exchange
     const packet = new PacketBuffer(exchange.umem, exchange.stride)
     const state = maps.stateFor(input.worker, undefined, goesOn)
+    maps.forgetWorkersFrom(input.workers)
+    send({ type: 'prepared' })
     this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY)
     const programOf = (port: number) => exchange.program(port)
     this.#steering = new UplinkSteering(maps, state.nat.portUse, programOf, log)
-    this.#ports = new PortManager(maps.ports, exchange, log, this.#steering)
+    this.#ports = new PortManager(maps.ports, exchange, log, this.#steering, team?.ports)
     this.#publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
     const openRing = (worker: number) => openCaptureRing(input.stateDirectory, worker)
     const { worker } = input
     this.#capture = new CaptureTask(maps.capture, this.#pipeline, packet, openRing, log, worker)
-    const conntrackGc = new ConntrackGc(maps.conntrackTable)
+    const conntrackGc = new ConntrackGc(maps.conntrackTable, place)
     const housekeeping = [
       { step: () => Atomics.add(control, Control.HEARTBEAT, 1) },
       { step: (now: number) => this.#stepPorts(now) },
       this.#steering,
       conntrackGc,
-      new NatGc(state.nat, maps.conntrackTable, conntrackGc),
-      new ConntrackGc(maps.fragmentsMap),
+      new NatGc(state.nat, maps.conntrackTable, conntrackGc, place),
+      new ConntrackGc(maps.fragmentsMap, place),
       this.#publisher,
       this.#pipeline,
       this.#capture,
@@ -110,6 +123,9 @@ class Engine {
     while (performance.now() < deadline && this.#ports.retryBusy(this.burst.nowSeconds)) {
       Atomics.wait(control, Control.STOP, 0, BUSY_RETRY_MILLISECONDS)
     }
+    // Every worker has its sockets, or the port is one that is tried again.
+    const joined = performance.now() + JOINING_MILLISECONDS
+    while (this.#ports.isPending && performance.now() < joined) this.#loop.turn()
     this.#steering.finish()
   }
 
@@ -129,10 +145,18 @@ class Engine {
 
   /** Until it is told to stop, or another process has the ports. */
   run(): void {
-    const { stateDirectory, worker } = this.#input
+    const { stateDirectory, worker, workers } = this.#input
     const settle = (): void => this.#settle()
     const { exchange, burst } = this
-    const giver = new HandoverGiver({ stateDirectory, worker, exchange, burst, settle, log })
+    const giver = new HandoverGiver({
+      stateDirectory,
+      worker,
+      workers,
+      exchange,
+      burst,
+      settle,
+      log,
+    })
     this.#giver = giver
     Atomics.store(this.#control, Control.WAKE_FD, exchange.wakeFd)
     send({ type: 'ready' })
@@ -180,8 +204,10 @@ class Engine {
 function takenOver(input: WorkerInput, maps: DatapathMaps, ready: () => void): Engine | undefined {
   let taker: HandoverTaker | undefined
   try {
-    const { stateDirectory, worker, frameCount } = input
-    const exchange = exchangeOptions(input)
+    const { stateDirectory, worker, workers, frameCount } = input
+    // One that goes away in the middle would leave a port whose queues are two processes'.
+    if (workers > 1) throw new HandoverRefused('a datapath with several workers takes ports anew')
+    const exchange = exchangeOptions(input, undefined)
     taker = HandoverTaker.prepare({ stateDirectory, worker, frameCount, exchange })
     const engine = new Engine(input, maps, taker.exchange, true)
     ready()
@@ -198,7 +224,9 @@ function takenOver(input: WorkerInput, maps: DatapathMaps, ready: () => void): E
 /** The engine that is to run, once it has its ports; undefined when it is told to stop before. */
 function startEngine(input: WorkerInput, maps: DatapathMaps): Engine | undefined {
   const control = new Int32Array(input.control)
-  const options = exchangeOptions(input)
+  const place = { index: input.worker, of: input.workers }
+  const team = input.team && new WorkerTeam(input.team, place)
+  const options = exchangeOptions(input, team)
   let exchange = new XskExchange(options)
   if (input.isStandby) {
     train()
@@ -207,7 +235,7 @@ function startEngine(input: WorkerInput, maps: DatapathMaps): Engine | undefined
   for (;;) {
     const order = input.isStandby ? waitForOrder(control) : Order.ATTACH
     if (order === Order.ATTACH) {
-      const engine = new Engine(input, maps, exchange, false)
+      const engine = new Engine(input, maps, exchange, false, team)
       engine.attach()
       return engine
     }

@@ -7,9 +7,12 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { wakePoller } from 'xdp-socket-napi'
+import { ErrorCode, RingpathError } from '../base/errors.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
+import { teamMemory } from '../port/worker-team.js'
 import { AnnouncerTask } from './announcer-task.js'
 import { CONTROL_WORDS, Control, Order, type WorkerInput, type WorkerMessage } from './control.js'
+import { FollowerWorkers } from './follower-workers.js'
 import { HostPortTask } from './host-port-task.js'
 import { IDLE_DEFAULTS, type IdleOptions } from './idle-strategy.js'
 import { RoutingTask } from './routing-task.js'
@@ -19,8 +22,10 @@ export interface DatapathOptions {
   /** Directory of the node's shared maps, /run/ringpath/<node>. */
   readonly stateDirectory: string
   readonly idle?: IdleOptions
+  /** Worker threads: 1 unless given, at most as many as the maps were made for. */
+  readonly workers?: number
   /**
-   * Frames of the UMEM; each queue keeps up to 2048 ready for receiving, all queues together half
+   * Frames of each worker's UMEM; each queue keeps up to 2048 ready for receiving, all queues together half
    * of them.
    */
   readonly frameCount?: number
@@ -57,6 +62,7 @@ const WORKER_FILE = new URL('./datapath-worker.js', import.meta.url)
 export class Datapath {
   readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
   readonly #worker: Worker
+  readonly #followers: FollowerWorkers | undefined
   readonly #options: DatapathOptions
   #tasks: readonly { close(): void }[] = []
   readonly #log: (line: string) => void
@@ -74,19 +80,22 @@ export class Datapath {
   constructor(options: DatapathOptions) {
     this.#options = options
     this.#log = options.log ?? (() => {})
-    const input: WorkerInput = {
-      control: this.#control.buffer as SharedArrayBuffer,
+    const workers = checkedWorkers(options)
+    const team = workers === 1 ? undefined : teamMemory(workers)
+    const common = {
       stateDirectory: options.stateDirectory,
-      worker: 0,
       isStandby: options.standby ?? false,
       idle: options.idle ?? IDLE_DEFAULTS,
       frameCount: options.frameCount ?? FRAME_COUNT_DEFAULT,
       busyPollMicroseconds: options.busyPollMicroseconds ?? 0,
       pinDirectory: options.pinDirectory,
     }
+    const control = this.#control.buffer as SharedArrayBuffer
+    const input: WorkerInput = { ...common, control, worker: 0, workers, team }
     if (options.standby !== true) this.startTasks()
     tuneV8()
     this.#worker = new Worker(WORKER_FILE, { workerData: input })
+    this.#followers = team && new FollowerWorkers(workers, team, common, this.#log)
     this.standingBy = new Promise((resolve) => {
       this.#worker.on('message', ({ type }: WorkerMessage) => {
         if (type === 'standby') resolve()
@@ -150,18 +159,21 @@ export class Datapath {
     Atomics.notify(this.#control, Control.GO)
     const wakeFd = Atomics.load(this.#control, Control.WAKE_FD)
     if (wakeFd !== 0) wakePoller(wakeFd)
+    this.#followers?.stop()
     await this.ended
   }
 
   #watchHeartbeat(stalled: () => void): void {
-    let seen = -1
-    let missed = 0
+    const seen: number[] = []
+    const missed: number[] = []
     const timer = setInterval(() => {
-      const beat = Atomics.load(this.#control, Control.HEARTBEAT)
-      missed = beat === seen ? missed + 1 : 0
-      seen = beat
-      // Before the first beat it is still starting, and whoever started it waits with a limit.
-      if (beat !== 0 && missed === STALL_SECONDS) stalled()
+      const first = Atomics.load(this.#control, Control.HEARTBEAT)
+      for (const [worker, beat] of [first, ...(this.#followers?.heartbeats ?? [])].entries()) {
+        missed[worker] = beat === seen[worker] ? (missed[worker] ?? 0) + 1 : 0
+        seen[worker] = beat
+        // Before the first beat it is still starting, and whoever started it waits with a limit.
+        if (beat !== 0 && missed[worker] === STALL_SECONDS) stalled()
+      }
     }, 1_000)
     timer.unref()
   }
@@ -171,6 +183,7 @@ export class Datapath {
     await new Promise<void>((resolve, reject) => {
       worker.on('message', (message: WorkerMessage) => {
         if (message.type === 'ready') resolve()
+        else if (message.type === 'prepared') this.#followers?.go()
         else if (message.type === 'log') this.#log(message.line)
         else if (message.type === 'stopped') this.frames = message.frames
         else if (message.type === 'handed over') {
@@ -181,11 +194,28 @@ export class Datapath {
       worker.once('error', reject)
       worker.once('exit', () => reject(new Error('the datapath worker ended before it was ready')))
     })
+    await this.#followers?.ready()
   }
 
   async #untilEnded(): Promise<void> {
-    const [code] = await once(this.#worker, 'exit')
+    const first = once(this.#worker, 'exit')
+    // One that breaks ends all of them: its pods have nobody else.
+    this.#followers?.ended.catch(() => this.stop()).catch(() => {})
+    const [code] = await first
+    this.#followers?.stop()
+    await this.#followers?.ended
+    this.frames += this.#followers?.frames ?? 0
     for (const task of this.#tasks) task.close()
     if (code !== 0) throw new Error(`the datapath worker ended with code ${code}`)
   }
+}
+
+/** Throws ECONFIG_INVALID: each worker needs an event ring. */
+function checkedWorkers({ workers = 1, stateDirectory }: DatapathOptions): number {
+  const most = DatapathMaps.openFiles(stateDirectory).workers
+  if (Number.isInteger(workers) && workers >= 1 && workers <= most) return workers
+  throw new RingpathError(
+    ErrorCode.CONFIG_INVALID,
+    `workers: ${workers}, expected 1 to ${most}: so many the maps in ${stateDirectory} are for`,
+  )
 }

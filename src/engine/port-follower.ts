@@ -13,7 +13,6 @@ import { errnoOf, type PortListener } from './port-manager.js'
 
 /** What the follower needs of an exchange over devices; XskExchange is one. */
 export interface JoiningPorts {
-  readonly shared: SharedPorts | null
   join(port: number, device: string, mode: 'pod' | 'uplink', descriptors: Int32Array): void
   detach(port: number): void
 }

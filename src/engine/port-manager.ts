@@ -16,13 +16,19 @@ export interface DevicePorts {
   detach(port: number): void
   /** Ports whose device vanished. */
   lostPorts(): readonly number[]
-  /** Whether the other workers have joined in an attached port. */
+}
+
+/** The other workers, which join in what this one attaches; SharedPorts is them. */
+export interface JoiningWorkers {
+  /** Whether they have all joined in an attached port. */
   joining(port: number): Joining
   /** An errno, after `joining` was REFUSED. */
   readonly refusal: number
-  /** Whether the other workers have left what was attached before. */
+  /** Whether they have left what was attached before. */
   isFree(port: number): boolean
 }
+
+const ALONE: JoiningWorkers = { joining: () => Joining.DONE, refusal: 0, isFree: () => true }
 
 export interface AttachedPort {
   readonly isNative: boolean
@@ -48,6 +54,7 @@ export class PortManager implements Housekeeping {
   readonly #retryAt = new Int32Array(PORTS_MAX).fill(NEVER)
   readonly #log: (line: string) => void
   readonly #listener: PortListener
+  readonly #others: JoiningWorkers
   /** Ports whose device is held by somebody who may be about to end. */
   readonly #busy = new Set<number>()
   /** Attached by this worker, and not by all others yet. */
@@ -62,11 +69,13 @@ export class PortManager implements Housekeeping {
     devices: DevicePorts,
     log: (line: string) => void,
     listener: PortListener = NOBODY,
+    others = ALONE,
   ) {
     this.#ports = ports
     this.#devices = devices
     this.#log = log
     this.#listener = listener
+    this.#others = others
   }
 
   /** Other workers are still at work on what was attached, or is to be. */
@@ -132,7 +141,7 @@ export class PortManager implements Housekeeping {
     const device = this.#ports.device(port)
     if (attached === device) return
     if (attached !== undefined) this.#detach(port)
-    if (this.#devices.isFree(port)) this.#attach(port, device, mode, nowSeconds)
+    if (this.#others.isFree(port)) this.#attach(port, device, mode, nowSeconds)
     else this.#isLeaving = true
   }
 
@@ -165,12 +174,12 @@ export class PortManager implements Housekeeping {
   }
 
   #settlePort(port: number, made: AttachedPort, nowSeconds: number): void {
-    const joining = this.#devices.joining(port)
+    const joining = this.#others.joining(port)
     if (joining === Joining.PENDING) return
     this.#joining.delete(port)
     const device = this.#attached.get(port) ?? ''
     if (joining === Joining.REFUSED) {
-      const { refusal } = this.#devices
+      const { refusal } = this.#others
       this.#detach(port)
       this.#failed(port, device, refusal, `errno ${refusal} in another worker`, nowSeconds)
       return

@@ -4,6 +4,7 @@
  */
 import { isIPv4 } from 'node:net'
 import * as z from 'zod'
+import { WORKERS_MAX } from '../base/limits.js'
 import {
   cidr,
   clusterMetadata,
@@ -103,6 +104,8 @@ const maps = strict({
 })
 
 const datapath = strict({
+  /** Threads that move packets; by the number of cores unless given (docs/operations.md). */
+  workers: whole(1, WORKERS_MAX).optional(),
   idle: oneOf('spin', 'adaptive', 'poll').default('adaptive'),
   frames: whole(1024, 2 ** 20).default(32_768),
   busyPollMicroseconds: whole(0, 1_000_000).default(0),

@@ -224,6 +224,11 @@ export class DatapathMaps {
     return new DatapathMaps(allocate, sizesOf(directory))
   }
 
+  /** A datapath before had more workers: what they counted of ports is the past's. */
+  forgetWorkersFrom(worker: number): void {
+    for (let row = worker; row < WORKERS_MAX; row++) this.portStatistics.row(row).fill(0)
+  }
+
   /**
    * What one worker's stages need. Those of worker 0 are made before all others: it takes over what
    * an earlier datapath has left behind.

@@ -2,12 +2,13 @@
  * Frames for a port that this worker has no queue of: a device with fewer queues than there are
  * workers. They are copied to the worker that has one, by a ring for each pair of workers, and sent
  * from its own packet memory. It costs two copies and wakes a sleeping worker; a device with a queue
- * for each worker never comes here (docs/adr/0014).
+ * for each worker never comes here (docs/adr/0015).
  *
  * A full ring is a counted drop of the giver's. Not here: waiting, and order between two givers.
  */
 import type { WorkerPeers } from './worker-peers.js'
 
+const STRIDE_BYTES_MAX = 4096
 /** Frames that one worker may be ahead of another. */
 const SLOTS = 64
 /** Cursors of giver and taker, each on a line of its own; they only grow, and wrap. */
@@ -23,42 +24,38 @@ const DATA = 3
 /** From `take`: none waits. */
 export const NONE_WAITS = -1
 
-const frameWords = (strideBytes: number): number => DATA + (strideBytes >> 2) + 1
-const ringWords = (strideBytes: number): number => FRAMES + SLOTS * frameWords(strideBytes)
+/** Words for a frame as large as it can be: the largest stride, from an odd place on. */
+const FRAME_WORDS = DATA + STRIDE_BYTES_MAX / 4 + 1
+const RING_WORDS = FRAMES + SLOTS * FRAME_WORDS
 
 export class FrameHandover {
   readonly #words: Int32Array
-  readonly #memory: Int32Array
-  readonly #strideBytes: number
   readonly #peers: WorkerPeers
+  #memory: Int32Array = new Int32Array()
+  #strideBytes = 0
   /** Givers of frames to this worker take turns. */
   #next = 0
   /** Of the last frame taken. */
   port = 0
   length = 0
 
-  /**
-   * @param buffer `bytesFor` bytes, the same for all workers
-   * @param umem packet memory of this worker, frames of `strideBytes` in it
-   */
-  constructor(
-    buffer: SharedArrayBuffer,
-    peers: WorkerPeers,
-    umem: ArrayBufferLike,
-    strideBytes: number,
-  ) {
+  /** @param buffer `bytesFor` bytes, the same for all workers */
+  constructor(buffer: SharedArrayBuffer, peers: WorkerPeers) {
     this.#words = new Int32Array(buffer)
-    this.#memory = new Int32Array(umem)
-    this.#strideBytes = strideBytes
     this.#peers = peers
   }
 
-  /** @param strideBytes of the frames of all workers */
-  static bytesFor(workers: number, strideBytes: number): number {
-    return workers * workers * ringWords(strideBytes) * Int32Array.BYTES_PER_ELEMENT
+  static bytesFor(workers: number): number {
+    return workers * workers * RING_WORDS * Int32Array.BYTES_PER_ELEMENT
   }
 
-  /** Copies a frame for the port to another worker; false when its ring is full. See `flush`. */
+  /** @param umem packet memory of this worker, frames of `strideBytes` in it */
+  useMemory(umem: ArrayBufferLike, strideBytes: number): void {
+    this.#memory = new Int32Array(umem)
+    this.#strideBytes = strideBytes
+  }
+
+  /** Copies a frame for the port to another worker; false when its ring is full. */
   give(worker: number, port: number, start: number, length: number): boolean {
     const words = this.#words
     const ring = this.#ring(this.#peers.place.index, worker)
@@ -121,11 +118,11 @@ export class FrameHandover {
   }
 
   #ring(giver: number, taker: number): number {
-    return (giver * this.#peers.place.of + taker) * ringWords(this.#strideBytes)
+    return (giver * this.#peers.place.of + taker) * RING_WORDS
   }
 
   #slot(ring: number, cursor: number): number {
-    return ring + FRAMES + (cursor & (SLOTS - 1)) * frameWords(this.#strideBytes)
+    return ring + FRAMES + (cursor & (SLOTS - 1)) * FRAME_WORDS
   }
 }
 

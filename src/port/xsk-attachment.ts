@@ -8,6 +8,7 @@ import {
   type Poller,
   PROGRAM_QUEUES_MAX,
   type SteeringMode,
+  setDeviceQueues,
   type Umem,
   XdpProgram,
   XdpSocket,
@@ -61,8 +62,46 @@ export interface AttachmentDescription {
   readonly mode: SteeringMode
   readonly pinDirectory: string
   readonly ringSize: number
-  /** Owner tag of each queue's socket in the ledger of the UMEM. */
+  /** Of each socket: its queue, and its owner tag in the ledger of the UMEM. */
+  readonly queues: readonly number[]
   readonly tags: readonly number[]
+}
+
+/** The packet memory of another process: its descriptor, and how it is cut. */
+export interface MemoryDescription {
+  readonly frameCount: number
+  readonly strideBytes: number
+  readonly headroomBytes: number
+}
+
+/** A port of another process. */
+export interface PortDescription extends AttachmentDescription {
+  readonly port: number
+}
+
+/** What the process before knows of a port at the end. */
+export interface PortCounters {
+  readonly port: number
+  readonly undelivered: number
+  /** Of each socket. */
+  readonly sockets: readonly (readonly number[])[]
+}
+
+/** What one of several workers has of a device. */
+export interface AttachmentShare {
+  /** Its queues, of so many. */
+  queuesOf(port: number, queueCount: number): readonly number[]
+  /** Queues that a device should have of each direction. */
+  readonly queuesWanted: number
+  /** The program that another worker attached; null: this one attaches it. */
+  readonly program: Int32Array | null
+}
+
+/** The only worker has all of it. */
+const WHOLE: AttachmentShare = {
+  queuesOf: (_port, queueCount) => Array.from({ length: queueCount }, (_, queue) => queue),
+  queuesWanted: 1,
+  program: null,
 }
 
 /** Throws what the native package throws, with nothing left attached. */
@@ -73,14 +112,16 @@ export function openAttachment(
   device: string,
   mode: SteeringMode,
   options: AttachmentOptions,
+  share = WHOLE,
 ): Attachment {
-  const queueCount = queuesOf(device)
+  if (share.program === null) provideQueues(device, share.queuesWanted)
+  const queues = share.queuesOf(port, queueCountOf(device))
   const { attachMode = 'auto', pinDirectory } = options
   const pin = pinDirectory === undefined ? {} : { pinDirectory: pinOf(pinDirectory, device) }
-  const program = XdpProgram.attach({ device, mode, attachMode, ...pin })
+  const program = XdpProgram.attach({ device, mode, attachMode, ...pin }, share.program)
   const sockets: XdpSocket[] = []
   try {
-    for (let queue = 0; queue < queueCount; queue++) {
+    for (const queue of queues) {
       const socket = new XdpSocket({ umem, device, queue, ...socketOptions(options, RING_SIZE) })
       sockets.push(socket)
       // Into the poller first: its fill ring has frames before the program sends it any.
@@ -109,6 +150,7 @@ export function describeAttachment(
     mode,
     pinDirectory: isPinned ? pinOf(pinDirectory, device) : '',
     ringSize: RING_SIZE,
+    queues: sockets.map(({ queue }) => queue),
     tags: sockets.map((socket) => socket.ledger().tag),
   }
 }
@@ -120,14 +162,15 @@ export function adoptAttachment(
   descriptors: Int32Array,
   options: AttachmentOptions,
 ): Attachment {
-  const { device, mode, pinDirectory, ringSize, tags } = description
+  const { device, mode, pinDirectory, ringSize, queues, tags } = description
   const attachMode = options.attachMode ?? 'auto'
   const programDescriptors = descriptors.subarray(0, descriptors.length - tags.length)
   const program = XdpProgram.attach({ device, mode, attachMode, pinDirectory }, programDescriptors)
   const sockets: XdpSocket[] = []
   try {
-    for (const [queue, tag] of tags.entries()) {
-      const descriptor = descriptors[programDescriptors.length + queue] as number
+    for (const [index, tag] of tags.entries()) {
+      const descriptor = descriptors[programDescriptors.length + index] as number
+      const queue = queues[index] as number
       const given = { umem, device, queue, ...socketOptions(options, ringSize) }
       sockets.push(new XdpSocket(given, { descriptor, tag }))
     }
@@ -207,7 +250,7 @@ function attachment(
     mode,
     queueCount: sockets.length,
     isNative: program.attachMode === 'native',
-    isZeroCopy: sockets.every((socket) => socket.mode === 'zero-copy'),
+    isZeroCopy: sockets.length > 0 && sockets.every((socket) => socket.mode === 'zero-copy'),
     reason: reasons.filter(Boolean).join('; '),
     program,
     sockets,
@@ -226,7 +269,23 @@ function socketOptions({ zeroCopy = 'auto', busyPoll }: AttachmentOptions, ringS
   }
 }
 
-function queuesOf(device: string): number {
+/**
+ * As many queues as there are workers, for a veth: without one of its own a worker can send there only
+ * by another. The other end, which chooses among them by flow, is its owner's affair; so are the queues
+ * of a network card. Where it cannot have them it stays as it is.
+ */
+function provideQueues(device: string, wanted: number): void {
+  if (wanted === 1) return
+  const { driver, ...info } = deviceInfo(device)
+  if (driver !== 'veth') return
+  const { receiveQueues, transmitQueues, receiveQueuesMax, transmitQueuesMax } = info
+  const most = Math.min(receiveQueuesMax, transmitQueuesMax)
+  const queues = Math.min(most, Math.max(wanted, receiveQueues, transmitQueues))
+  if (queues <= receiveQueues && queues <= transmitQueues) return
+  setDeviceQueues(device, queues)
+}
+
+function queueCountOf(device: string): number {
   // Drivers that do not tell how many queues they have, have one.
   const queueCount = deviceInfo(device).receiveQueues || 1
   if (queueCount <= PROGRAM_QUEUES_MAX) return queueCount
@@ -235,4 +294,15 @@ function queuesOf(device: string): number {
     `${device} has ${queueCount} receive queues, more than ${PROGRAM_QUEUES_MAX}; ` +
       `take some away: ethtool -L ${device} combined ${PROGRAM_QUEUES_MAX}`,
   )
+}
+
+/** Runs `open`; throws EPORT_ATTACH with the subject, and what failed as its cause. */
+export function attaching<T>(subject: string, open: () => T): T {
+  try {
+    return open()
+  } catch (error) {
+    if (error instanceof RingpathError) throw error
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new RingpathError(ErrorCode.PORT_ATTACH, `${subject}: ${reason}`, error)
+  }
 }

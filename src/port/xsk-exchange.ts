@@ -20,24 +20,34 @@ import { PORTS_MAX } from '../base/limits.js'
 import { Burst, NO_PORT } from '../packet/burst.js'
 import { FramePool } from '../packet/frame-pool.js'
 import type { FrameExchange, PortStatistics } from './port.js'
+import type { WorkerTeam } from './worker-team.js'
 import {
   type Attachment,
-  type AttachmentDescription,
   type AttachmentOptions,
   addCounters,
   adoptAttachment,
+  attaching,
   describeAttachment,
   descriptorsOf,
+  type MemoryDescription,
   NOTHING_COUNTED,
   openAttachment,
+  type PortCounters,
+  type PortDescription,
   releaseAttachment,
   runAll,
   type XskPort,
 } from './xsk-attachment.js'
 
-export type { XskPort } from './xsk-attachment.js'
+export type {
+  MemoryDescription,
+  PortCounters,
+  PortDescription,
+  XskPort,
+} from './xsk-attachment.js'
 
 const DEFAULT_FRAME_COUNT = 4096
+
 export interface XskExchangeOptions extends AttachmentOptions {
   /**
    * 1 to 1,048,576; at most 2 GiB in all; 4096 unless told. Half of them may wait on receive rings.
@@ -49,26 +59,8 @@ export interface XskExchangeOptions extends AttachmentOptions {
   readonly strideBytes?: number
   /** Kept free before a frame beyond the kernel's 256 bytes; 0 unless told. */
   readonly headroomBytes?: number
-}
-
-/** The packet memory of another process: its descriptor, and how it is cut. */
-export interface MemoryDescription {
-  readonly frameCount: number
-  readonly strideBytes: number
-  readonly headroomBytes: number
-}
-
-/** A port of another process. */
-export interface PortDescription extends AttachmentDescription {
-  readonly port: number
-}
-
-/** What the process before knows of a port at the end. */
-export interface PortCounters {
-  readonly port: number
-  readonly undelivered: number
-  /** Of each socket. */
-  readonly sockets: readonly (readonly number[])[]
+  /** Of one of several workers; absent: it is the only one. */
+  readonly team?: WorkerTeam
 }
 
 export class XskExchange implements FrameExchange {
@@ -77,6 +69,7 @@ export class XskExchange implements FrameExchange {
   readonly portNames: string[] = []
   readonly #options: XskExchangeOptions
   readonly #umem: Umem
+  readonly #team: WorkerTeam | undefined
   readonly #attachments: (Attachment | null)[] = []
   /** Sockets by port: 0 is a port that takes no frames. */
   readonly #queueCounts = new Int32Array(PORTS_MAX)
@@ -100,6 +93,7 @@ export class XskExchange implements FrameExchange {
    */
   constructor(options: XskExchangeOptions = {}, adopted: number | null = null) {
     this.#options = options
+    this.#team = options.team
     const { strideBytes, headroomBytes } = options
     this.#isAdopting = adopted !== null
     this.#umem = attaching('the packet memory', () => {
@@ -113,6 +107,7 @@ export class XskExchange implements FrameExchange {
     this.umem = this.#umem.buffer
     this.stride = this.#umem.strideBytes
     this.#pool = new FramePool(this.#umem.poolWords)
+    this.#team?.useMemory(this.umem, this.stride)
   }
 
   /** After `close` a copy, whose count can still be asked for; the memory itself is gone then. */
@@ -133,9 +128,7 @@ export class XskExchange implements FrameExchange {
     return this.#poller.wakeFd
   }
 
-  /**
-   * The steering program of a port, to tell an uplink what is ours; null when it is not attached.
-   */
+  /** Of a port, to tell an uplink what is ours; null when it is not attached. */
   program(port: number): XdpProgram | null {
     return this.#attachments[port]?.program ?? null
   }
@@ -161,6 +154,21 @@ export class XskExchange implements FrameExchange {
    * EPORT_LIMIT when there is no such port number.
    */
   attach(port: number, device: string, mode: SteeringMode): XskPort {
+    const made = this.#open(port, device, mode, null)
+    this.#team?.ports.offer(port, this.#attachmentOf(port).program.descriptors)
+    return made
+  }
+
+  /**
+   * The same for this worker's queues of a device that the first one has attached.
+   *
+   * @param program its descriptors
+   */
+  join(port: number, device: string, mode: SteeringMode, program: Int32Array): void {
+    this.#open(port, device, mode, program)
+  }
+
+  #open(port: number, device: string, mode: SteeringMode, program: Int32Array | null): XskPort {
     assert(!this.#isClosed, 'attach after close')
     if (!Number.isInteger(port) || port < 0 || port >= PORTS_MAX) {
       throw new RingpathError(ErrorCode.PORT_LIMIT, `port ${port} is not 0 to ${PORTS_MAX - 1}`)
@@ -171,8 +179,9 @@ export class XskExchange implements FrameExchange {
       const message = `${subject}: the port is ${current.device} already; detach it first`
       throw new RingpathError(ErrorCode.PORT_ATTACH, message)
     }
+    const share = this.#team?.share(program)
     const attachment = attaching(subject, () =>
-      openAttachment(this.#umem, this.#poller, port, device, mode, this.#options),
+      openAttachment(this.#umem, this.#poller, port, device, mode, this.#options, share),
     )
     return this.#keep(port, attachment)
   }
@@ -272,23 +281,29 @@ export class XskExchange implements FrameExchange {
   detach(port: number): void {
     const attachment = this.#attachments[port] ?? null
     assert(attachment !== null, `port ${port} is not attached`)
+    const isJoined = this.#team !== undefined && !this.#team.isFirst
+    if (!isJoined) this.#team?.ports.withdraw(port)
     this.#forget(port)
-    releaseAttachment(attachment.program, attachment.sockets, false)
+    releaseAttachment(attachment.program, attachment.sockets, isJoined)
   }
 
   exchange(burst: Burst, maxReceive = burst.capacity): number {
     const poller = this.#poller ?? this.#start(burst)
     assert(!this.#isAdopting, 'exchanged frames that another process has')
     assert(burst === this.#burst, 'an XskExchange works on one burst, that of its first exchange')
+    this.#team?.pass(burst, this.#queueCounts, this.#pool)
     this.#dropUndeliverable(burst)
     return poller.exchange(maxReceive)
   }
 
   wait(timeoutMilliseconds: number): void {
-    this.#poller?.wait(timeoutMilliseconds)
+    const team = this.#team
+    team?.peers.fallAsleep()
+    if (team?.isWaiting !== true) this.#poller?.wait(timeoutMilliseconds)
+    team?.peers.awake()
   }
 
-  /** Ends a `wait` that goes on, or the next one at once. */
+  /** Ends this `wait`, or the next one at once. */
   wake(): void {
     this.#poller?.wake()
   }
@@ -311,6 +326,7 @@ export class XskExchange implements FrameExchange {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#team?.peers.setWakeFd(0)
     const attached = this.#attachments.filter((attachment) => attachment !== null)
     for (const port of this.#attachments.keys()) this.#forget(port)
     runAll([
@@ -366,6 +382,7 @@ export class XskExchange implements FrameExchange {
       }
     }
     this.#poller = poller
+    this.#team?.peers.setWakeFd(poller.wakeFd)
     return poller
   }
 
@@ -383,15 +400,5 @@ export class XskExchange implements FrameExchange {
       ports[i] = NO_PORT
       this.#undelivered[port]++
     }
-  }
-}
-
-function attaching<T>(subject: string, open: () => T): T {
-  try {
-    return open()
-  } catch (error) {
-    if (error instanceof RingpathError) throw error
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new RingpathError(ErrorCode.PORT_ATTACH, `${subject}: ${reason}`, error)
   }
 }

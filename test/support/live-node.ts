@@ -8,7 +8,7 @@ import { DatapathProcess } from '../../src/daemon/datapath-process.js'
 import { NodeController } from '../../src/daemon/node-controller.js'
 import { Lab, type Namespace, type Pod } from '../../src/lab/lab.js'
 import { readMetrics } from '../../src/monitor/metrics.js'
-import { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
+import { DatapathMaps, MAP_SIZES } from '../../src/pipeline/datapath-maps.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
 import type { PortStatistics } from '../../src/port/port.js'
 import { readPortStatistics } from '../../src/port/port-statistics.js'
@@ -38,7 +38,14 @@ export interface LiveNodeOptions {
    * is 100.64.<number>.2.
    */
   readonly number?: number
+  /**
+   * Worker threads of its datapath, and queues of its devices; `LIVE_WORKERS` of the environment unless
+   * given, or else 1.
+   */
+  readonly workers?: number
 }
+
+const WORKERS = Number(process.env.LIVE_WORKERS ?? 1)
 
 export class LiveNode {
   readonly lab: Lab
@@ -49,10 +56,13 @@ export class LiveNode {
   /** Of the host pair, and of the uplink. */
   readonly address: string
   readonly uplinkAddress: string
+  readonly workers: number
   readonly #number: number
   readonly #beside: LiveNode | undefined
   datapath: DatapathProcess | undefined
+  /** Pods that there were, and ids of those that there are. */
   #pods = 0
+  readonly #present = new Set<number>()
   #outside: Namespace | undefined
   #uplinkPort = -1
 
@@ -65,7 +75,8 @@ export class LiveNode {
     this.lab = lab
     this.node = node
     this.directory = directory
-    this.maps = DatapathMaps.createFiles(directory)
+    this.workers = options.workers ?? WORKERS
+    this.maps = DatapathMaps.createFiles(directory, { ...MAP_SIZES, workers: this.workers })
     this.controller = new NodeController(this.maps)
   }
 
@@ -76,7 +87,8 @@ export class LiveNode {
     const directory = mkdtempSync(join(tmpdir(), 'rp-state-'))
     const live = new LiveNode(lab, node, directory, options)
     const { address } = live
-    const pair = await lab.hostPair(node, { address, podCidr: `10.0.${number}.0/24` })
+    const podCidr = `10.0.${number}.0/24`
+    const pair = await lab.hostPair(node, { address, podCidr, queues: live.workers })
     live.controller.addHost({
       device: pair.netDevice,
       addresses: [address],
@@ -106,6 +118,7 @@ export class LiveNode {
     const link = await this.lab.link({
       a: { ns: this.node, device: UPLINK_DEVICE, address: `${this.uplinkAddress}/24` },
       b: { ns: outside, device, address: `${gateway}/24` },
+      queues: this.workers,
     })
     if (isFirst) await this.lab.ip(outside, [`address add ${OUTSIDE_ADDRESS}/32 dev lo`])
     await this.lab.ip(this.node, [`route add default via ${gateway}`])
@@ -116,17 +129,30 @@ export class LiveNode {
     })
   }
 
-  /** Pods of node 1 are 10.0.1.1 with identity 301 and so on, of node 4 10.0.4.1 with 1201. */
-  async pod(name: string, policy?: EndpointPolicy): Promise<LivePod> {
+  /**
+   * Pods of node 1 are 10.0.1.1 with identity 301 and so on, of node 4 10.0.4.1 with 1201.
+   *
+   * @param queues of its device; one for each worker unless given
+   */
+  async pod(name: string, policy?: EndpointPolicy, queues = this.workers): Promise<LivePod> {
     const id = ++this.#pods
     const pod = await this.lab.pod(this.node, name, {
       address: `10.0.${this.#number}.${id}`,
+      queues,
     })
     const identity = 300 * this.#number + id
     const { device, address, podMac: mac, hostMac: nodeMac } = pod
     const spec = { id, identity, device, address, mac, nodeMac }
     const port = this.controller.addEndpoint(spec, policy)
+    this.#present.add(id)
     return { ...pod, id, identity, port }
+  }
+
+  /** As a kubelet does: the device goes, and the endpoint after it. */
+  async remove(pod: LivePod): Promise<void> {
+    await this.lab.ip(this.node, [`link del ${pod.device}`])
+    this.#present.delete(pod.id)
+    this.controller.removeEndpoint(pod.id)
   }
 
   /** Starts the datapath and waits until it has attached every port. */
@@ -134,13 +160,19 @@ export class LiveNode {
     this.datapath = await DatapathProcess.start({
       stateDirectory: this.directory,
       networkNamespace: this.node.netns,
+      workers: this.workers,
     })
+    await this.attached()
+  }
+
+  /** Resolves when the datapath has every port. */
+  async attached(): Promise<void> {
     const ports = [this.maps.node.hostPort, ...this.#podPorts()]
     if (this.#uplinkPort >= 0) ports.push(this.#uplinkPort)
     const deadline = Date.now() + ATTACH_TIMEOUT_MILLISECONDS
     for (const port of ports) {
       while (this.#status(port) !== PortStatus.ATTACHED) {
-        if (Date.now() > deadline) throw new Error(this.datapath.output.join('\n'))
+        if (Date.now() > deadline) throw new Error(this.datapath?.output.join('\n'))
         await new Promise((resolve) => setTimeout(resolve, 10))
       }
     }
@@ -176,7 +208,7 @@ export class LiveNode {
   }
 
   #podPorts(): number[] {
-    return Array.from({ length: this.#pods }, (_, i) => this.controller.portOf(i + 1))
+    return [...this.#present].map((id) => this.controller.portOf(id))
   }
 
   #status(port: number): number {

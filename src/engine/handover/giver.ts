@@ -29,6 +29,8 @@ const LAST_PAUSE_MILLISECONDS = 1
 export interface GiverOptions {
   readonly stateDirectory: string
   readonly worker: number
+  /** Of this datapath: with several, none hands over alone. */
+  readonly workers: number
   readonly exchange: XskExchange
   /** That of every exchange; between two steps of housekeeping its frames are decided on. */
   readonly burst: Burst
@@ -125,6 +127,7 @@ export class HandoverGiver implements Housekeeping {
 
   #refusal(hello: Hello): string | undefined {
     const { frameCount } = this.#options.exchange.memory
+    if (this.#options.workers > 1) return 'it has several workers, whose ports are attached anew'
     if (hello.version !== HANDOVER_VERSION) {
       return `it speaks version ${hello.version} of the hand-over, and this one ${HANDOVER_VERSION}`
     }
