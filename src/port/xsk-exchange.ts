@@ -119,10 +119,7 @@ export class XskExchange implements FrameExchange {
     return this.#isClosed || this.#poller === null ? 0 : this.#poller.framesOnRings
   }
 
-  /**
-   * For other threads: `wakePoller(wakeFd)` of xdp-socket-napi ends a `wait`. Valid from the first
-   * exchange to `close`.
-   */
+  /** For `wakePoller` in other threads, which ends a `wait`; from the first exchange to `close`. */
   get wakeFd(): number {
     assert(this.#poller !== null && !this.#isClosed, 'wakeFd outside first exchange to close')
     return this.#poller.wakeFd
@@ -213,10 +210,7 @@ export class XskExchange implements FrameExchange {
     return { port, undelivered: this.#undelivered[port] ?? 0, sockets: counters }
   }
 
-  /**
-   * Takes over a port that another process still uses; nothing of it moves before the first
-   * exchange. Throws as `attach`.
-   */
+  /** A port that another process uses until the first exchange. Throws as `attach`. */
   adopt(description: PortDescription, descriptors: Int32Array): XskPort {
     assert(this.#isAdopting && this.#poller === null, 'adopted after the first exchange')
     const { port, device, mode } = description
