@@ -1,6 +1,8 @@
 /** The agent sets a bare node up, keeps it so, and `ringpath cleanup` puts it back. */
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { makeLog } from '../../src/daemon/log.js'
+import { putNodeBack } from '../../src/daemon/setup/node-setup.js'
 import { httpGet, httpServer, ping } from '../../src/lab/traffic.js'
 import { LiveAgent } from '../support/live-agent.js'
 
@@ -99,6 +101,9 @@ t.test('a second agent finds it as it is; cleanup puts everything back', async (
   await live.start()
   t.notMatch(live.process?.output, /node set up/)
   t.equal((await ping(lab, node, client.address)).received, 3)
+  const before = readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8')
+  t.match(putNodeBack(live.path('state'), makeLog('error')), [/in another network namespace/])
+  t.equal(readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8'), before)
   const { stdout } = await live.cli('cleanup')
   t.match(stdout, /route to 10.0.1.0\/24 removed/)
   t.match(stdout, /net.ipv4.ip_forward 1 → 0/)

@@ -9,7 +9,13 @@ import { IPV4_PREFIX_BITS, parseCidr, parseIpv4 } from '../../wire/address.js'
 import type { Log } from '../log.js'
 import { Errno, KernelNetwork } from './kernel-network.js'
 import type { SetupPlan, WantedRoute } from './setup-plan.js'
-import { emptyRecord, readRecord, type SetupRecord, writeRecord } from './setup-record.js'
+import {
+  emptyRecord,
+  ownNamespace,
+  readRecord,
+  type SetupRecord,
+  writeRecord,
+} from './setup-record.js'
 import { hasSysctl, readSysctl, sysctlName, wantedSysctls, writeSysctl } from './sysctls.js'
 
 const LOOPBACK_INDEX = 1
@@ -75,6 +81,10 @@ export class NodeSetup {
     const text = JSON.stringify(plan)
     if (text === this.#lastPlan) return
     const { device, peerDevice } = plan
+    // A namespace that is not ours any more took what was set up there with it.
+    if (this.#record !== undefined && this.#record.namespace !== ownNamespace()) {
+      this.#record = undefined
+    }
     const other = this.#record !== undefined && this.#record.peerDevice !== peerDevice
     if (other) this.putBack()
     this.#record ??= emptyRecord(device, peerDevice)
@@ -97,6 +107,9 @@ export class NodeSetup {
   putBack(): string[] {
     const record = this.#record
     if (record === undefined) return []
+    if (record.namespace !== ownNamespace()) {
+      return ['set-up left as it is: it was done in another network namespace; clean up there']
+    }
     const done = new PutBack(this.#network, record).run()
     this.#record = undefined
     this.#lastPlan = ''

@@ -2,7 +2,7 @@
  * What was set up on the node and what was there before, written down beside the maps before it is
  * done, so that `ringpath cleanup` can put it back, whoever was killed in between.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { replaceFile } from '../document-store.js'
 
@@ -16,6 +16,8 @@ export interface RecordedRoute {
 
 export interface SetupRecord {
   readonly version: 1
+  /** Network namespace in which it was done: nothing is put back in another one. */
+  readonly namespace: string
   device: string
   peerDevice: string
   /** The pair is ours, and goes with us. */
@@ -26,8 +28,11 @@ export interface SetupRecord {
   sysctls: Record<string, { before: string; set: string }>
 }
 
+export const ownNamespace = (): string => readlinkSync('/proc/self/ns/net')
+
 export const emptyRecord = (device: string, peerDevice: string): SetupRecord => ({
   version: 1,
+  namespace: ownNamespace(),
   device,
   peerDevice,
   hasPair: false,
