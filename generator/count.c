@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * Counts and drops a generator's frames on a device (count.bpf.c), at the hook "tc" or "xdp". Run it in
- * the namespace of the device; `flows` is the sender's number of them; "all" drops other frames, too.
+ * the namespace of the device; `flows` is the sender's number of them. "all" drops other frames, too;
+ * "plain" counts frames and bytes alone, at half the cost.
  *
  * Prints "ready", then for each line on standard input one line of JSON: what was seen since the
  * beginning or the last line "reset". Ends with its input.
@@ -55,11 +56,6 @@ static void add(struct sink_counters *sum, const struct sink_counters *each)
 		sum->latency_max = each->latency_max;
 	if (each->latency_min && (sum->latency_min == 0 || each->latency_min < sum->latency_min))
 		sum->latency_min = each->latency_min;
-	if (each->last_nanoseconds > sum->last_nanoseconds)
-		sum->last_nanoseconds = each->last_nanoseconds;
-	if (each->frames &&
-	    (sum->first_nanoseconds == 0 || each->first_nanoseconds < sum->first_nanoseconds))
-		sum->first_nanoseconds = each->first_nanoseconds;
 	for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
 		sum->histogram[i] += each->histogram[i];
 }
@@ -91,11 +87,10 @@ static int print_counters(const struct sink *sink)
 		add(&sum, &sink->each[cpu]);
 	printf("{\"nanoseconds\":%llu,\"frames\":%llu,\"bytes\":%llu,\"others\":%llu,"
 	       "\"duplicates\":%llu,\"reordered\":%llu,\"reorderExtent\":%llu,\"highest\":%llu,"
-	       "\"firstNanoseconds\":%llu,\"lastNanoseconds\":%llu,\"latencySum\":%llu,"
+	       "\"latencySum\":%llu,"
 	       "\"latencyMin\":%llu,\"latencyMax\":%llu",
 	       now, sum.frames, sum.bytes, sum.others, sum.duplicates, sum.reordered,
-	       sum.reorder_extent, sum.highest_sequence, sum.first_nanoseconds, sum.last_nanoseconds,
-	       sum.latency_sum, sum.latency_min ? sum.latency_min - 1 : 0, sum.latency_max);
+	       sum.reorder_extent, sum.highest_sequence, sum.latency_sum, sum.latency_min ? sum.latency_min - 1 : 0, sum.latency_max);
 	print_histogram(&sum);
 	printf("}\n");
 	fflush(stdout);
@@ -112,9 +107,10 @@ static int reset(const struct sink *sink)
 	return bpf_map_update_elem(sink->counters, &zero, sink->each, BPF_ANY) == 0;
 }
 
-static int load(struct sink *sink, __u32 flows, int drops_others)
+static int load(struct sink *sink, __u32 flows, int drops_others, int is_plain)
 {
-	struct sink_settings settings = { .flow_count = flows, .drops_others = (__u32)drops_others };
+	struct sink_settings settings = { .flow_count = flows, .drops_others = (__u16)drops_others,
+					.is_plain = (__u16)is_plain };
 	struct bpf_map *next;
 
 	settings.real_time_offset = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC);
@@ -155,6 +151,14 @@ static void detach(int device, const char *hook)
 		bpf_tc_hook_destroy(&tc);
 }
 
+static int has_word(int argc, char **argv, const char *word)
+{
+	for (int i = 4; i < argc; i++)
+		if (strcmp(argv[i], word) == 0)
+			return 1;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct sink sink = { 0 };
@@ -163,12 +167,14 @@ int main(int argc, char **argv)
 	int device, is_well = 1;
 
 	flows = argc >= 4 ? strtoul(argv[3], NULL, 10) : 0;
-	if (argc > 5 || flows < 1 || flows > FLOWS_MAX) {
-		fprintf(stderr, "usage: %s device tc|xdp flows [all]\n", argv[0]);
+	if (flows < 1 || flows > FLOWS_MAX) {
+		fprintf(stderr, "usage: %s device tc|xdp flows [all] [plain]\n", argv[0]);
 		return 2;
 	}
 	device = (int)if_nametoindex(argv[1]);
-	if (!device || !load(&sink, (__u32)flows, argc == 5) || !attach(sink.object, device, argv[2])) {
+	if (!device ||
+	    !load(&sink, (__u32)flows, has_word(argc, argv, "all"), has_word(argc, argv, "plain")) ||
+	    !attach(sink.object, device, argv[2])) {
 		fprintf(stderr, "cannot attach to %s at %s\n", argv[1], argv[2]);
 		return 1;
 	}

@@ -143,8 +143,6 @@ struct sink_counters {
 	/* Largest distance, in frames of the flow, to one that had come before. */
 	__u64 reorder_extent;
 	__u64 highest_sequence;
-	__u64 first_nanoseconds;
-	__u64 last_nanoseconds;
 	__u64 latency_sum;
 	__u64 latency_min;
 	__u64 latency_max;
@@ -155,7 +153,9 @@ struct sink_settings {
 	/* Frame n belongs to flow n mod this; only frames of one flow can be out of order. */
 	__u32 flow_count;
 	/* 1: what does not come from a generator is dropped, too. */
-	__u32 drops_others;
+	__u16 drops_others;
+	/* 1: frames and bytes alone, at half the cost. */
+	__u16 is_plain;
 	/* CLOCK_REALTIME less CLOCK_MONOTONIC, for the stamps of the kernel's pktgen. */
 	__u64 real_time_offset;
 };

@@ -91,6 +91,7 @@ function addSinkOptions(command: Command): void {
       new Option('--sink-hook <hook>', 'where it is counted').choices(SINK_HOOKS).default('xdp'),
     )
     .option('--sink-namespace <name>', 'the network namespace of the sink’s device')
+    .option('--sink-plain', 'count frames and bytes alone: faster', false)
     .option(
       '--settle <seconds>',
       'how long to wait for what is under way',
@@ -150,9 +151,15 @@ function abortOnSignal(): AbortSignal {
 }
 
 function openSink(options: PktgenOptions, flows: number): Promise<Sink | undefined> {
-  const { sink: device, sinkHook: hook, sinkNamespace: namespace } = options
+  const { sink: device, sinkHook: hook, sinkNamespace: namespace, sinkPlain: isPlain } = options
   if (device === undefined) return Promise.resolve(undefined)
-  return Sink.start({ device, hook, flows, ...(namespace === undefined ? {} : { namespace }) })
+  return Sink.start({
+    device,
+    hook,
+    flows,
+    isPlain,
+    ...(namespace === undefined ? {} : { namespace }),
+  })
 }
 
 function showFrames(options: PktgenOptions): void {

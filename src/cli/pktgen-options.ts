@@ -39,6 +39,7 @@ export interface PktgenOptions {
   readonly sink?: string
   readonly sinkHook: SinkHook
   readonly sinkNamespace?: string
+  readonly sinkPlain: boolean
   readonly settle: number
   readonly search: boolean
   readonly trial: number

@@ -42,8 +42,6 @@ class XskSink {
   #frames = 0
   #bytes = 0
   #others = 0
-  #first = 0
-  #last = 0
 
   constructor(device: string, flows: number) {
     const queues = Math.max(1, deviceInfo(device).receiveQueues)
@@ -78,8 +76,7 @@ class XskSink {
   }
 
   #count(time: number): void {
-    if (this.#frames++ === 0) this.#first = time
-    this.#last = time
+    this.#frames++
     this.#bytes += this.#packet.length
     this.#tracker.see(this.#tag.sequence)
     const sent = this.#tag.sentNanoseconds
@@ -97,8 +94,6 @@ class XskSink {
       reordered,
       reorderExtent,
       highest,
-      firstNanoseconds: Math.round(this.#first),
-      lastNanoseconds: Math.round(this.#last),
       latencySum: Math.round(this.#latency.sum),
       latencyMin: Math.round(this.#latency.min),
       latencyMax: Math.round(this.#latency.max),

@@ -128,6 +128,7 @@ const DRY: PktgenOptions = {
   queue: 0,
   allowDefaultRoute: false,
   sinkHook: 'xdp',
+  sinkPlain: false,
   settle: 0,
   search: false,
   trial: 1,
