@@ -75,12 +75,14 @@ write_init() {
 /bin/busybox mount -t sysfs sys /sys
 /bin/busybox mount -t devtmpfs dev /dev
 . /load
-export PATH=$(dirname "$(realpath "$(command -v ip)")"):/bin
-ip link set lo up
-ip link add v0 type veth peer name v1
-ip address add 10.0.0.1/24 dev v0
-ip link set v0 up
-ip link set v1 up
+# By their paths: the shell has an ip of its own, which makes no veth.
+ip=$(realpath "$(command -v ip)")
+export PATH=\${ip%/*}:/bin
+\$ip link set lo up
+\$ip link add v0 type veth peer name v1
+\$ip address add 10.0.0.1/24 dev v0
+\$ip link set v0 up
+\$ip link set v1 up
 mac=\$(/bin/busybox cat /sys/class/net/v1/address)
 /bin/busybox uname -r
 $(realpath "$(command -v node)") /app/dist/src/cli/ringpath.js pktgen --engine pktgen --device v0 \

@@ -97,7 +97,7 @@ export interface PktgenResult {
  */
 export function parsePktgenResult(text: string): PktgenResult {
   const number = (pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? 0)
-  const refused = /^Result: (?!OK|Idle|Running)(.*)$/m.exec(text)?.[1]
+  const refused = /^Result: (Error.*)$/m.exec(text)?.[1]
   if (refused !== undefined) throw invalid('pktgen', refused, 'a setting that the kernel takes')
   const frames = number(/pkts-sofar: (\d+)/)
   const size = number(/pkt_size: (\d+)/) || number(/min_pkt_size: (\d+)/)

@@ -92,8 +92,13 @@ function serve(): void {
   let sender: PktgenSender | undefined
   const input = createInterface({ input: process.stdin })
   input.on('line', async (line) => {
-    if (sender === undefined) sender = await begin(JSON.parse(line) as SendOptions)
-    else console.log(JSON.stringify(sender.report()))
+    try {
+      if (sender === undefined) sender = await begin(JSON.parse(line) as SendOptions)
+      else console.log(JSON.stringify(sender.report()))
+    } catch (error) {
+      console.error((error as Error).message)
+      process.exit(1)
+    }
   })
   input.on('close', () => sender?.stop())
 }

@@ -146,8 +146,14 @@ async function begin(options: SendOptions): Promise<void> {
 }
 
 input.on('line', (line) => {
-  if (sender === undefined) void begin(JSON.parse(line) as SendOptions)
-  else tell(sender)
+  if (sender !== undefined) {
+    tell(sender)
+    return
+  }
+  begin(JSON.parse(line) as SendOptions).catch((error: Error) => {
+    console.error(error.message)
+    process.exit(1)
+  })
 })
 input.on('close', () => {
   if (sender !== undefined) sender.isStopped = true
