@@ -90,7 +90,8 @@ static int print_counters(const struct sink *sink)
 	       "\"latencySum\":%llu,"
 	       "\"latencyMin\":%llu,\"latencyMax\":%llu",
 	       now, sum.frames, sum.bytes, sum.others, sum.duplicates, sum.reordered,
-	       sum.reorder_extent, sum.highest_sequence, sum.latency_sum, sum.latency_min ? sum.latency_min - 1 : 0, sum.latency_max);
+	       sum.reorder_extent, sum.highest_sequence, sum.latency_sum,
+	       sum.latency_min ? sum.latency_min - 1 : 0, sum.latency_max);
 	print_histogram(&sum);
 	printf("}\n");
 	fflush(stdout);

@@ -86,7 +86,8 @@ export PATH=\${ip%/*}:/bin
 mac=\$(/bin/busybox cat /sys/class/net/v1/address)
 /bin/busybox uname -r
 $(realpath "$(command -v node)") /app/dist/src/cli/ringpath.js pktgen --engine pktgen --device v0 \
-  --to 10.0.0.2:9 --to-mac \$mac --sink v1 --size 100 --flows 4 --rate 2k --count 5000 --settle 3 -o json
+  --to 10.0.0.2:9 --to-mac \$mac --sink v1 --size 100 --flows 4 --rate 2k \
+  --count 5000 --settle 3 -o json
 echo "exit code \$?"
 /bin/busybox poweroff -f
 INIT
