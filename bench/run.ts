@@ -4,8 +4,9 @@
  *
  *   --quick       fewer and shorter rounds, about two minutes in all
  *   --smoke       seconds, figures without meaning: does everything still run?
- *   --only NAME   only benchmarks whose name begins so; may be repeated
+ *   --only NAMES  only benchmarks whose name begins so, separated by commas; may be repeated
  *   --rounds N    runs of each measure
+ *   --install-peers  first install Debian's packages of the peers that are measured beside us
  *   --output F    where the JSON lines are added; build/bench/results.jsonl unless told
  */
 import { parseArgs } from 'node:util'
@@ -18,6 +19,10 @@ import { thisMachine } from './lib/machine.js'
 import { appendResults, jsonLine, table } from './lib/report.js'
 import type { BenchResult } from './lib/result.js'
 import { mapsBenchmark } from './micro-maps.js'
+import { installPeers, peerBenchmark } from './peers/peer-bench.js'
+import { latencyBenchmark } from './wire/latency-bench.js'
+import { loadBenchmark } from './wire/load-bench.js'
+import { losslessBenchmark } from './wire/lossless-bench.js'
 import { wireBenchmark } from './wire/wire-bench.js'
 
 const BENCHMARKS: readonly Benchmark[] = [
@@ -27,6 +32,10 @@ const BENCHMARKS: readonly Benchmark[] = [
   allocBenchmark,
   memoryBenchmark,
   wireBenchmark,
+  peerBenchmark,
+  losslessBenchmark,
+  latencyBenchmark,
+  loadBenchmark,
 ]
 const ROUNDS = { full: 7, quick: 3, smoke: 1 } as const
 const OUTPUT = 'build/bench/results.jsonl'
@@ -38,6 +47,7 @@ function readArguments() {
       smoke: { type: 'boolean', default: false },
       only: { type: 'string', multiple: true, default: [] },
       rounds: { type: 'string' },
+      'install-peers': { type: 'boolean', default: false },
       output: { type: 'string', default: OUTPUT },
     },
   })
@@ -46,7 +56,9 @@ function readArguments() {
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds: a number of at least 1')
   const log = (line: string) => process.stderr.write(`${line}\n`)
   const options: BenchOptions = { rounds, size, log }
-  return { options, only: values.only, output: values.output }
+  if (values['install-peers']) installPeers(log)
+  const only = values.only.flatMap((names) => names.split(','))
+  return { options, only, output: values.output }
 }
 
 async function main(): Promise<void> {

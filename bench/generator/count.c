@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * Counts and drops the generator's frames on a device (count.bpf.c), at the hook "tc" or "xdp".
- * Prints "ready", then for each line on standard input one line of JSON: nanoseconds
- * (CLOCK_MONOTONIC), frames, bytes. Ends with its input.
+ * Prints "ready", then for each line on standard input one line of JSON: which reading it is,
+ * nanoseconds (CLOCK_MONOTONIC), frames, bytes; after a line "latencies" also the histogram so far,
+ * as pairs of a bucket (frame.h) and its frames. Ends with its input.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -16,7 +17,29 @@
 #include "frame.h"
 #include "object.h"
 
-static int print_counters(int map)
+static void print_latencies(int map, int cpus)
+{
+	__u64 *each = calloc((size_t)cpus, sizeof(*each));
+	const char *separator = "";
+
+	printf(",\"latencies\":[");
+	for (__u32 bucket = 0; each && bucket < LATENCY_BUCKETS; bucket++) {
+		__u64 sum = 0;
+
+		if (bpf_map_lookup_elem(map, &bucket, each))
+			continue;
+		for (int cpu = 0; cpu < cpus; cpu++)
+			sum += each[cpu];
+		if (sum == 0)
+			continue;
+		printf("%s[%u,%llu]", separator, bucket, sum);
+		separator = ",";
+	}
+	printf("]");
+	free(each);
+}
+
+static int print_reading(int number, int map, int latencies)
 {
 	const int cpus = libbpf_num_possible_cpus();
 	struct frame_counters sum = { 0, 0 }, *each = calloc((size_t)(cpus > 0 ? cpus : 1), sizeof(*each));
@@ -31,8 +54,11 @@ static int print_counters(int map)
 		sum.bytes += each[cpu].bytes;
 	}
 	free(each);
-	printf("{\"nanoseconds\":%lld,\"frames\":%llu,\"bytes\":%llu}\n",
+	printf("{\"reading\":%d,\"nanoseconds\":%lld,\"frames\":%llu,\"bytes\":%llu", number,
 	       now.tv_sec * 1000000000LL + now.tv_nsec, sum.frames, sum.bytes);
+	if (is_read && latencies >= 0)
+		print_latencies(latencies, cpus);
+	puts("}");
 	fflush(stdout);
 	return is_read;
 }
@@ -52,7 +78,7 @@ int main(int argc, char **argv)
 {
 	struct bpf_object *object;
 	char line[64];
-	int device;
+	int device, counters, latencies;
 
 	if (argc != 3) {
 		fprintf(stderr, "usage: %s device tc|xdp\n", argv[0]);
@@ -66,8 +92,10 @@ int main(int argc, char **argv)
 	}
 	puts("ready");
 	fflush(stdout);
-	while (fgets(line, sizeof(line), stdin))
-		if (!print_counters(bpf_object__find_map_fd_by_name(object, "counters")))
+	counters = bpf_object__find_map_fd_by_name(object, "counters");
+	latencies = bpf_object__find_map_fd_by_name(object, "latencies");
+	for (int number = 1; fgets(line, sizeof(line), stdin); number++)
+		if (!print_reading(number, counters, line[0] == 'l' ? latencies : -1))
 			return 1;
 	return 0;
 }

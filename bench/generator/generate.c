@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * Sends frames out of a device from inside the kernel: one long BPF_PROG_RUN call on live frames
- * (generate.bpf.c), ended by a timer or a signal. Run it in the namespace of the device. Prints one
- * line of JSON: frames, seconds.
+ * (generate.bpf.c), ended by a timer or a signal. Run it in the namespace of the device. Prints "ready" and, at its end,
+ * one line of JSON: frames, seconds. SIGSTOP and SIGCONT interrupt it for a while.
  *
  * The device at the other end must run an XDP program; a veth drops what arrives otherwise.
  */
@@ -75,6 +75,26 @@ static __u16 checksum(const void *header, size_t bytes)
 	return (__u16)~(sum + (sum >> 16));
 }
 
+static const __u32 mix_bytes[MIX_SIZES] = { 64, 570, FRAME_BYTES_MAX };
+
+/* The lengths and the checksum of each size of the mix, so that the program in the kernel only stores them. */
+static void fill_mix(struct generator_settings *settings, const unsigned char *frame)
+{
+	struct iphdr ipv4 = *(const struct iphdr *)(frame + sizeof(struct ethhdr));
+
+	settings->is_mix = 1;
+	for (int i = 0; i < MIX_SIZES; i++) {
+		const size_t bytes = mix_bytes[i] - sizeof(struct ethhdr);
+
+		ipv4.tot_len = htons((__u16)bytes);
+		ipv4.check = 0;
+		settings->sizes[i].frame_bytes = mix_bytes[i];
+		settings->sizes[i].ipv4_length = ipv4.tot_len;
+		settings->sizes[i].ipv4_checksum = checksum(&ipv4, sizeof(ipv4));
+		settings->sizes[i].udp_length = htons((__u16)(bytes - sizeof(ipv4)));
+	}
+}
+
 static int build_frame(unsigned char *frame, size_t bytes, char **arguments)
 {
 	struct ethhdr *ethernet = (void *)frame;
@@ -143,16 +163,17 @@ int main(int argc, char **argv)
 	double rate, seconds, begin;
 	size_t bytes;
 	unsigned long flows;
-	int is_done;
+	int is_done, is_mix;
 
 	if (argc != COUNT) {
 		fprintf(stderr,
 			"usage: %s device source-mac destination-mac source destination "
-			"bytes flows frames-per-second seconds\n",
+			"bytes|imix flows frames-per-second seconds\n",
 			argv[PROGRAM]);
 		return 2;
 	}
-	bytes = strtoul(argv[BYTES], NULL, 10);
+	is_mix = strcmp(argv[BYTES], "imix") == 0;
+	bytes = is_mix ? FRAME_BYTES_MAX : strtoul(argv[BYTES], NULL, 10);
 	flows = strtoul(argv[FLOWS], NULL, 10);
 	rate = strtod(argv[RATE], NULL);
 	seconds = strtod(argv[SECONDS], NULL);
@@ -164,12 +185,18 @@ int main(int argc, char **argv)
 	settings.out_device = if_nametoindex(argv[DEVICE]);
 	settings.flow_count = (__u32)flows;
 	settings.interval_fixed_point = rate > 0 ? (__u64)(65536e9 / rate) : 0;
+	settings.frame_bytes = (__u32)bytes;
+	memcpy(settings.headers, frame, HEADER_BYTES);
+	if (is_mix)
+		fill_mix(&settings, frame);
 	object = open_object("generate.bpf.o");
 	if (!object || settings.out_device == 0 ||
 	    !set_globals(object, ".rodata", &settings, sizeof(settings)) || bpf_object__load(object)) {
 		fprintf(stderr, "no device %s, or the program was refused\n", argv[DEVICE]);
 		return 1;
 	}
+	puts("ready");
+	fflush(stdout);
 	begin = now_seconds();
 	is_done = run(program_fd(object, "generate"), frame, bytes, seconds);
 	printf("{\"frames\":%llu,\"seconds\":%.3f}\n", frames_sent(object), now_seconds() - begin);

@@ -2,21 +2,26 @@
  * How much of a core a process had: on a shared machine a figure counts only when nobody else took
  * the core meanwhile.
  */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
-/** USER_HZ, which the kernel's interfaces have fixed at 100 (proc(5)). */
-const TICKS_PER_SECOND = 100
-/** Of what follows the command's name in /proc/<pid>/stat: user and system time. */
-const USER_TIME = 11
-const SYSTEM_TIME = 12
+const NANOSECONDS = 1e9
 
 /** Seconds of processor time that all threads of the process have used; 0 when it has ended. */
 export function cpuSeconds(pid: number | undefined): number {
   if (pid === undefined) return 0
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return (Number(fields[USER_TIME]) + Number(fields[SYSTEM_TIME])) / TICKS_PER_SECOND
+    const threads = readdirSync(`/proc/${pid}/task`)
+    return threads.reduce((sum, thread) => sum + threadSeconds(`/proc/${pid}/task/${thread}`), 0)
+  } catch {
+    return 0
+  }
+}
+
+/** A thread that ends meanwhile takes its time along; those that matter live on. */
+function threadSeconds(directory: string): number {
+  try {
+    // proc(5), schedstat: nanoseconds on a processor, where /proc/<pid>/stat has hundredths.
+    return Number.parseInt(readFileSync(`${directory}/schedstat`, 'utf8'), 10) / NANOSECONDS
   } catch {
     return 0
   }

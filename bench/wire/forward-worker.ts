@@ -1,37 +1,34 @@
 /**
  * The thread of a TypeScript forwarder that moves frames: the engine's exchange and burst loop with
- * one of two handlers.
+ * the pipeline or one of two trivial handlers.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { BURST_CAPACITY } from '../../src/base/limits.js'
 import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
-import { BurstLoop, type Housekeeping } from '../../src/engine/burst-loop.js'
+import { type BurstHandler, BurstLoop, type Housekeeping } from '../../src/engine/burst-loop.js'
 import { IDLE_DEFAULTS, IdleStrategy } from '../../src/engine/idle-strategy.js'
 import { PortManager } from '../../src/engine/port-manager.js'
 import { StatisticsPublisher } from '../../src/engine/statistics-publisher.js'
+import { type Burst, NO_PORT } from '../../src/packet/burst.js'
 import { PacketBuffer } from '../../src/packet/packet-buffer.js'
-import { DatapathMaps, MAP_SIZES } from '../../src/pipeline/datapath-maps.js'
+import { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
 import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { XskExchange } from '../../src/port/xsk-exchange.js'
 import { HeapWatch } from '../lib/heap-watch.js'
-import { addTwoPods, type BenchPod } from '../lib/two-pods.js'
-import {
-  ForwarderControl,
-  type ForwarderPort,
-  type ForwarderReport,
-  type WorkerInput,
-} from './forwarder-messages.js'
+import { sizesFor, writeScenario } from '../lib/node-scenario.js'
+import { ForwarderControl, type ForwarderReport, type WorkerInput } from './forwarder-messages.js'
 import { MacRewriter } from './mac-rewriter.js'
 
-/** As the engine's default, and the yardstick's. */
-const FRAME_COUNT = 16_384
+/** As the engine's default. */
+const FRAME_COUNT = 32_768
 
-/** Opens and closes the measured window when the main thread says so. */
+/** Watches from the first measured window to the end of the last, when the harness says so. */
 class Window implements Housekeeping {
   readonly #control: Int32Array
   readonly #watch: HeapWatch
   readonly #frames: () => number
   #isOpen = false
+  #hasBegun = false
   #framesAtBegin = 0
   frames = 0
 
@@ -42,37 +39,41 @@ class Window implements Housekeeping {
   }
 
   step(): void {
+    Atomics.store(this.#control, ForwarderControl.FRAMES, this.#frames() | 0)
     const isWanted = Atomics.load(this.#control, ForwarderControl.MEASURE) !== 0
     if (isWanted === this.#isOpen) return
     this.#isOpen = isWanted
-    if (isWanted) {
-      this.#framesAtBegin = this.#frames()
-      this.#watch.begin()
-    } else {
+    if (!isWanted) {
       this.#watch.end()
       this.frames = this.#frames() - this.#framesAtBegin
+    } else if (!this.#hasBegun) {
+      this.#hasBegun = true
+      this.#framesAtBegin = this.#frames()
+      this.#watch.begin()
     }
   }
 }
 
-const pod = (port: ForwarderPort): BenchPod => ({
-  device: port.device,
-  address: port.address,
-  mac: port.destinationMac,
-  nodeMac: port.sourceMac,
-})
+/** Receives, and nothing else. */
+class Dropper implements BurstHandler {
+  run(burst: Burst): void {
+    for (let i = 0; i < burst.count; i++) burst.ports[i] = NO_PORT
+  }
+}
 
 async function run(input: WorkerInput): Promise<void> {
-  const [sender, receiver] = input.ports
-  if (sender === undefined || receiver === undefined) throw new Error('a forwarder has two ports')
   const control = new Int32Array(input.control)
-  const maps = DatapathMaps.inMemory({ ...MAP_SIZES, connections: Math.max(4096, 4 * input.flows) })
-  addTwoPods(maps, pod(sender), pod(receiver))
+  const maps = DatapathMaps.inMemory(sizesFor(input.flows))
+  writeScenario(maps, input.devices, input.flows)
   const exchange = new XskExchange({ frameCount: FRAME_COUNT })
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
   const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY)
-  const isChain = input.kind === 'chain'
-  const handler = isChain ? pipeline : new MacRewriter(packet, [sender, receiver])
+  const handlers: Readonly<Record<WorkerInput['kind'], () => BurstHandler>> = {
+    drop: () => new Dropper(),
+    l2: () => new MacRewriter(packet, [input.devices.sender, input.devices.receiver]),
+    chain: () => pipeline,
+  }
+  const handler = handlers[input.kind]()
   const watch = new HeapWatch()
   const window = new Window(control, watch, () => loop.frames)
   const housekeeping = [
@@ -80,14 +81,14 @@ async function run(input: WorkerInput): Promise<void> {
     new ConntrackGc(maps.conntrackTable),
     new StatisticsPublisher(exchange, maps.portStatistics.row(0)),
     window,
-    ...(isChain ? [pipeline] : []),
+    ...(handler === pipeline ? [pipeline] : []),
   ]
-  const idle = new IdleStrategy({ ...IDLE_DEFAULTS, mode: 'spin' })
+  const idle = new IdleStrategy({ ...IDLE_DEFAULTS, mode: input.idle })
   const loop = new BurstLoop(exchange, handler, idle, housekeeping)
   loop.turn()
   parentPort?.postMessage('ready')
   loop.runUntil(control, ForwarderControl.STOP)
-  const sendDropped = exchange.statistics(0).sendDropped + exchange.statistics(1).sendDropped
+  const sendDropped = [0, 1, 2].reduce((sum, i) => sum + exchange.statistics(i).sendDropped, 0)
   exchange.close()
   const report: ForwarderReport = { ...(await watch.report()), frames: window.frames, sendDropped }
   parentPort?.postMessage(report)

@@ -1,21 +1,16 @@
 /** What the harness, a forwarder's main thread and its worker tell each other. */
-
-/** A device of the node and the two MAC addresses that a frame leaving by it carries. */
-export interface ForwarderPort {
-  readonly device: string
-  readonly address: string
-  /** Of the pod at the other end. */
-  readonly destinationMac: string
-  /** Of `device`. */
-  readonly sourceMac: string
-}
+import type { IdleOptions } from '../../src/engine/idle-strategy.js'
+import type { ScenarioDevices } from '../lib/node-scenario.js'
 
 export interface ForwarderInput {
-  /** `l2` rewrites MAC addresses only; `chain` is the engine's pipeline. */
-  readonly kind: 'l2' | 'chain'
-  readonly ports: readonly ForwarderPort[]
+  /**
+   * `drop` lets every frame go, `l2` rewrites MAC addresses only; `chain` is the engine's pipeline.
+   */
+  readonly kind: 'drop' | 'l2' | 'chain'
+  readonly devices: ScenarioDevices
   /** Largest number of connections that the traffic makes. */
   readonly flows: number
+  readonly idle: IdleOptions['mode']
 }
 
 export interface WorkerInput extends ForwarderInput {
@@ -28,11 +23,13 @@ export const ForwarderControl = {
   STOP: 0,
   /** Not zero: the measured window is open. */
   MEASURE: 1,
+  /** Frames handled, modulo 2^32. */
+  FRAMES: 2,
 } as const
 
 /**
- * Printed by the forwarder at its end, as one line of JSON: what happened within the measured
- * window.
+ * Printed by the forwarder at its end, as one line of JSON: what happened from the first measured
+ * window to the last.
  */
 export interface ForwarderReport {
   readonly frames: number

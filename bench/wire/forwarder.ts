@@ -1,12 +1,13 @@
 /**
- * A TypeScript forwarder as a program, for the wire benchmarks: `forwarder.js '<ForwarderInput as
- * JSON>'`. It prints "ready", opens and closes the measured window on the lines "begin" and "end",
- * and ends with "stop", printing a ForwarderReport.
+ * A TypeScript forwarder as a process, started by the harness inside the node's namespace with a
+ * ForwarderInput as its argument: prints "ready", takes the lines "begin" and "end" around what is
+ * measured and "frames" for a reading, and ends with "stop", printing a ForwarderReport.
  *
  * The frames are moved by a worker thread, as in the engine; this thread only reads its input.
  */
 import { createInterface } from 'node:readline'
 import { Worker } from 'node:worker_threads'
+import { monotonicTime } from 'xdp-socket-napi'
 import { tuneV8 } from '../../src/engine/v8-flags.js'
 import {
   ForwarderControl,
@@ -28,8 +29,22 @@ worker.on('message', (message: 'ready' | ForwarderReport) => {
 })
 worker.on('exit', (code) => process.exit(code))
 
+let reading = 0
+let frames = 0
+
+function tellFrames(): void {
+  const word = Atomics.load(control, ForwarderControl.FRAMES)
+  frames += (word - frames) >>> 0
+  const { seconds, nanoseconds } = monotonicTime()
+  reading++
+  console.log(
+    JSON.stringify({ reading, nanoseconds: seconds * 1e9 + nanoseconds, frames, bytes: 0 }),
+  )
+}
+
 createInterface({ input: process.stdin }).on('line', (line) => {
   if (line === 'begin') Atomics.store(control, ForwarderControl.MEASURE, 1)
   else if (line === 'end') Atomics.store(control, ForwarderControl.MEASURE, 0)
   else if (line === 'stop') Atomics.store(control, ForwarderControl.STOP, 1)
+  else if (line === 'frames') tellFrames()
 })

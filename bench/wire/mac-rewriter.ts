@@ -7,7 +7,7 @@ import type { Burst } from '../../src/packet/burst.js'
 import type { PacketBuffer } from '../../src/packet/packet-buffer.js'
 import { parseMac } from '../../src/wire/address.js'
 import * as ethernet from '../../src/wire/ethernet.js'
-import type { ForwarderPort } from './forwarder-messages.js'
+import type { BenchPod } from '../lib/two-pods.js'
 
 /** Per port: destination high and low, source high and low. */
 const MAC_WORDS = 4
@@ -16,11 +16,11 @@ export class MacRewriter implements BurstHandler {
   readonly #packet: PacketBuffer
   readonly #macs: Int32Array
 
-  constructor(packet: PacketBuffer, ports: readonly [ForwarderPort, ForwarderPort]) {
+  constructor(packet: PacketBuffer, ports: readonly [BenchPod, BenchPod]) {
     this.#packet = packet
     const words = ports.flatMap((port) => {
-      const destination = parseMac(port.destinationMac)
-      const source = parseMac(port.sourceMac)
+      const destination = parseMac(port.mac)
+      const source = parseMac(port.nodeMac)
       return [destination.high, destination.low, source.high, source.low]
     })
     this.#macs = Int32Array.from(words)

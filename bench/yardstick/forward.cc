@@ -4,8 +4,11 @@
 // other rings or another kick policy.
 //
 // With "plain" instead of "poller" it drives the same sockets by a loop of its own that checks
-// nothing and knows no owner tags: what a small C forwarder does. Prints "ready", runs until
-// SIGTERM or SIGINT, then one line of JSON.
+// nothing and knows no owner tags: what a small C forwarder does. With "drop" the poller's frames go
+// nowhere, and with "chain" they take the chain in C (chain.h), among any number of devices.
+//
+// Prints "ready", runs until SIGTERM or SIGINT, then one line of JSON; SIGUSR1 asks for the frames so
+// far, as one line of JSON too.
 
 #include <net/if.h>
 #include <signal.h>
@@ -16,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "chain.h"
 #include "poller.h"
 #include "program.h"
 #include "socket.h"
@@ -33,15 +37,18 @@ using xdp::Umem;
 // and socket.ts.
 constexpr uint32_t kBurst = 64;
 constexpr uint32_t kBurstCapacity = 128;
-constexpr uint32_t kFrames = 16384;
+constexpr uint32_t kFrames = 32768;
 constexpr uint32_t kStrideBytes = 2112;
 constexpr uint32_t kRingSize = 2048;
 constexpr uint32_t kFillTarget = 2048; // as the engine (src/port/xsk-exchange.ts)
 constexpr uint32_t kFramesPerKick = 32;
 constexpr size_t kMacBytes = 6;
-constexpr uint32_t kPorts = 2;
+constexpr uint32_t kPairPorts = 2;
+constexpr uint32_t kPortsMax = 16;
+constexpr size_t kErrorBytes = 256;
 
 volatile sig_atomic_t stopped = 0;
+volatile sig_atomic_t asked = 0;
 
 struct Port {
   std::string device;
@@ -56,6 +63,17 @@ struct Totals {
   uint64_t bursts = 0;
   uint64_t dropped = 0;
 };
+
+void tellFrames(const Totals& totals) {
+  static int reading = 0;
+  timespec now{};
+  asked = 0;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  std::printf("{\"reading\":%d,\"nanoseconds\":%lld,\"frames\":%llu,\"bytes\":0}\n", ++reading,
+              now.tv_sec * 1000000000LL + now.tv_nsec,
+              static_cast<unsigned long long>(totals.frames));
+  std::fflush(stdout);
+}
 
 bool parseMac(const char* text, uint8_t* mac) {
   return std::sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3],
@@ -80,19 +98,31 @@ bool openPort(const std::shared_ptr<Umem>& umem, const char* object, Port* port,
   return port->socket != nullptr;
 }
 
+// What a burst is done with; `ports` holds where frames came from, and then where they go.
+struct Burst {
+  uint8_t* memory;
+  int32_t* starts;
+  int32_t* lengths;
+  int32_t* ports;
+  uint32_t count;
+  uint32_t nowSeconds;
+};
+
 // The engine's own poller, one call per burst.
-Totals forwardByPoller(const std::shared_ptr<Umem>& umem, Port* ports, Failure* failure) {
+template <typename Handler>
+Totals forwardByPoller(const std::shared_ptr<Umem>& umem, std::vector<Port>* ports,
+                       const Handler& handle, Failure* failure) {
   Totals totals;
   std::vector<int32_t> words(xdp::kHeaderWords + 3 * kBurstCapacity);
   const auto poller =
       Poller::create(umem, words.data(), static_cast<uint32_t>(words.size()), failure);
   if (poller == nullptr) return totals;
-  for (uint32_t i = 0; i < kPorts; i++) {
-    if (!poller->add(ports[i].socket, i, failure)) return totals;
-    if (!ports[i].program->setSocket(0, ports[i].socket->fd(), failure)) return totals;
+  for (uint32_t i = 0; i < ports->size(); i++) {
+    if (!poller->add((*ports)[i].socket, i, failure)) return totals;
+    if (!(*ports)[i].program->setSocket(0, (*ports)[i].socket->fd(), failure)) return totals;
   }
-  const int32_t* starts = words.data() + xdp::kHeaderWords;
-  int32_t* out = words.data() + xdp::kHeaderWords + 2 * kBurstCapacity;
+  int32_t* starts = words.data() + xdp::kHeaderWords;
+  Burst burst{umem->data(), starts, starts + kBurstCapacity, starts + 2 * kBurstCapacity, 0, 0};
   std::puts("ready");
   std::fflush(stdout);
   while (stopped == 0) {
@@ -101,14 +131,50 @@ Totals forwardByPoller(const std::shared_ptr<Umem>& umem, Port* ports, Failure* 
       failure->set("exchange", EINVAL, "a frame was lost");
       return totals;
     }
-    for (int32_t i = 0; i < count; i++) {
-      out[i] ^= 1;
-      std::memcpy(umem->data() + starts[i], ports[out[i]].macs, sizeof ports[0].macs);
-    }
-    totals.frames += static_cast<uint32_t>(count);
+    burst.count = static_cast<uint32_t>(count);
+    burst.nowSeconds = static_cast<uint32_t>(words[xdp::kNowSeconds]);
+    if (count > 0) handle(burst);
+    totals.frames += burst.count;
     totals.bursts += count > 0 ? 1 : 0;
+    if (asked != 0) tellFrames(totals);
   }
-  for (uint32_t i = 0; i < kPorts; i++) totals.dropped += ports[i].socket->counters.sendDropped;
+  for (const Port& port : *ports) totals.dropped += port.socket->counters.sendDropped;
+  return totals;
+}
+
+Totals rewriteMacs(const std::shared_ptr<Umem>& umem, std::vector<Port>* ports, Failure* failure) {
+  const Port* targets = ports->data();
+  const auto handle = [targets](const Burst& burst) {
+    for (uint32_t i = 0; i < burst.count; i++) {
+      burst.ports[i] ^= 1;
+      std::memcpy(burst.memory + burst.starts[i], targets[burst.ports[i]].macs,
+                  sizeof targets->macs);
+    }
+  };
+  return forwardByPoller(umem, ports, handle, failure);
+}
+
+Totals dropAll(const std::shared_ptr<Umem>& umem, std::vector<Port>* ports, Failure* failure) {
+  const auto handle = [](const Burst& burst) {
+    for (uint32_t i = 0; i < burst.count; i++) burst.ports[i] = xdp::kNoPort;
+  };
+  return forwardByPoller(umem, ports, handle, failure);
+}
+
+Totals runChain(const std::shared_ptr<Umem>& umem, std::vector<Port>* ports, const char* config,
+                Failure* failure) {
+  char error[kErrorBytes] = {};
+  chain* const opened = chain_open(config, error, sizeof error);
+  if (opened == nullptr) {
+    failure->set("chain_open", EINVAL, error);
+    return {};
+  }
+  const auto handle = [opened](const Burst& burst) {
+    chain_run(opened, burst.memory, burst.starts, burst.lengths, burst.ports, burst.count,
+              burst.nowSeconds);
+  };
+  const Totals totals = forwardByPoller(umem, ports, handle, failure);
+  chain_close(opened);
   return totals;
 }
 
@@ -167,18 +233,20 @@ uint32_t forwardBurst(const Umem& umem, std::vector<uint64_t>* free, Port* from,
   return count;
 }
 
-Totals forwardPlain(const std::shared_ptr<Umem>& umem, Port* ports, Failure* failure) {
+Totals forwardPlain(const std::shared_ptr<Umem>& umem, std::vector<Port>* pair,
+                    Failure* failure) {
   Totals totals;
+  Port* const ports = pair->data();
   std::vector<uint64_t> free;
   for (uint32_t frame = kFrames; frame-- > 0;) free.push_back(umem->geometry().startOf(frame));
-  for (uint32_t i = 0; i < kPorts; i++) {
+  for (uint32_t i = 0; i < kPairPorts; i++) {
     fillFrom(&free, ports[i].socket.get());
     if (!ports[i].program->setSocket(0, ports[i].socket->fd(), failure)) return totals;
   }
   std::puts("ready");
   std::fflush(stdout);
   while (stopped == 0) {
-    for (uint32_t i = 0; i < kPorts; i++) {
+    for (uint32_t i = 0; i < kPairPorts; i++) {
       forwardBurst(*umem, &free, &ports[i], &ports[i ^ 1], &totals);
       if (ports[i].socket->transmitSideFrames() > 0) {
         sendAndReclaim(*umem, &free, ports[i].socket.get());
@@ -195,30 +263,63 @@ int fail(const Failure& failure) {
   return 1;
 }
 
-}  // namespace
+struct Arguments {
+  std::string mode;
+  const char* program = nullptr;
+  // Of a chain.
+  const char* config = nullptr;
+  std::vector<Port> ports;
+};
 
-int main(int argc, char** argv) {
-  if (argc != 9) {
-    std::fprintf(stderr,
-                 "usage: %s poller|plain program.o device destination-mac source-mac "
-                 "device destination-mac source-mac\n",
-                 argv[0]);
-    return 2;
-  }
-  Port ports[kPorts];
-  for (uint32_t i = 0; i < kPorts; i++) {
-    char** arguments = argv + 3 + 3 * i;
-    ports[i].device = arguments[0];
-    if (!parseMac(arguments[1], ports[i].macs) ||
-        !parseMac(arguments[2], ports[i].macs + kMacBytes)) {
+bool parsePair(char** arguments, std::vector<Port>* ports) {
+  for (uint32_t i = 0; i < kPairPorts; i++, arguments += 3) {
+    Port port;
+    port.device = arguments[0];
+    if (!parseMac(arguments[1], port.macs) || !parseMac(arguments[2], port.macs + kMacBytes)) {
       std::fprintf(stderr, "a MAC address is six bytes: %s %s\n", arguments[1], arguments[2]);
-      return 2;
+      return false;
     }
+    ports->push_back(port);
   }
+  return true;
+}
+
+bool parseArguments(int argc, char** argv, Arguments* arguments) {
+  if (argc > 4 && std::strcmp(argv[1], "chain") == 0 &&
+      static_cast<uint32_t>(argc - 4) <= kPortsMax) {
+    arguments->config = argv[3];
+    for (int i = 4; i < argc; i++) {
+      Port port;
+      port.device = argv[i];
+      arguments->ports.push_back(port);
+    }
+  } else if (argc != 9 || !parsePair(argv + 3, &arguments->ports)) {
+    std::fprintf(stderr,
+                 "usage: %s poller|plain|drop program.o device destination-mac source-mac "
+                 "device destination-mac source-mac\n       %s chain program.o config device...\n",
+                 argv[0], argv[0]);
+    return false;
+  }
+  arguments->mode = argv[1];
+  arguments->program = argv[2];
+  return true;
+}
+
+void handleSignals() {
   struct sigaction action {};
   action.sa_handler = [](int) { stopped = 1; };
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
+  action.sa_handler = [](int) { asked = 1; };
+  sigaction(SIGUSR1, &action, nullptr);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments arguments;
+  if (!parseArguments(argc, argv, &arguments)) return 2;
+  handleSignals();
   Failure failure;
   xdp::UmemOptions memory;
   memory.frameCount = kFrames;
@@ -226,12 +327,15 @@ int main(int argc, char** argv) {
   memory.tryHugePages = true;
   const std::shared_ptr<Umem> umem = Umem::create(memory, &failure);
   if (umem == nullptr) return fail(failure);
+  std::vector<Port>& ports = arguments.ports;
   for (Port& port : ports) {
-    if (!openPort(umem, argv[2], &port, &failure)) return fail(failure);
+    if (!openPort(umem, arguments.program, &port, &failure)) return fail(failure);
   }
-  const bool plain = std::strcmp(argv[1], "plain") == 0;
-  const Totals totals = plain ? forwardPlain(umem, ports, &failure)
-                              : forwardByPoller(umem, ports, &failure);
+  const std::string& mode = arguments.mode;
+  const Totals totals = mode == "plain"   ? forwardPlain(umem, &ports, &failure)
+                        : mode == "drop"  ? dropAll(umem, &ports, &failure)
+                        : mode == "chain" ? runChain(umem, &ports, arguments.config, &failure)
+                                          : rewriteMacs(umem, &ports, &failure);
   if (failure.number != 0) return fail(failure);
   std::printf("{\"frames\":%llu,\"bursts\":%llu,\"dropped\":%llu}\n",
               static_cast<unsigned long long>(totals.frames),

@@ -9,12 +9,14 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { type CommandOptions, type CommandResult, run, runOrFail } from './command.js'
 import { onExit } from './exit-hook.js'
 import { LabProcess } from './lab-process.js'
-import { namespacePrefix, openRun, removeRun, sweepDeadRuns } from './run-record.js'
+import { namespacePrefix, openRun, removeRun, runDirectory, sweepDeadRuns } from './run-record.js'
 import * as wiring from './wiring.js'
 
 /** Anything with a namespace of its own: a node, a pod, an outside host. */
@@ -128,6 +130,12 @@ export class Lab {
     if (problem !== undefined) throw new RingpathError(ErrorCode.LAB_SETUP, problem)
     sweepDeadRuns()
     return new Lab(options)
+  }
+
+  /** A new directory for files of the lab's programs, removed with the lab. */
+  directory(name: string): string {
+    this.#checkOpen()
+    return mkdtempSync(join(runDirectory(this.id), `${wiring.checkName(name)}-`))
   }
 
   /**
@@ -245,6 +253,11 @@ export class Lab {
     const forget = () => this.#processes.delete(child)
     child.ended.then(forget, forget)
     return child
+  }
+
+  /** Those that run in the background. */
+  get processes(): readonly LabProcess[] {
+    return [...this.#processes]
   }
 
   /**

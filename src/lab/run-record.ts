@@ -44,9 +44,16 @@ export function openRun(name: string): string {
   return id
 }
 
+/** A directory for the files of a run's programs; goes with the run. */
+export function runDirectory(id: string): string {
+  const path = `${RECORD_DIRECTORY}/${id}.d`
+  fs.mkdirSync(path, { recursive: true, mode: 0o700 })
+  return path
+}
+
 /**
- * Removes the run's processes, namespaces (with all their devices) and record. Removing twice is
- * fine.
+ * Removes the run's processes, namespaces (with all their devices), files and record. Removing twice
+ * is fine.
  */
 export function removeRun(id: string): void {
   const namespaces = namespacesOf(id)
@@ -61,6 +68,7 @@ export function removeRun(id: string): void {
     // The record stays, so that the next run tries again.
     throw new RingpathError(ErrorCode.LAB_SETUP, `cannot remove ${failures.join('; ')}`)
   }
+  fs.rmSync(`${RECORD_DIRECTORY}/${id}.d`, { recursive: true, force: true })
   fs.rmSync(recordPath(id), { force: true })
 }
 

@@ -1,12 +1,10 @@
 /**
  * Open vSwitch in a namespace of the lab: a database and a switch of its own, with the datapath in
- * user space, so that nothing of the machine's is touched. Both processes end with the lab, however
- * that ends; their directory with `close`, or with this process.
+ * user space, so that nothing of the machine's is touched. Both processes and their
+ * files go with the lab, however that ends.
  */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { onExit } from '../../src/lab/exit-hook.js'
 import type { Lab, Namespace } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
 
@@ -18,13 +16,11 @@ export class OpenVSwitch {
   readonly #ns: Namespace
   readonly #directory: string
   readonly #processes: LabProcess[] = []
-  readonly #releaseExitHook: () => void
 
   private constructor(lab: Lab, ns: Namespace) {
     this.#lab = lab
     this.#ns = ns
-    this.#directory = mkdtempSync(join(tmpdir(), 'rp-ovs-'))
-    this.#releaseExitHook = onExit(() => this.#remove(), false)
+    this.#directory = lab.directory('ovs')
   }
 
   static async start(lab: Lab, ns: Namespace): Promise<OpenVSwitch> {
@@ -40,6 +36,13 @@ export class OpenVSwitch {
     return ovs
   }
 
+  /** The process that moves the packets. */
+  get switch(): LabProcess {
+    const child = this.#processes.at(-1)
+    if (child === undefined) throw new Error('the switch is not running')
+    return child
+  }
+
   /** ovs-vsctl(8); returns when the switch has done what the database now says. */
   async configure(args: readonly string[]): Promise<string> {
     return this.#run('ovs-vsctl', [`--db=unix:${this.#file('db.sock')}`, '--timeout=10', ...args])
@@ -53,8 +56,7 @@ export class OpenVSwitch {
 
   async close(): Promise<void> {
     for (const child of this.#processes.reverse()) if (child.isRunning) await child.stop()
-    this.#releaseExitHook()
-    this.#remove()
+    rmSync(this.#directory, { recursive: true, force: true })
   }
 
   /** Until a file of its own says that it listens. */
@@ -83,9 +85,5 @@ export class OpenVSwitch {
 
   #file(name: string): string {
     return join(this.#directory, name)
-  }
-
-  #remove(): void {
-    rmSync(this.#directory, { recursive: true, force: true })
   }
 }

@@ -1,0 +1,115 @@
+/**
+ * Our full chain beside everything else that carries frames between two veths on this machine, in
+ * turn within each round. Each of `peer/...` is our frames per second, with the ratio to that peer's
+ * of the same rounds, `peer/.../service` the same of our chain without the tunnel; `peer/rate/...` is what
+ * the peer itself did.
+ *
+ * The peers forward and no more (nftables: DNAT and connection tracking besides), our chain does all
+ * it does for a pod: policy, connection tracking, service translation, encapsulation.
+ */
+import { type ExecFileSyncOptions, execFileSync } from 'node:child_process'
+import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
+import { type BenchResult, summarize } from '../lib/result.js'
+import type { Contender } from '../wire/contender.js'
+import { Contest } from '../wire/contest.js'
+import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from '../wire/prepare.js'
+import { RingpathContender } from '../wire/ringpath-contender.js'
+import { type Figures, framesOf, notRun, runRounds } from '../wire/throughput.js'
+import { YardstickContender } from '../wire/yardstick-contender.js'
+import { Bridge, NftDnat, Redirect, Routing } from './kernel-peers.js'
+import { Ovs } from './ovs.js'
+import { Testpmd } from './testpmd.js'
+
+const FRAME_BYTES = 64
+const WINDOW_MILLISECONDS = { full: 250, quick: 250, smoke: 100 } as const
+/** Rounds are short, and single ones swing: more of them than of other measures. */
+const ROUNDS_FACTOR = { full: 6, quick: 4, smoke: 1 } as const
+
+const OURS = 'full'
+/** Without the tunnel, which no peer has: what nftables does, and policy. */
+const SHORTER = 'service'
+
+const PEERS: readonly Contender[] = [
+  new NftDnat(),
+  new Bridge(),
+  new Routing(),
+  new Redirect('redirect'),
+  new Redirect('redirect_peer'),
+  new Redirect('devmap'),
+  new Testpmd(),
+  new Ovs(),
+]
+
+const OUR_CHAIN = { kind: 'chain', flows: WIRE_FLOWS } as const
+
+/** Packages of peers that nothing but this benchmark needs. */
+export const PEER_PACKAGES: readonly string[] = [
+  'dpdk-dev',
+  'librte-net-af-xdp23',
+  'nftables',
+  'openvswitch-switch',
+]
+
+/** Debian's, from wherever apt is set up to get them. */
+export function installPeers(log: (line: string) => void): void {
+  log(`installing ${PEER_PACKAGES.join(', ')}`)
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const options: ExecFileSyncOptions = { env, stdio: ['ignore', 'ignore', 'inherit'] }
+  execFileSync('apt-get', ['-q', 'update'], options)
+  const install = ['-q', 'install', '--yes', '--no-install-recommends', ...PEER_PACKAGES]
+  execFileSync('apt-get', install, options)
+}
+
+export const peerBenchmark: Benchmark = {
+  name: 'peer',
+
+  problem: wireProblem,
+
+  async run(options: BenchOptions): Promise<BenchResult[]> {
+    const { size, log } = options
+    const ours = new RingpathContender({
+      name: OURS,
+      kind: 'chain',
+      chain: 'full',
+      flows: WIRE_FLOWS,
+    })
+    const shorter = new RingpathContender({ ...OUR_CHAIN, name: SHORTER, chain: SHORTER })
+    const yardstick = new YardstickContender('c-l2', 'poller')
+    const contenders = [ours, shorter, yardstick, ...PEERS]
+    const contest = await Contest.open(contenders, log)
+    try {
+      await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
+      await contest.warmUp(WARM_UP_SHARE[size])
+      const names = contenders.map(({ name }) => name)
+      const figures = await runRounds(contest, names, {
+        rounds: Math.ceil(options.rounds * ROUNDS_FACTOR[size]),
+        windowMilliseconds: WINDOW_MILLISECONDS[size],
+        frameBytes: FRAME_BYTES,
+        log,
+      })
+      return [yardstick, ...PEERS].flatMap((peer) => resultsOf(peer, contest.absent, figures))
+    } finally {
+      await contest.close()
+    }
+  },
+}
+
+function resultsOf(
+  peer: Contender,
+  absent: ReadonlyMap<string, string>,
+  figures: Figures,
+): BenchResult[] {
+  const reason = absent.get(peer.name) ?? absent.get(OURS)
+  const [name, rate] = [`peer/${peer.name}`, `peer/rate/${peer.name}`]
+  if (reason !== undefined) return [notRun(name, 'frames/s', reason)]
+  const theirs = framesOf(figures, peer.name, rate, peer.description)
+  const [whole, less] = [OURS, SHORTER].map(
+    (chain) =>
+      `our chain "${chain}" / ${peer.description}; ${FRAME_BYTES} bytes, ${WIRE_FLOWS} flows`,
+  )
+  return [
+    summarize(framesOf(figures, OURS, name, whole ?? ''), theirs),
+    summarize(framesOf(figures, SHORTER, `${name}/${SHORTER}`, less ?? ''), theirs),
+    summarize(theirs),
+  ]
+}

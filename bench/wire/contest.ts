@@ -1,0 +1,235 @@
+/**
+ * Several contenders, each ready on a track of its own, of which one at a time is awake and
+ * measured. They take turns in short windows: a machine that is slow for a second is slow for one
+ * window of one of them, and the median of many rounds does not see it.
+ */
+import { Lab } from '../../src/lab/lab.js'
+import type { LabProcess } from '../../src/lab/lab-process.js'
+import { CpuShare } from '../lib/cpu-share.js'
+import type { Contender, Running } from './contender.js'
+import { Track } from './track.js'
+import {
+  type FrameSize,
+  type Reading,
+  type Sent,
+  Sink,
+  type Traffic,
+  TrafficRun,
+} from './traffic.js'
+
+/** From waking both to the window: a call into the kernel's generator takes some 25 ms to begin. */
+const SETTLE_MILLISECONDS = 120
+/** Longer than any contest; the lab ends the generators. */
+const LOAD_SECONDS = 3600
+/** Until frames on their way have arrived. */
+const DRAIN_MILLISECONDS = 50
+
+/**
+ * Below it something else took the forwarder's or the generator's core: the run is made again, so
+ * many times at most.
+ */
+const CPU_SHARE_MIN = 0.93
+const TRIES = 3
+
+export interface Entrant {
+  readonly contender: Contender
+  readonly track: Track
+  readonly running: Running
+  readonly sink: Sink | undefined
+}
+
+export interface Measured {
+  readonly framesPerSecond: number
+  readonly bytesPerSecond: number
+  /** Of the forwarder's or the generator's core, whichever had less. */
+  readonly cpuShare: number
+}
+
+export class Contest {
+  readonly lab: Lab
+  readonly entrants = new Map<string, Entrant>()
+  /** Why a contender does not take part. */
+  readonly absent = new Map<string, string>()
+  readonly #log: (line: string) => void
+  readonly #loads = new Map<string, TrafficRun>()
+
+  private constructor(lab: Lab, log: (line: string) => void) {
+    this.lab = lab
+    this.#log = log
+  }
+
+  /** Those that cannot run are told in `absent`. */
+  static async open(
+    contenders: readonly Contender[],
+    log: (line: string) => void,
+  ): Promise<Contest> {
+    const contest = new Contest(await Lab.create({ name: 'bench' }), log)
+    try {
+      for (const [index, contender] of contenders.entries()) await contest.#enter(contender, index)
+      return contest
+    } catch (error) {
+      await contest.close()
+      throw error
+    }
+  }
+
+  async #enter(contender: Contender, index: number): Promise<void> {
+    const { name } = contender
+    const problem = await contender.problem()
+    if (problem !== undefined) return this.#leaveOut(name, problem)
+    const track = await Track.create(this.lab, `t${index}`, contender.track)
+    const others = new Set(this.lab.processes)
+    let running: Running
+    try {
+      running = await contender.start(track)
+    } catch (error) {
+      // Half of it may run, and spin on the core that the others are measured on.
+      for (const process of this.lab.processes) if (!others.has(process)) process.kill()
+      return this.#leaveOut(name, (error as Error).message)
+    }
+    running.process?.kill('SIGSTOP')
+    const ends = { receiver: { ns: track.receiver, device: 'eth0' }, uplink: track.peer }
+    const sink =
+      running.sink === 'none' ? undefined : await Sink.start(this.lab, ends[running.sink])
+    this.entrants.set(name, { contender, track, running, sink })
+  }
+
+  #leaveOut(name: string, reason: string): void {
+    this.absent.set(name, reason)
+    this.#log(`${name}: not run: ${reason}`)
+  }
+
+  entrant(name: string): Entrant {
+    const entrant = this.entrants.get(name)
+    if (entrant === undefined) throw new Error(`${name} takes no part`)
+    return entrant
+  }
+
+  /** Wakes it for as long as `work` takes. */
+  async awake<T>(entrant: Entrant, work: () => Promise<T>): Promise<T> {
+    const { process } = entrant.running
+    process?.kill('SIGCONT')
+    try {
+      return await work()
+    } finally {
+      process?.kill('SIGSTOP')
+    }
+  }
+
+  /**
+   * A generator at full load for each contender, asleep until it is measured. Replaces those that
+   * there are.
+   */
+  async startLoad(frameBytes: FrameSize, flows: number): Promise<void> {
+    await this.stopLoad()
+    for (const [name, { track, running }] of this.entrants) {
+      const traffic = { frameBytes, flows, rate: 0, seconds: LOAD_SECONDS }
+      const load = new TrafficRun(track, running.target, traffic)
+      await load.process.waitForOutput(/ready/)
+      load.process.kill('SIGSTOP')
+      this.#loads.set(name, load)
+    }
+  }
+
+  async stopLoad(): Promise<void> {
+    const ended = [...this.#loads.values()].map(({ process }) => process.stop('SIGKILL'))
+    this.#loads.clear()
+    await Promise.all(ended)
+  }
+
+  /** Full load on each in turn, until it is as fast as it gets. */
+  async warmUp(share = 1): Promise<void> {
+    for (const [name, entrant] of this.entrants) {
+      const milliseconds = Math.max(100, entrant.contender.warmUpMilliseconds * share)
+      await this.#loaded(name, entrant, () => pause(milliseconds))
+    }
+  }
+
+  /** Wakes it and its generator for as long as `work` takes. */
+  #loaded<T>(name: string, entrant: Entrant, work: (load: LabProcess) => Promise<T>): Promise<T> {
+    const load = this.#loads.get(name)
+    if (load === undefined) throw new Error('no load has been started')
+    return this.awake(entrant, async () => {
+      load.process.kill('SIGCONT')
+      try {
+        return await work(load.process)
+      } finally {
+        load.process.kill('SIGSTOP')
+      }
+    })
+  }
+
+  /** Sends, and waits until all has been sent. The contender has to be awake. */
+  send(entrant: Entrant, traffic: Traffic): Promise<Sent> {
+    return new TrafficRun(entrant.track, entrant.running.target, traffic).sent()
+  }
+
+  read(entrant: Entrant): Promise<Reading> {
+    const { running, sink } = entrant
+    if (sink !== undefined) return sink.read()
+    if (running.read === undefined) throw new Error('no sink, and no counter of its own')
+    return running.read()
+  }
+
+  /** What it carries of full load; made again when it did not have its core. */
+  async measure(name: string, windowMilliseconds: number, tries = TRIES): Promise<Measured> {
+    let best = await this.#measureOnce(name, windowMilliseconds)
+    for (let again = 1; best.cpuShare < CPU_SHARE_MIN && again < tries; again++) {
+      const next = await this.#measureOnce(name, windowMilliseconds)
+      if (next.cpuShare > best.cpuShare) best = next
+    }
+    return best
+  }
+
+  #measureOnce(name: string, windowMilliseconds: number): Promise<Measured> {
+    const entrant = this.entrant(name)
+    const { running } = entrant
+    return this.#loaded(name, entrant, async (load) => {
+      await pause(SETTLE_MILLISECONDS)
+      running.begin?.()
+      const processes = [load, ...(running.process === undefined ? [] : [running.process])]
+      const cpu = new CpuShare(processes.map(({ pid }) => pid))
+      const first = await this.read(entrant)
+      await pause(windowMilliseconds)
+      const last = await this.read(entrant)
+      const cpuShare = cpu.end()
+      running.end?.()
+      const elapsed = (last.nanoseconds - first.nanoseconds) / 1e9
+      return {
+        framesPerSecond: (last.frames - first.frames) / elapsed,
+        bytesPerSecond: (last.bytes - first.bytes) / elapsed,
+        cpuShare,
+      }
+    })
+  }
+
+  /** Sends at a rate, and tells which part of the frames did not arrive. */
+  async loss(name: string, traffic: Traffic): Promise<{ sent: number; lost: number }> {
+    const entrant = this.entrant(name)
+    return this.awake(entrant, async () => {
+      const first = await this.read(entrant)
+      const { frames } = await this.send(entrant, traffic)
+      await pause(DRAIN_MILLISECONDS)
+      const last = await this.read(entrant)
+      return { sent: frames, lost: frames - (last.frames - first.frames) }
+    })
+  }
+
+  /** Ends all contenders and removes everything. */
+  async close(): Promise<void> {
+    try {
+      await this.stopLoad()
+      const runnings = [...this.entrants.values()].map(({ running }) => running)
+      for (const { process } of runnings) process?.kill('SIGCONT')
+      const ends = await Promise.allSettled(runnings.map((running) => running.stop()))
+      for (const end of ends) if (end.status === 'rejected') this.#log(String(end.reason))
+    } finally {
+      await this.lab.close()
+    }
+  }
+}
+
+export const isDisturbed = ({ cpuShare }: Measured): boolean => cpuShare < CPU_SHARE_MIN
+
+export const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds))

@@ -1,0 +1,121 @@
+/**
+ * How long a frame takes from the sender's pod to where it arrives, at fixed rates: each carries the
+ * time at which it was made, and the counter keeps a histogram (bench/generator/count.bpf.c). Ours
+ * spinning and in poll mode, and the yardstick spinning, in turn within each round.
+ */
+import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
+import { type BenchResult, type Samples, summarize } from '../lib/result.js'
+import type { Contender } from './contender.js'
+import { Contest } from './contest.js'
+import { DatapathContender } from './datapath-contender.js'
+import { difference, quantile } from './histogram.js'
+import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
+import { ChainContender } from './yardstick-contender.js'
+
+const FRAME_BYTES = 64
+const RATES = {
+  full: [50_000, 200_000, 500_000],
+  quick: [200_000],
+  smoke: [10_000],
+} as const
+const TRIAL_SECONDS = { full: 1, quick: 0.5, smoke: 0.1 } as const
+const ROUNDS_FACTOR = { full: 2, quick: 3, smoke: 1 } as const
+const MICROSECOND = 1000
+
+const YARDSTICK = 'c-full'
+const QUANTILES = [
+  { name: 'p50', share: 0.5 },
+  { name: '', share: 0.99 },
+  { name: 'p99.9', share: 0.999 },
+  { name: 'max', share: 1 },
+] as const
+
+/** Nanoseconds, one for each of `QUANTILES`. */
+type Trial = readonly number[]
+
+const CONTENDERS: readonly Contender[] = [
+  new ChainContender(YARDSTICK, 'full', WIRE_FLOWS),
+  new DatapathContender({ name: 'full', chain: 'full', idle: 'spin', flows: WIRE_FLOWS }),
+  new DatapathContender({ name: 'full-poll', chain: 'full', idle: 'poll', flows: WIRE_FLOWS }),
+]
+
+export const latencyBenchmark: Benchmark = {
+  name: 'latency',
+  problem: wireProblem,
+
+  async run(options: BenchOptions): Promise<BenchResult[]> {
+    const { size, log } = options
+    const contest = await Contest.open(CONTENDERS, log)
+    try {
+      await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
+      await contest.warmUp(WARM_UP_SHARE[size])
+      await contest.stopLoad()
+      const results: BenchResult[] = []
+      for (const rate of RATES[size]) {
+        results.push(...resultsOf(await runRounds(contest, rate, options), rate))
+      }
+      return results
+    } finally {
+      await contest.close()
+    }
+  },
+}
+
+async function runRounds(
+  contest: Contest,
+  rate: number,
+  options: BenchOptions,
+): Promise<ReadonlyMap<string, readonly Trial[]>> {
+  const { size, log } = options
+  const names = [...contest.entrants.keys()]
+  const trials = new Map<string, Trial[]>(names.map((name) => [name, []]))
+  for (let round = 0; round < options.rounds * ROUNDS_FACTOR[size]; round++) {
+    const line: string[] = []
+    for (let turn = 0; turn < names.length; turn++) {
+      const name = names[(round + turn) % names.length] as string
+      const trial = await measure(contest, name, rate, TRIAL_SECONDS[size])
+      trials.get(name)?.push(trial)
+      line.push(`${name} ${trial.map((n) => Math.round(n / MICROSECOND)).join('/')}`)
+    }
+    log(`${rate / 1000} kpps, p50/p99/p99.9/max in µs: ${line.join(', ')}`)
+  }
+  return trials
+}
+
+async function measure(
+  contest: Contest,
+  name: string,
+  rate: number,
+  seconds: number,
+): Promise<Trial> {
+  const entrant = contest.entrant(name)
+  if (entrant.sink === undefined) throw new Error(`${name} has no sink`)
+  const { sink } = entrant
+  const before = await sink.latencies()
+  await contest.loss(name, { frameBytes: FRAME_BYTES, flows: WIRE_FLOWS, rate, seconds })
+  const frames = difference(await sink.latencies(), before)
+  return QUANTILES.map(({ share }) => quantile(frames, share))
+}
+
+/** The p99 has the name; the others have theirs behind it. */
+function resultsOf(
+  trials: ReadonlyMap<string, readonly Trial[]>,
+  framesPerSecond: number,
+): BenchResult[] {
+  const note = `${FRAME_BYTES} bytes, ${WIRE_FLOWS} flows; a round is a trial of its own`
+  const samples = (contender: string, index: number): Samples => {
+    const suffix = QUANTILES[index]?.name ?? ''
+    return {
+      name: `latency/${contender}/${framesPerSecond / 1000}k${suffix === '' ? '' : `/${suffix}`}`,
+      unit: suffix === '' ? 'µs (p99)' : 'µs',
+      values: (trials.get(contender) ?? []).map((trial) => (trial[index] ?? 0) / MICROSECOND),
+      note,
+    }
+  }
+  return [...trials.keys()].flatMap((contender) =>
+    QUANTILES.map((_, index) => {
+      const own = samples(contender, index)
+      return contender === YARDSTICK ? summarize(own) : summarize(own, samples(YARDSTICK, index))
+    }),
+  )
+}

@@ -1,0 +1,116 @@
+/**
+ * The highest rate at which not one frame is lost (RFC 2544, section 26.1, by halving the interval),
+ * of our full chain and of the yardstick, step by step in turn. The full run holds what it found for
+ * a minute, and goes down until that succeeds.
+ */
+import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
+import { type BenchResult, type Samples, summarize } from '../lib/result.js'
+import { Contest } from './contest.js'
+import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
+import { RingpathContender } from './ringpath-contender.js'
+import { ChainContender } from './yardstick-contender.js'
+
+const FRAME_BYTES = 64
+const STEPS = { full: 7, quick: 6, smoke: 2 } as const
+const TRIAL_SECONDS = { full: 2, quick: 0.4, smoke: 0.1 } as const
+const HOLD_SECONDS = { full: 60, quick: 0, smoke: 0 } as const
+const SEARCHES = { full: 3, quick: 3, smoke: 1 } as const
+const WINDOW_MILLISECONDS = 250
+/** The search begins between nothing and somewhat more than full load was carried. */
+const ABOVE_FULL = 1.1
+/** Next rate to be held for a minute when one was not. */
+const STEP_DOWN = 0.95
+const HOLDS = 8
+
+const OURS = 'full'
+const THEIRS = 'c-full'
+
+interface Search {
+  readonly name: string
+  low: number
+  high: number
+}
+
+export const losslessBenchmark: Benchmark = {
+  name: 'lossless',
+  problem: wireProblem,
+
+  async run(options: BenchOptions): Promise<BenchResult[]> {
+    const { size, log } = options
+    const yardstick = new ChainContender(THEIRS, OURS, WIRE_FLOWS)
+    const ours = { name: OURS, kind: 'chain', chain: 'full', flows: WIRE_FLOWS } as const
+    const contest = await Contest.open([yardstick, new RingpathContender(ours)], log)
+    try {
+      await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
+      await contest.warmUp(WARM_UP_SHARE[size])
+      const found = new Map<string, number[]>([THEIRS, OURS].map((name) => [name, []]))
+      for (let search = 0; search < SEARCHES[size]; search++) {
+        for (const { name, low } of await searchAll(contest, options)) found.get(name)?.push(low)
+      }
+      if (HOLD_SECONDS[size] > 0) await holdAll(contest, found, HOLD_SECONDS[size], log)
+      return resultsOf(found, HOLD_SECONDS[size] || TRIAL_SECONDS[size])
+    } finally {
+      await contest.close()
+    }
+  },
+}
+
+async function searchAll(contest: Contest, { size, log }: BenchOptions): Promise<Search[]> {
+  const searches: Search[] = []
+  await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
+  for (const name of [THEIRS, OURS]) {
+    const { framesPerSecond } = await contest.measure(name, WINDOW_MILLISECONDS)
+    searches.push({ name, low: 0, high: framesPerSecond * ABOVE_FULL })
+  }
+  await contest.stopLoad()
+  for (let step = 0; step < STEPS[size]; step++) {
+    for (const search of searches) {
+      const rate = (search.low + search.high) / 2
+      if (await isHeld(contest, search.name, rate, TRIAL_SECONDS[size])) search.low = rate
+      else search.high = rate
+    }
+  }
+  const megas = searches.map(({ name, low }) => `${name} ${(low / 1e6).toFixed(3)}`)
+  log(`lossless, Mpps: ${megas.join(', ')}`)
+  return searches
+}
+
+/** A rate that the generator itself did not reach is not held. */
+async function isHeld(
+  contest: Contest,
+  name: string,
+  rate: number,
+  seconds: number,
+): Promise<boolean> {
+  const traffic = { frameBytes: FRAME_BYTES, flows: WIRE_FLOWS, rate, seconds }
+  const { sent, lost } = await contest.loss(name, traffic)
+  return lost === 0 && sent > 0.9 * rate * seconds
+}
+
+/** Each search's rate is replaced by one that was held for so long; 0 when there was none. */
+async function holdAll(
+  contest: Contest,
+  found: ReadonlyMap<string, number[]>,
+  seconds: number,
+  log: (line: string) => void,
+): Promise<void> {
+  for (const [name, rates] of found) {
+    let rate = Math.max(...rates)
+    let tries = 0
+    while (tries++ < HOLDS && !(await isHeld(contest, name, rate, seconds))) rate *= STEP_DOWN
+    const isFound = tries <= HOLDS
+    log(`${name}: ${isFound ? (rate / 1e6).toFixed(3) : 'no'} Mpps without loss for ${seconds} s`)
+    rates.splice(0, rates.length, isFound ? rate : 0)
+  }
+}
+
+function resultsOf(found: ReadonlyMap<string, readonly number[]>, seconds: number): BenchResult[] {
+  const note = `no frame lost in ${seconds} s, ${WIRE_FLOWS} flows`
+  const samples = (contender: string): Samples => ({
+    name: `lossless/${contender}/${FRAME_BYTES}`,
+    unit: 'frames/s',
+    values: found.get(contender) ?? [],
+    note,
+  })
+  return [summarize(samples(THEIRS)), summarize(samples(OURS), samples(THEIRS))]
+}

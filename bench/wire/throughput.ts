@@ -1,0 +1,71 @@
+/** Rounds of full load, and what they say. */
+import { type BenchResult, type Samples, summarize } from '../lib/result.js'
+import { type Contest, isDisturbed, type Measured } from './contest.js'
+import type { FrameSize } from './traffic.js'
+
+export interface Rounds {
+  readonly rounds: number
+  readonly windowMilliseconds: number
+  /** As the load has been started; for the log. */
+  readonly frameBytes: FrameSize
+  readonly log: (line: string) => void
+}
+
+export type Figures = ReadonlyMap<string, readonly Measured[]>
+
+/** Every contender once in each round. */
+export async function runRounds(
+  contest: Contest,
+  names: readonly string[],
+  options: Rounds,
+): Promise<Figures> {
+  const { rounds, windowMilliseconds, frameBytes, log } = options
+  const present = names.filter((name) => contest.entrants.has(name))
+  const figures = new Map<string, Measured[]>(present.map((name) => [name, []]))
+  for (let round = 0; round < rounds; round++) {
+    const line: string[] = []
+    // Another one begins each time, so that none always follows the same neighbour.
+    for (let turn = 0; turn < present.length; turn++) {
+      const name = present[(round + turn) % present.length] as string
+      const measured = await contest.measure(name, windowMilliseconds)
+      figures.get(name)?.push(measured)
+      const mark = isDisturbed(measured) ? '?' : ''
+      line.push(`${name} ${(measured.framesPerSecond / 1e6).toFixed(2)}${mark}`)
+    }
+    log(`round ${round + 1}, ${frameBytes} bytes, Mpps: ${line.join(', ')}`)
+  }
+  return figures
+}
+
+/** Frames per second of one contender, under another name. */
+export function framesOf(figures: Figures, contender: string, name: string, note: string): Samples {
+  const runs = figures.get(contender) ?? []
+  const disturbed = runs.filter(isDisturbed).length
+  return {
+    name,
+    unit: 'frames/s',
+    values: runs.map(({ framesPerSecond }) => framesPerSecond),
+    note: disturbed === 0 ? note : `${note}; ${disturbed} runs disturbed`,
+  }
+}
+
+/** What stands in the place of a figure that could not be had. */
+export const notRun = (name: string, unit: string, reason: string): BenchResult => ({
+  name,
+  unit,
+  median: Number.NaN,
+  min: Number.NaN,
+  max: Number.NaN,
+  runs: 0,
+  note: `not run: ${reason}`,
+})
+
+/** `samples` summarized, or why there are none. */
+export function summarizeOr(
+  samples: Samples,
+  reason: string | undefined,
+  yardstick?: Samples,
+): BenchResult {
+  if (reason !== undefined) return notRun(samples.name, samples.unit, reason)
+  return summarize(samples, yardstick)
+}

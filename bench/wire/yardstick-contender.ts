@@ -1,0 +1,99 @@
+/** The yardstick: a forwarder in C++ on the engine's own poller and rings (bench/yardstick). */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  type ChainName,
+  destinationOf,
+  scenarioMaps,
+  writeScenario,
+  yardstickConfig,
+} from '../lib/node-scenario.js'
+import type { Contender, Running } from './contender.js'
+import { leavesByUplink } from './prepare.js'
+import { programPath, type Track } from './track.js'
+import { type Reading, Readings } from './traffic.js'
+
+/** It has nothing to compile, but caches to fill. */
+const WARM_UP_MILLISECONDS = 200
+
+const DESCRIPTIONS = {
+  poller: 'C++ on our poller, MAC addresses only',
+  plain: 'C++ on rings of its own, MAC addresses only',
+  drop: 'C++ on our poller, receives only',
+} as const
+export type YardstickMode = keyof typeof DESCRIPTIONS
+
+export class YardstickContender implements Contender {
+  readonly warmUpMilliseconds = WARM_UP_MILLISECONDS
+  readonly name: string
+  readonly description: string
+  readonly #mode: YardstickMode
+
+  constructor(name: string, mode: YardstickMode) {
+    this.name = name
+    this.#mode = mode
+    this.description = DESCRIPTIONS[mode]
+  }
+
+  problem(): Promise<undefined> {
+    return Promise.resolve(undefined)
+  }
+
+  async start(track: Track): Promise<Running> {
+    const { sender, receiver } = track.devices
+    const ports = [sender, receiver].flatMap(({ device, mac, nodeMac }) => [device, mac, nodeMac])
+    const args = [this.#mode, programPath('xdp_redirect.o'), ...ports]
+    const process = track.spawn(programPath('forward'), args)
+    await process.waitForOutput(/ready/)
+    const readings = new Readings<Reading>(process, (child) => child.kill('SIGUSR1'))
+    return {
+      process,
+      target: { address: receiver.address, mac: sender.nodeMac },
+      sink: this.#mode === 'drop' ? 'none' : 'receiver',
+      read: () => readings.next(),
+      stop: async () => {
+        await process.stop()
+      },
+    }
+  }
+}
+
+/** The chain in C (bench/yardstick/chain.h) on the same poller and rings. */
+export class ChainContender implements Contender {
+  readonly warmUpMilliseconds = WARM_UP_MILLISECONDS
+  readonly name: string
+  readonly description: string
+  readonly #chain: ChainName
+  readonly #flows: number
+
+  constructor(name: string, chain: ChainName, flows: number) {
+    this.name = name
+    this.description = `the chain "${chain}" in C on our poller`
+    this.#chain = chain
+    this.#flows = flows
+  }
+
+  problem(): Promise<undefined> {
+    return Promise.resolve(undefined)
+  }
+
+  async start(track: Track): Promise<Running> {
+    const { devices, lab, sender } = track
+    const maps = scenarioMaps(this.#flows)
+    writeScenario(maps, devices, this.#flows)
+    const config = join(lab.directory('yardstick'), 'node.conf')
+    writeFileSync(config, yardstickConfig(maps, devices, this.#flows, this.#chain))
+    const names = [devices.sender, devices.receiver, devices.uplink].map(({ device }) => device)
+    const args = ['chain', programPath('xdp_redirect.o'), config, ...names]
+    const process = track.spawn(programPath('forward'), args)
+    await process.waitForOutput(/ready/)
+    return {
+      process,
+      target: { address: destinationOf(this.#chain, devices), mac: sender.hostMac },
+      sink: leavesByUplink(this.#chain) ? 'uplink' : 'receiver',
+      stop: async () => {
+        await process.stop()
+      },
+    }
+  }
+}

@@ -1,0 +1,131 @@
+/** The benchmarks on the wire, at their smallest: each still runs, and leaves nothing behind. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { bucketEnd, difference, quantile } from '../../bench/wire/histogram.js'
+import { Lab } from '../../src/lab/lab.js'
+import { listRuns, namespacesOf } from '../../src/lab/run-record.js'
+
+const RUNNER = fileURLToPath(new URL('../../bench/run.js', import.meta.url))
+const REMOVAL_MILLISECONDS = 10_000
+const problem = await Lab.problem()
+const options = problem === undefined ? {} : { skip: problem }
+
+interface Line {
+  readonly name: string
+  readonly median: number | null
+  readonly runs: number
+  readonly note?: string
+}
+
+const start = (...args: string[]): ChildProcess =>
+  spawn(process.execPath, ['--enable-source-maps', RUNNER, ...args], { stdio: 'pipe' })
+
+async function outputOf(child: ChildProcess): Promise<string> {
+  let text = ''
+  child.stdout?.on('data', (chunk) => {
+    text += String(chunk)
+  })
+  const [code] = await once(child, 'close')
+  if (code !== 0) throw new Error(`the benchmark ended with ${code}: ${text}`)
+  return text
+}
+
+const resultsIn = (text: string): Line[] =>
+  text
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Line)
+
+/** Lab runs of others may exist beside ours. */
+const runsNow = (): Set<string> => new Set(listRuns())
+
+t.test(
+  'every benchmark on the wire still runs, and a peer that cannot says why',
+  options,
+  async (t) => {
+    const names = ['wire', 'peer', 'lossless', 'latency', 'idle']
+    const results = resultsIn(await outputOf(start('--smoke', '--only', names.join(','))))
+    for (const name of ['wire/drop/64', 'wire/l2/64', 'wire/service/64', 'wire/full/64']) {
+      const found = results.find((result) => result.name === name)
+      t.ok((found?.median ?? 0) > 0, `${name} carried frames`)
+    }
+    for (const name of ['nft-dnat', 'bridge', 'redirect-peer', 'devmap', 'testpmd', 'ovs']) {
+      const found = results.find((result) => result.name === `peer/${name}`)
+      const theirs = results.find((result) => result.name === `peer/rate/${name}`)
+      const isTold = found?.runs === 0 && (found.note ?? '').startsWith('not run: ')
+      t.ok(
+        isTold || (theirs?.median ?? 0) > 0,
+        `peer/${name} carried frames, or says why it did not`,
+      )
+    }
+    for (const name of ['lossless/full/64', 'latency/full/10k', 'idle/poll']) {
+      t.ok(
+        results.some((result) => result.name === name),
+        name,
+      )
+    }
+  },
+)
+
+t.test('a benchmark that is killed leaves no namespace, file or process', options, async (t) => {
+  const before = runsNow()
+  const child = start('--smoke', '--only', 'peer')
+  const deadline = Date.now() + REMOVAL_MILLISECONDS
+  const ours = (): string[] => listRuns().filter((id) => !before.has(id))
+  const tracks = (): string[] => ours().flatMap(namespacesOf)
+  while (tracks().length < 4 && Date.now() < deadline) await pause(20)
+  const [id = ''] = ours()
+  t.ok(tracks().length >= 4, 'it was at work')
+  child.kill('SIGKILL')
+  await once(child, 'close')
+  const end = Date.now() + REMOVAL_MILLISECONDS
+  while (listRuns().includes(id) && Date.now() < end) await pause(20)
+  t.same(namespacesOf(id), [], 'no namespace')
+  t.notOk(existsSync(`/run/ringpath-lab/${id}.d`), 'no file')
+  t.same(processesNaming(`rp-${id}-`), [], 'no process')
+})
+
+t.test('a quantile is the end of the bucket that it falls into', async (t) => {
+  t.equal(bucketEnd(31), 31)
+  t.equal(bucketEnd(32), 32, 'exact below 64')
+  t.equal(bucketEnd(64), 65, 'then two to a bucket')
+  const histogram = difference(
+    [
+      [10, 5],
+      [64, 95],
+      [70, 3],
+    ],
+    [
+      [10, 5],
+      [70, 2],
+    ],
+  )
+  t.same(histogram, [
+    [64, 95],
+    [70, 1],
+  ])
+  t.equal(quantile(histogram, 0.5), 65)
+  t.equal(quantile(histogram, 1), bucketEnd(70))
+  t.ok(Number.isNaN(quantile([], 0.5)), 'of no frames there is none')
+})
+
+/** Command lines that hold the text; ours are started by `ip netns exec`, which becomes them. */
+function processesNaming(text: string): string[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .filter((pid) => namespaceTextOf(pid).includes(text))
+}
+
+function namespaceTextOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds))
