@@ -47,6 +47,10 @@ bool preparePinDirectory(const std::string& directory, Failure* failure) {
 void removePins(const std::string& directory) {
   std::error_code ignored;
   std::filesystem::remove_all(directory, ignored);
+  // A bpffs of our own, which `preparePinDirectory` mounted here.
+  if (isBpffs(directory) && ::umount2(directory.c_str(), MNT_DETACH) == 0) {
+    std::filesystem::remove(directory, ignored);
+  }
 }
 
 bool Program::openPinnedLink(const ProgramOptions& options) {

@@ -58,7 +58,19 @@ async function cleanup(options: CleanupOptions): Promise<void> {
     import('../daemon/log.js'),
   ])
   for (const line of putNodeBack(directory, makeLog('error'))) print(line)
+  await cleanPins(directory)
   if (!options.remove) return
   rmSync(directory, { recursive: true, force: true })
   print(`${directory} removed`)
+}
+
+/** Programs that were pinned leave their devices with the pins. */
+async function cleanPins(directory: string): Promise<void> {
+  const { forgetPins, notedPins } = await import('../daemon/pins-note.js')
+  const pins = notedPins(directory)
+  if (pins === undefined) return
+  const { removePins } = await import('xdp-socket-napi')
+  removePins(pins)
+  forgetPins(directory)
+  print(`programs pinned in ${pins} removed`)
 }

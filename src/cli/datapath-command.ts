@@ -7,6 +7,7 @@ import { WORKERS_MAX } from '../base/limits.js'
 import { VERSION } from '../base/version.js'
 import { noteHandover } from '../daemon/handover-note.js'
 import { DatapathLink, LivenessServer } from '../daemon/liveness.js'
+import { notePins } from '../daemon/pins-note.js'
 import { leaveRole, markReady, Role, takeRole } from '../daemon/process-lock.js'
 import type { Datapath, DatapathOptions } from '../engine/datapath.js'
 import { IDLE_DEFAULTS, type IdleOptions } from '../engine/idle-strategy.js'
@@ -140,7 +141,7 @@ function optionsOf(options: DatapathArguments): DatapathOptions {
     frameCount: options.frames,
     busyPollMicroseconds: options.busyPoll,
     reservePorts: options.reservePorts,
-    ...(pin === undefined ? {} : pinned(pin, log)),
+    ...(pin === undefined ? {} : pinned(options.state, pin, log)),
     log,
     stalled: () => {
       console.error('the worker stands still: ending, so that another datapath can take over')
@@ -150,9 +151,14 @@ function optionsOf(options: DatapathArguments): DatapathOptions {
 }
 
 /** Where nothing can be pinned, programs go with the process: closed pods, by no program. */
-function pinned(directory: string, log: (line: string) => void): { pinDirectory?: string } {
+function pinned(
+  stateDirectory: string,
+  directory: string,
+  log: (line: string) => void,
+): { pinDirectory?: string } {
   try {
     preparePinDirectory(directory)
+    notePins(stateDirectory, directory)
     return { pinDirectory: directory }
   } catch (error) {
     log(`programs are not pinned: ${error instanceof Error ? error.message : String(error)}`)

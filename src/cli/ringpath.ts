@@ -16,6 +16,7 @@ import { addPktgenCommand } from './pktgen-command.js'
 import { addShowCommands } from './show-commands.js'
 import { addStateCommands } from './state-commands.js'
 import { addToolCommands } from './tool-commands.js'
+import { addUpgradeCommand } from './upgrade-command.js'
 
 /** commander says a usage error with 1; ours have a code of their own. */
 const COMMANDER_FAILED = 1
@@ -56,6 +57,7 @@ program.commandsGroup('Tools:')
 addToolCommands(program)
 addPktgenCommand(program)
 addBenchCommand(program)
+addUpgradeCommand(program)
 addCleanupCommand(program)
 addDemoCommand(program)
 

@@ -99,19 +99,19 @@ export class Agent {
     )
     this.captures = new CaptureService(this.view)
     this.metrics = new NodeMetrics(this.view, () => this.#gauges())
-    this.supervisor = new DatapathSupervisor(
-      stateDirectory,
-      { ...node.spec.datapath, workers },
-      {
-        up: (pid, isAdopted, milliseconds) => {
-          const text = isAdopted ? 'datapath adopted' : 'datapath started'
-          log.info({ pid, milliseconds: Math.round(milliseconds) }, text)
-        },
-        down: (pid) => log.error({ pid }, 'datapath died; its pods are closed until another is up'),
-        failed: (error) =>
-          log.error({ error: error.message }, 'datapath did not start; trying again'),
+    const { pinDirectory } = this.paths
+    const settings = { ...node.spec.datapath, workers, pinDirectory }
+    this.supervisor = new DatapathSupervisor(stateDirectory, settings, {
+      up: (pid, isAdopted, milliseconds) => {
+        const text = isAdopted ? 'datapath adopted' : 'datapath started'
+        log.info({ pid, milliseconds: Math.round(milliseconds) }, text)
       },
-    )
+      down: (pid) => log.error({ pid }, 'datapath died; its pods are closed until another is up'),
+      stalled: (pid, reason) => log.error({ pid, reason }, 'datapath hangs: killing it'),
+      handedOver: (pid, successor) => log.info({ pid, successor }, 'datapath handed over'),
+      failed: (error) =>
+        log.error({ error: error.message }, 'datapath did not start; trying again'),
+    })
   }
 
   /** Brings the node to its desired state and the datapath to life; resolves when frames flow. */

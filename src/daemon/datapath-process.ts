@@ -19,6 +19,8 @@ export interface DatapathProcessOptions {
   readonly idle?: 'spin' | 'adaptive' | 'poll'
   /** Worker threads; 1 unless given. */
   readonly workers?: number
+  /** In a bpffs: programs stay on their devices when the process ends. */
+  readonly pinDirectory?: string
 }
 
 export class DatapathProcess {
@@ -44,6 +46,7 @@ export class DatapathProcess {
     const command = [process.execPath, '--enable-source-maps', CLI_FILE, 'datapath']
     command.push('--state', options.stateDirectory, '--idle', options.idle ?? 'adaptive')
     command.push('--workers', `${options.workers ?? 1}`)
+    if (options.pinDirectory !== undefined) command.push('--pin', options.pinDirectory)
     const namespace = options.networkNamespace
     // `ip netns exec` ends in exec(2): the child's pid is the datapath's own.
     if (namespace !== undefined) command.unshift('ip', 'netns', 'exec', namespace)

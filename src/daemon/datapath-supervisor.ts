@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { DatapathLink } from './liveness.js'
 import { holderOf, Role } from './process-lock.js'
+import { StallWatch } from './stall-watch.js'
 
 /** The command alone: the whole command line takes a while to load. */
 const MAIN_FILE = fileURLToPath(new URL('../cli/datapath-main.js', import.meta.url))
@@ -32,12 +33,18 @@ export interface DatapathSettings {
   readonly busyPollMicroseconds: number
   /** Keep a second process that takes over when the first one ends. */
   readonly standby: boolean
+  /** In a bpffs, for the devices' programs; undefined: they go with the datapath. */
+  readonly pinDirectory: string | undefined
 }
 
 export interface SupervisorEvents {
   /** @param isAdopted it ran already; @param milliseconds since it was found missing */
   up(pid: number, isAdopted: boolean, milliseconds: number): void
   down(pid: number): void
+  /** It hangs, and is killed. */
+  stalled(pid: number, reason: string): void
+  /** It has handed its ports to another one. */
+  handedOver(pid: number, successor: number): void
   failed(error: Error): void
 }
 
@@ -65,6 +72,7 @@ export class DatapathSupervisor {
   #failures = 0
   #lastRepair: number | undefined
   #standbyTimer: NodeJS.Timeout | undefined
+  #stallWatch: StallWatch | undefined
 
   constructor(directory: string, settings: DatapathSettings, events: SupervisorEvents) {
     this.#directory = directory
@@ -96,6 +104,7 @@ export class DatapathSupervisor {
   /** Lets go of it; it runs on. */
   release(): void {
     this.#isStopping = true
+    this.#stallWatch?.close()
     clearInterval(this.#standbyTimer)
     this.#link?.close()
   }
@@ -103,6 +112,7 @@ export class DatapathSupervisor {
   /** Ends it in good order, or by force after five seconds. */
   async stop(): Promise<void> {
     this.#isStopping = true
+    this.#stallWatch?.close()
     clearInterval(this.#standbyTimer)
     const standby = holderOf(this.#directory, Role.STANDBY)
     if (standby !== undefined) signal(standby, 'SIGKILL')
@@ -126,25 +136,39 @@ export class DatapathSupervisor {
     this.#isReady = true
     this.#failures = 0
     const milliseconds = performance.now() - began
-    if (this.#deaths > 0) this.#lastRepair = milliseconds
     this.#events.up(link.pid, isAdopted, milliseconds)
     this.#keepStandby()
-    link.gone.then(() => this.#died(link.pid))
+    this.#stallWatch = new StallWatch(this.#directory, link.pid, (reason) => {
+      this.#events.stalled(link.pid, reason)
+      // Before another one begins: it must not wake up beside that.
+      signal(link.pid, 'SIGKILL')
+    })
+    link.gone.then(() => this.#gone(link))
   }
 
-  #died(pid: number): void {
+  #gone({ pid, successor }: DatapathLink): void {
+    this.#stallWatch?.close()
     this.#link = undefined
     this.#isReady = false
     if (this.#isStopping) return
+    const began = performance.now()
+    if (successor !== undefined) {
+      this.#events.handedOver(pid, successor)
+      this.#repair(began, successor)
+      return
+    }
     this.#deaths++
     this.#events.down(pid)
-    this.#repair(performance.now())
+    this.#repair(began).then(() => {
+      this.#lastRepair = performance.now() - began
+    })
   }
 
-  async #repair(began: number): Promise<void> {
+  /** @param next the process that has the ports already */
+  async #repair(began: number, next?: number): Promise<void> {
     while (!this.#isStopping) {
       try {
-        await this.#watch(await this.#successor(), false, began)
+        await this.#watch(await this.#successor(next), false, began)
         return
       } catch (error) {
         this.#events.failed(error as Error)
@@ -155,8 +179,8 @@ export class DatapathSupervisor {
   }
 
   /** The one that stood by, or a new one where there was none. */
-  async #successor(): Promise<DatapathLink> {
-    const standby = holderOf(this.#directory, Role.STANDBY)
+  async #successor(next?: number): Promise<DatapathLink> {
+    const standby = next ?? holderOf(this.#directory, Role.STANDBY)
     const deadline = performance.now() + TAKEOVER_MILLISECONDS_MAX
     while (standby !== undefined && performance.now() < deadline) {
       const link = await DatapathLink.connect(this.#directory)
@@ -197,10 +221,11 @@ export class DatapathSupervisor {
   #launch(more: readonly string[] = []): ChildProcess {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
     const log = openSync(join(this.#directory, LOG_NAME), 'a', 0o600)
-    const { idle, workers, frames, busyPollMicroseconds } = this.#settings
+    const { idle, workers, frames, busyPollMicroseconds, pinDirectory } = this.#settings
     const args = [MAIN_FILE, '--state', this.#directory, ...more]
     args.push('--workers', `${workers}`, '--idle', idle)
     args.push('--frames', `${frames}`, '--busy-poll', `${busyPollMicroseconds}`)
+    if (pinDirectory !== undefined) args.push('--pin', pinDirectory)
     const stdio = ['ignore', log, log] as const
     const child = spawn(process.execPath, args, { stdio: [...stdio], detached: true, cwd: '/' })
     closeSync(log)

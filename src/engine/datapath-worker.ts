@@ -3,24 +3,30 @@
  * gets them from the datapath before, and turns the burst loop until it is stopped or has handed over.
  */
 
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
+import { removePins } from 'xdp-socket-napi'
 import { assert } from '../base/assert.js'
-import { BURST_CAPACITY } from '../base/limits.js'
+import { BURST_CAPACITY, PORTS_MAX } from '../base/limits.js'
 import { ConntrackGc } from '../conntrack/ct-gc.js'
 import { NatGc } from '../nat/nat-gc.js'
 import { Burst } from '../packet/burst.js'
 import { PacketBuffer } from '../packet/packet-buffer.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { Pipeline } from '../pipeline/pipeline.js'
+import { PortMode, type PortTable } from '../port/port-table.js'
 import { WorkerTeam } from '../port/worker-team.js'
+import { pinName } from '../port/xsk-attachment.js'
 import { XskExchange, type XskExchangeOptions } from '../port/xsk-exchange.js'
 import { BurstLoop, type Housekeeping } from './burst-loop.js'
 import { CaptureTask, openCaptureRing } from './capture-task.js'
 import { Control, Order, type WorkerInput, type WorkerMessage } from './control.js'
 import { HandoverGiver } from './handover/giver.js'
 import { HandoverRefused, HandoverTaker } from './handover/taker.js'
+import { Heartbeat } from './heartbeat.js'
 import { IdleStrategy } from './idle-strategy.js'
-import { PortManager } from './port-manager.js'
+import { type DevicePorts, PortManager } from './port-manager.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
 import { train } from './training.js'
 import { UplinkSteering } from './uplink-steering.js'
@@ -65,9 +71,11 @@ class Engine {
   readonly #control: Int32Array
   readonly #input: WorkerInput
   readonly #ports: PortManager
+  readonly #table: PortTable
   readonly #steering: UplinkSteering
   readonly #pipeline: Pipeline
   readonly #publisher: StatisticsPublisher
+  readonly #heartbeat: Heartbeat
   readonly #capture: CaptureTask
   readonly #loop: BurstLoop
   #giver: HandoverGiver | undefined
@@ -92,14 +100,16 @@ class Engine {
     this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY)
     const programOf = (port: number) => exchange.program(port)
     this.#steering = new UplinkSteering(maps, state.nat.portUse, programOf, log)
-    this.#ports = new PortManager(maps.ports, exchange, log, this.#steering, team?.ports)
+    this.#table = maps.ports
+    this.#heartbeat = new Heartbeat(input.stateDirectory, input.worker)
+    this.#ports = new PortManager(maps.ports, this.#devices(), log, this.#steering, team?.ports)
     this.#publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
     const openRing = (worker: number) => openCaptureRing(input.stateDirectory, worker)
     const { worker } = input
     this.#capture = new CaptureTask(maps.capture, this.#pipeline, packet, openRing, log, worker)
     const conntrackGc = new ConntrackGc(maps.conntrackTable, place)
     const housekeeping = [
-      { step: () => Atomics.add(control, Control.HEARTBEAT, 1) },
+      { step: () => this.#beat() },
       { step: (now: number) => this.#stepPorts(now) },
       this.#steering,
       conntrackGc,
@@ -127,6 +137,7 @@ class Engine {
     const joined = performance.now() + JOINING_MILLISECONDS
     while (this.#ports.isPending && performance.now() < joined) this.#loop.turn()
     this.#steering.finish()
+    this.#forgetPins()
   }
 
   /** Takes the place of the process whose ports these are. Throws when it went away instead. */
@@ -138,7 +149,7 @@ class Engine {
     this.#loop.turn()
     const silent = Number(process.hrtime.bigint() - stopped) / NANOSECONDS_PER_MILLISECOND
     for (const { description, made } of taker.ports) {
-      this.#ports.reportAdopted(description.port, made)
+      this.#ports.report(description.port, made)
     }
     send({ type: 'taken over', ports: taker.ports.length, silentMilliseconds: silent })
   }
@@ -159,9 +170,11 @@ class Engine {
     })
     this.#giver = giver
     Atomics.store(this.#control, Control.WAKE_FD, exchange.wakeFd)
+    this.#heartbeat.begin()
     send({ type: 'ready' })
     const control = this.#control
     while (Atomics.load(control, Control.STOP) === 0 && !giver.isOver) this.#loop.turn()
+    this.#heartbeat.end()
     const { frames } = this.#loop
     if (giver.isOver) {
       Atomics.store(control, Control.WAKE_FD, 0)
@@ -176,6 +189,27 @@ class Engine {
     send({ type: 'stopped', frames })
   }
 
+  #beat(): void {
+    Atomics.add(this.#control, Control.HEARTBEAT, 1)
+    this.#heartbeat.step()
+  }
+
+  /** Hundreds may be attached in one step of housekeeping; each is a sign of life. */
+  #devices(): DevicePorts {
+    const { exchange } = this
+    return {
+      attach: (port, device, mode) => {
+        this.#beat()
+        return exchange.attach(port, device, mode)
+      },
+      detach: (port) => {
+        this.#beat()
+        exchange.detach(port)
+      },
+      lostPorts: () => exchange.lostPorts(),
+    }
+  }
+
   #handover(): Housekeeping {
     const giver = (): HandoverGiver | undefined => this.#giver
     return {
@@ -183,6 +217,21 @@ class Engine {
       get hasMore() {
         return giver()?.hasMore === true
       },
+    }
+  }
+
+  /** Of devices that were given up while no datapath was there. */
+  #forgetPins(): void {
+    const { pinDirectory } = this.#input
+    if (pinDirectory === undefined) return
+    const wanted = new Set<string>()
+    for (let port = 0; port < PORTS_MAX; port++) {
+      if (this.#table.mode(port) !== PortMode.NONE) wanted.add(pinName(this.#table.device(port)))
+    }
+    for (const entry of readdirSync(pinDirectory, { withFileTypes: true })) {
+      // A bpffs may have files of the kernel's own.
+      const isOurs = entry.isDirectory()
+      if (isOurs && !wanted.has(entry.name)) removePins(join(pinDirectory, entry.name))
     }
   }
 

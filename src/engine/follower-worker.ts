@@ -16,6 +16,7 @@ import { XskExchange } from '../port/xsk-exchange.js'
 import { BurstLoop } from './burst-loop.js'
 import { CaptureTask, openCaptureRing } from './capture-task.js'
 import { Control, type FollowerInput, type WorkerMessage } from './control.js'
+import { Heartbeat } from './heartbeat.js'
 import { IdleStrategy } from './idle-strategy.js'
 import { NatMarks } from './nat-marks.js'
 import { PortFollower } from './port-follower.js'
@@ -61,8 +62,10 @@ function run(input: FollowerInput): void {
   const openRing = (index: number) => openCaptureRing(input.stateDirectory, index)
   const capture = new CaptureTask(maps.capture, pipeline, packet, openRing, log, worker)
   const conntrackGc = new ConntrackGc(maps.conntrackTable, place)
+  const heartbeat = new Heartbeat(input.stateDirectory, worker)
   const housekeeping = [
     { step: () => Atomics.add(control, Control.HEARTBEAT, 1) },
+    heartbeat,
     new PortFollower(maps.ports, exchange, team.ports, log, marks),
     conntrackGc,
     new NatGc(state.nat, maps.conntrackTable, conntrackGc, place),
@@ -74,8 +77,10 @@ function run(input: FollowerInput): void {
   const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
   loop.turn()
   Atomics.store(control, Control.WAKE_FD, exchange.wakeFd)
+  heartbeat.begin()
   send({ type: 'ready' })
   loop.runUntil(control, Control.STOP)
+  heartbeat.end()
   Atomics.store(control, Control.WAKE_FD, 0)
   pipeline.settle()
   publisher.publish()

@@ -33,6 +33,9 @@ const ALONE: JoiningWorkers = { joining: () => Joining.DONE, refusal: 0, isFree:
 export interface AttachedPort {
   readonly isNative: boolean
   readonly isZeroCopy: boolean
+  /** Its program was on the device before, and has dropped so many frames. */
+  readonly isTakenOver?: boolean
+  readonly programDropped?: number
 }
 
 /** Who has to know which devices are attached. */
@@ -109,7 +112,7 @@ export class PortManager implements Housekeeping {
   }
 
   /**
-   * A port that came attached from another process. `reportAdopted` follows, once that one has
+   * A port that came attached from another process. `report` follows, once that one has
    * stopped.
    */
   adopt(port: number, device: string, mode: 'pod' | 'uplink'): void {
@@ -118,7 +121,7 @@ export class PortManager implements Housekeeping {
   }
 
   /** Says in the table that the port is this process's. */
-  reportAdopted(port: number, { isNative, isZeroCopy }: AttachedPort): void {
+  report(port: number, { isNative, isZeroCopy }: AttachedPort): void {
     const report = { status: PortStatus.ATTACHED, errno: 0, isNative, isZeroCopy }
     this.#ports.setReport(port, process.pid, report)
   }
@@ -185,9 +188,8 @@ export class PortManager implements Housekeeping {
       return
     }
     this.#retryAt[port] = NEVER
-    const report = { status: PortStatus.ATTACHED, errno: 0, ...made }
-    this.#ports.setReport(port, process.pid, report)
-    this.#log(`port ${port}: ${device} attached (${made.isNative ? 'native' : 'generic'} XDP)`)
+    this.report(port, made)
+    this.#log(`port ${port}: ${device} attached (${detailsOf(made)})`)
   }
 
   #detach(port: number): void {
@@ -199,6 +201,12 @@ export class PortManager implements Housekeeping {
     const report = { status: PortStatus.DETACHED, errno: 0, isNative: false, isZeroCopy: false }
     this.#ports.setReport(port, process.pid, report)
   }
+}
+
+function detailsOf({ isNative, isTakenOver, programDropped }: AttachedPort): string {
+  const kind = `${isNative ? 'native' : 'generic'} XDP`
+  if (isTakenOver !== true) return kind
+  return `${kind}, by the program that was there; it has dropped ${programDropped} frames so far`
 }
 
 /** Another socket has the queue; another program the device. */

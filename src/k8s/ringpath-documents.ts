@@ -112,6 +112,10 @@ const datapath = strict({
   /** A second process that is ready to take over: a repair takes milliseconds then. */
   standby: flag.default(true),
   stopWithAgent: flag.default(false),
+  /** Programs stay on the devices while no datapath runs: pods are closed, connections not reset. */
+  pin: flag.default(true),
+  /** /sys/fs/bpf/ringpath/NAME when not given. */
+  pinDirectory: path.optional(),
 })
 
 const api = strict({

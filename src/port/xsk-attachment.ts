@@ -2,6 +2,7 @@
  * One device of an XskExchange: its steering program and a socket on each receive queue; opened,
  * described for another process, adopted from one, and let go.
  */
+import { join } from 'node:path'
 import {
   type BusyPollOptions,
   deviceInfo,
@@ -49,6 +50,10 @@ export interface XskPort {
    * it is none of these.
    */
   readonly reason: string
+  /** The program was on the device before: pinned by an earlier process, or handed over by it. */
+  readonly isTakenOver: boolean
+  /** Frames that the program has dropped since it came to the device. */
+  readonly programDropped: number
 }
 
 export interface Attachment extends XskPort {
@@ -234,9 +239,10 @@ export function addCounters(total: PortStatistics, socket: XdpSocket): void {
   total.receiveDropped += counted.rxDropped + counted.rxRingFull
 }
 
-/** A bpffs takes no dots in names. */
-export const pinOf = (directory: string, device: string): string =>
-  `${directory}/${device.replaceAll('.', '%')}`
+/** Of a device, within a pin directory: a bpffs takes no dots in names. */
+export const pinName = (device: string): string => device.replaceAll('.', '%')
+
+const pinOf = (directory: string, device: string): string => join(directory, pinName(device))
 
 function attachment(
   device: string,
@@ -252,6 +258,8 @@ function attachment(
     isNative: program.attachMode === 'native',
     isZeroCopy: sockets.length > 0 && sockets.every((socket) => socket.mode === 'zero-copy'),
     reason: reasons.filter(Boolean).join('; '),
+    isTakenOver: program.isTakenOver,
+    programDropped: program.counters().reduce((sum, { dropped }) => sum + dropped, 0),
     program,
     sockets,
   }

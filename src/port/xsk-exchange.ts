@@ -352,8 +352,8 @@ export class XskExchange implements FrameExchange {
     this.#queueCounts[port] = attachment.sockets.length
     this.#undelivered[port] = 0
     this.portNames[port] = attachment.device
-    const { device, mode, queueCount, isNative, isZeroCopy, reason } = attachment
-    return { device, mode, queueCount, isNative, isZeroCopy, reason }
+    const { program: _program, sockets: _sockets, ...made } = attachment
+    return made
   }
 
   /** Before its sockets close: what a port has counted can still be asked for afterwards. */

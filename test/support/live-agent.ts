@@ -7,6 +7,7 @@ import { holderOf, Role } from '../../src/daemon/process-lock.js'
 import type { CommandResult } from '../../src/lab/command.js'
 import { Lab, type Namespace, type Pod } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
+import { PinDirectory } from './pin-directory.js'
 
 const CLI = fileURLToPath(new URL('../../src/cli/ringpath.js', import.meta.url))
 const NODE_ADDRESS = '10.0.0.1'
@@ -41,6 +42,7 @@ export class LiveAgent {
   readonly lab: Lab
   readonly node: Namespace
   readonly directory: string
+  readonly pins = new PinDirectory()
   process: LabProcess | undefined
 
   readonly #options: LiveAgentOptions
@@ -171,6 +173,7 @@ spec:
   podCidrs: [${podCidr}]
   ${/^host:/m.test(spec) ? '' : `host: { addresses: [${address}] }`}
   ${/^maps:/m.test(spec) ? '' : 'maps: { connections: 16384 }'}
+  ${/^datapath:/m.test(spec) ? '' : `datapath: { pinDirectory: ${this.pins.path} }`}
 ${spec.replace(/^(?=.)/gm, '  ')}
 `
   }

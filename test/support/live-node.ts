@@ -43,6 +43,8 @@ export interface LiveNodeOptions {
    * given, or else 1.
    */
   readonly workers?: number
+  /** In a bpffs; programs go with the datapath unless given. */
+  readonly pinDirectory?: string
 }
 
 const WORKERS = Number(process.env.LIVE_WORKERS ?? 1)
@@ -58,6 +60,7 @@ export class LiveNode {
   readonly uplinkAddress: string
   readonly workers: number
   readonly #number: number
+  readonly #pinDirectory: string | undefined
   readonly #beside: LiveNode | undefined
   datapath: DatapathProcess | undefined
   /** Pods that there were, and ids of those that there are. */
@@ -68,6 +71,7 @@ export class LiveNode {
 
   private constructor(lab: Lab, node: Namespace, directory: string, options: LiveNodeOptions) {
     this.#number = options.number ?? 1
+    this.#pinDirectory = options.pinDirectory
     this.#beside = options.beside
     const isFirst = this.#number === 1
     this.address = isFirst ? NODE_ADDRESS : `10.0.0.${this.#number}`
@@ -157,7 +161,9 @@ export class LiveNode {
 
   /** Starts the datapath and waits until it has attached every port. */
   async start(): Promise<void> {
+    const pinDirectory = this.#pinDirectory
     this.datapath = await DatapathProcess.start({
+      ...(pinDirectory === undefined ? {} : { pinDirectory }),
       stateDirectory: this.directory,
       networkNamespace: this.node.netns,
       workers: this.workers,
