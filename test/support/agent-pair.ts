@@ -75,7 +75,12 @@ export class AgentPair {
 
   /** The source that a TCP connection from `from` to the world has there. */
   async sourceSeenBy(port: number, from: Namespace): Promise<string> {
-    const who = 'SYSTEM:echo $SOCAT_PEERADDR'
+    return (await this.sourceAndPortSeenBy(port, from)).split(' ')[0] ?? ''
+  }
+
+  /** "192.0.2.2 40000". */
+  async sourceAndPortSeenBy(port: number, from: Namespace): Promise<string> {
+    const who = 'SYSTEM:echo $SOCAT_PEERADDR $SOCAT_PEERPORT'
     const listen = `TCP-LISTEN:${port},reuseaddr`
     const server = this.lab.spawn(this.world, 'socat', ['-d', '-d', listen, who])
     await server.waitForOutput(/listening on/)
