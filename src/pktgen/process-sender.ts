@@ -8,8 +8,9 @@ import { planOf } from './plan.js'
 import { planBytes } from './plan-bytes.js'
 import type { Engine, Sender, SendOptions, SendReport } from './sender.js'
 
-/** Built by scripts/setup.sh from generator/. */
+/** Built by scripts/setup.sh from the sources; an installed package has the sources alone. */
 const BUILD = fileURLToPath(new URL('../../../build/generator/', import.meta.url))
+const SOURCES = fileURLToPath(new URL('../../../generator', import.meta.url))
 
 /** @throws RingpathError GENERATOR when it is not built */
 export function builtProgram(name: string): string {
@@ -17,7 +18,7 @@ export function builtProgram(name: string): string {
   if (existsSync(path)) return path
   throw new RingpathError(
     ErrorCode.GENERATOR,
-    `${path} is not built: run \`npm run setup\` as root`,
+    `the generator is not built: \`make -C ${SOURCES}\` (needs make, gcc, clang, libbpf-dev)`,
   )
 }
 

@@ -16,7 +16,7 @@ const model =
   (threshold: number, senderLimit = Number.POSITIVE_INFINITY) =>
   async (rate: number): Promise<Trial> => {
     const offered = Math.min(rate, senderLimit)
-    const sent = Math.round(offered)
+    const sent = Math.ceil(offered)
     return { offered, sent, lost: Math.max(0, sent - Math.floor(threshold)) }
   }
 
