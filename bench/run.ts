@@ -20,6 +20,7 @@ import { appendResults, jsonLine, table } from './lib/report.js'
 import type { BenchResult } from './lib/result.js'
 import { mapsBenchmark } from './micro-maps.js'
 import { installPeers, peerBenchmark } from './peers/peer-bench.js'
+import { scaleBenchmark } from './scale/scale-bench.js'
 import { latencyBenchmark } from './wire/latency-bench.js'
 import { loadBenchmark } from './wire/load-bench.js'
 import { losslessBenchmark } from './wire/lossless-bench.js'
@@ -36,6 +37,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   losslessBenchmark,
   latencyBenchmark,
   loadBenchmark,
+  scaleBenchmark,
 ]
 const ROUNDS = { full: 7, quick: 3, smoke: 1 } as const
 const OUTPUT = 'build/bench/results.jsonl'
