@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { DatapathProcess } from '../../src/daemon/datapath-process.js'
 import { httpGet, httpServer, ping, transferWithHash } from '../../src/lab/traffic.js'
+import { readPortStatistics } from '../../src/port/port-statistics.js'
 import { LiveNode, type LivePod } from '../support/live-node.js'
 import { eth } from '../support/packet-builder.js'
 
@@ -38,8 +39,11 @@ t.test(
   { timeout: 60_000 },
   async (t) => {
     const to = { ns: server, address: server.address, port: 5005 }
+    const sum = (cell: number): number => live.maps.portStatistics.sum(cell)
+    const received = (): number => readPortStatistics(sum, client.port).receivedBytes
+    const before = received()
     const transfer = transferWithHash(live.lab, client, to, 100)
-    await new Promise((resolve) => setTimeout(resolve, 600))
+    while (received() < before + 1_000_000) await new Promise((resolve) => setTimeout(resolve, 20))
     await live.datapath?.kill()
     await live.start()
     const report = await transfer
