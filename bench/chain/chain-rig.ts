@@ -3,6 +3,7 @@
  * memory: every frame comes in by the sender's port and must leave by its chain's.
  */
 import { performance } from 'node:perf_hooks'
+import { allocateMemory } from 'xdp-socket-napi'
 import { BURST_CAPACITY, BURST_RECEIVE_MAX } from '../../src/base/limits.js'
 import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
 import { BurstLoop } from '../../src/engine/burst-loop.js'
@@ -77,7 +78,7 @@ export class ChainRig {
     this.aim(0, flows)
     const packet = new PacketBuffer(this.#source.umem, this.#source.stride)
     const state = this.maps.stateFor(0, SEED)
-    this.pipeline = new Pipeline(state, packet, BURST_CAPACITY)
+    this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, { allocate: allocateMemory })
     const conntrackGc = new ConntrackGc(this.maps.conntrackTable)
     const natGc = new NatGc(state.nat, this.maps.conntrackTable, conntrackGc)
     const housekeeping = [conntrackGc, natGc, this.pipeline]

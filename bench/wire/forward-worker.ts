@@ -3,6 +3,7 @@
  * the pipeline or one of two trivial handlers.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { allocateMemory } from 'xdp-socket-napi'
 import { BURST_CAPACITY } from '../../src/base/limits.js'
 import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
 import { type BurstHandler, BurstLoop, type Housekeeping } from '../../src/engine/burst-loop.js'
@@ -67,7 +68,9 @@ async function run(input: WorkerInput): Promise<void> {
   writeScenario(maps, input.devices, input.flows)
   const exchange = new XskExchange({ frameCount: FRAME_COUNT })
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
-  const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY)
+  const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY, {
+    allocate: allocateMemory,
+  })
   const handlers: Readonly<Record<WorkerInput['kind'], () => BurstHandler>> = {
     drop: () => new Dropper(),
     l2: () => new MacRewriter(packet, [input.devices.sender, input.devices.receiver]),

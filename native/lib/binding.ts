@@ -156,6 +156,7 @@ export interface Binding {
   setDeviceQueues(device: string, queues: number): void
   setDeviceOffload(device: string, offload: number, on: boolean): void
   sendFrame(device: string, frame: Uint8Array): void
+  allocateMemory(bytes: number): ArrayBuffer
   mapSharedFile(
     path: string,
     bytes: number,

@@ -91,6 +91,7 @@ export type Operation =
   | 'map'
   | 'poller'
   | 'device'
+  | 'memory'
   | 'shared memory'
   | 'channel'
   | 'datagram'

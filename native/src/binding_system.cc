@@ -26,6 +26,8 @@ Napi::Value throwFailure(Napi::Env env, const Failure& failure) {
 
 namespace {
 
+constexpr size_t kHugePageBytes = size_t{2} << 20;
+
 constexpr mode_t kOwnerOnly = 0600;
 
 Napi::Value deviceInfo(const Napi::CallbackInfo& info) {
@@ -146,6 +148,24 @@ Napi::Value mapSharedFile(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// Arguments: bytes. Zeros, at a page's beginning, in huge pages where the kernel has some; they go with the buffer.
+Napi::Value allocateMemory(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const size_t bytes = static_cast<size_t>(info[0].ToNumber().Int64Value());
+  const size_t whole = (bytes + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+  auto mapping = std::make_shared<Mapping>(
+      ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), whole);
+  if (!mapping->valid()) {
+    Failure failure;
+    failure.set("mmap", errno);
+    return throwFailure(env, failure);
+  }
+  // Whether it has any, it decides at the first touch of each page; a refusal costs speed alone.
+  ::madvise(mapping->data(), whole, MADV_HUGEPAGE);
+  void* data = mapping->data();
+  return makeBuffer(env, data, bytes, mapping);
+}
+
 Napi::Value unmapSharedFile(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Mapping> mapping = fromHandle<Mapping>(info[0]);
   if (mapping == nullptr) return info.Env().Undefined();
@@ -163,6 +183,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("sendFrame", Napi::Function::New<sendFrame>(env));
   exports.Set("sendDatagram", Napi::Function::New<sendDatagram>(env));
   exports.Set("wakePoller", Napi::Function::New<wakePoller>(env));
+  exports.Set("allocateMemory", Napi::Function::New<allocateMemory>(env));
   exports.Set("mapSharedFile", Napi::Function::New<mapSharedFile>(env));
   exports.Set("unmapSharedFile", Napi::Function::New<unmapSharedFile>(env));
 }

@@ -6,7 +6,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
-import { removePins } from 'xdp-socket-napi'
+import { allocateMemory, removePins } from 'xdp-socket-napi'
 import { assert } from '../base/assert.js'
 import { BURST_CAPACITY, PORTS_MAX } from '../base/limits.js'
 import { ConntrackGc } from '../conntrack/ct-gc.js'
@@ -97,7 +97,7 @@ class Engine {
     const state = maps.stateFor(input.worker, undefined, goesOn)
     maps.forgetWorkersFrom(input.workers)
     send({ type: 'prepared' })
-    this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY)
+    this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, { allocate: allocateMemory })
     const programOf = (port: number) => exchange.program(port)
     this.#steering = new UplinkSteering(maps, state.nat.portUse, programOf, log)
     this.#table = maps.ports

@@ -4,6 +4,7 @@
  * their steering, and the repair of what an earlier datapath left behind.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { allocateMemory } from 'xdp-socket-napi'
 import { assert } from '../base/assert.js'
 import { BURST_CAPACITY } from '../base/limits.js'
 import { ConntrackGc } from '../conntrack/ct-gc.js'
@@ -56,7 +57,7 @@ function run(input: FollowerInput): void {
   }
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
   const state = maps.stateFor(worker)
-  const pipeline = new Pipeline(state, packet, BURST_CAPACITY)
+  const pipeline = new Pipeline(state, packet, BURST_CAPACITY, { allocate: allocateMemory })
   const marks = new NatMarks(state.nat.portUse, (port) => exchange.program(port)?.natPorts)
   const publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(worker))
   const openRing = (index: number) => openCaptureRing(input.stateDirectory, index)

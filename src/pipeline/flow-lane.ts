@@ -82,12 +82,16 @@ export class FlowLane {
   /** Sum of the words touched ahead; kept so that no compiler may drop the loads. */
   touched = 0
 
-  /** @param isClosed every frame takes the chain */
+  /**
+   * @param isClosed every frame takes the chain
+   * @param allocate see FlowTable
+   */
   constructor(
     state: { revisions: Revisions; conntrack: Conntrack; monitor: Monitor },
     packet: PacketBuffer,
     burstCapacity: number,
     isClosed: boolean,
+    allocate?: (bytes: number) => ArrayBufferLike,
   ) {
     this.#isClosed = isClosed
     this.#revisions = state.revisions
@@ -95,7 +99,7 @@ export class FlowLane {
     this.#monitor = state.monitor
     this.#packet = packet
     this.#words = packet.memoryWords
-    this.#table = new FlowTable(state.conntrack, isClosed ? 0 : state.conntrack.capacity)
+    this.#table = new FlowTable(state.conntrack, isClosed ? 0 : state.conntrack.capacity, allocate)
     this.#flows = this.#table.words
     this.#frames = new Int32Array(burstCapacity << FRAME_SHIFT)
     this.rest = new Int32Array(burstCapacity)

@@ -71,15 +71,22 @@ export class FlowTable {
   #nowMilliseconds = 0
   #epoch = 1
 
-  /** @param flows that may be remembered: 4096 to 4,194,304, rounded up to a power of two */
-  constructor(conntrack: Conntrack, flows: number) {
+  /**
+   * @param flows that may be remembered: 4096 to 4,194,304, rounded up to a power of two
+   * @param allocate memory of so many bytes, zeros; a flow is one cache line if it begins with one
+   */
+  constructor(
+    conntrack: Conntrack,
+    flows: number,
+    allocate: (bytes: number) => ArrayBufferLike = (bytes) => new ArrayBuffer(bytes),
+  ) {
     const homes = Math.min(FLOWS_MAX, Math.max(FLOWS_MIN, 2 ** Math.ceil(Math.log2(flows))))
     const places = homes + WAYS - 1
     this.#conntrack = conntrack
     this.#mask = homes - 1
     this.#sweepFlows = Math.max(SWEEP_FLOWS_MIN, homes / SWEEP_STEPS)
-    this.words = new Int32Array(places * FLOW_WORDS)
-    this.#visited = new Int32Array(places * VISITED_WORDS)
+    this.words = new Int32Array(allocate(places * FLOW_WORDS * 4))
+    this.#visited = new Int32Array(allocate(places * VISITED_WORDS * 4))
   }
 
   /** For the flows learned, asked for and counted from now on. */

@@ -44,7 +44,10 @@ import { TAIL_CALLS_MAX, TailCall } from './tail-call.js'
 import { beginPacket, undoPacket } from './undo.js'
 
 export interface PipelineOptions {
+  /** False: each packet takes the whole chain, to see what it decides. */
   readonly repeatsFlows?: boolean
+  /** Where the memory of large tables comes from; an ordinary buffer unless told. */
+  readonly allocate?: (bytes: number) => ArrayBufferLike
 }
 
 export class Pipeline {
@@ -86,7 +89,6 @@ export class Pipeline {
   /** Sum of the words that pass two touched; kept so that no compiler may drop the loads. */
   touched = 0
 
-  /** @param options.repeatsFlows false: each packet takes the whole chain, to see what it decides */
   constructor(
     state: DatapathState,
     packet: PacketBuffer,
@@ -97,7 +99,8 @@ export class Pipeline {
     this.#all = Int32Array.from({ length: burstCapacity }, (_, index) => index)
     this.#table = new FrameTable(burstCapacity)
     this.#ctx = new PacketContext(packet, this.#table)
-    this.#lane = new FlowLane(state, packet, burstCapacity, options.repeatsFlows === false)
+    const isClosed = options.repeatsFlows === false
+    this.#lane = new FlowLane(state, packet, burstCapacity, isClosed, options.allocate)
     this.#fromContainer = new FromContainer(state)
     this.#fromHost = new FromHost(state)
     this.#fromNetdev = new FromNetdev(state)
