@@ -6,7 +6,7 @@
 import { type LabelSelector, LabelSet, selects } from '../policy-rules/labels.js'
 import { type Document, ofKind } from './documents.js'
 import type { EgressGatewayDocument } from './egress-documents.js'
-import { type NamespaceLabels, namespacesOf } from './namespace-documents.js'
+import { type NamespaceLabels, namespacesOf } from './namespaces.js'
 import { namespaceLabels, podLabels } from './policies.js'
 import type { NodeDocument } from './ringpath-documents.js'
 

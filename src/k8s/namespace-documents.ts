@@ -1,12 +1,8 @@
 /**
- * Namespace (v1): its labels are what namespace selectors of policies ask for. A namespace without
- * a document has the label of its name alone. Not here: that anything must be declared before it is
- * used, or goes with its namespace.
+ * Namespace (v1) as a document; src/k8s/namespaces.ts says what it means. Not here: that anything must
+ * be declared before it is used, or goes with its namespace.
  */
 import * as z from 'zod'
-import type { Labels } from '../policy-rules/labels.js'
-import type { Document } from './documents.js'
-import { ofKind } from './documents.js'
 import { clusterMetadata, namespaceName, strict } from './schema.js'
 
 export const namespaceSchema = strict({
@@ -20,17 +16,3 @@ export const namespaceSchema = strict({
   spec: strict({ finalizers: z.unknown().optional() }).nullish(),
   status: z.unknown().optional(),
 })
-
-/** Labels of namespaces by their name. */
-export type NamespaceLabels = ReadonlyMap<string, Labels>
-
-export const NO_NAMESPACES: NamespaceLabels = new Map()
-
-export function namespacesOf(documents: readonly Document[]): NamespaceLabels {
-  return new Map(
-    ofKind(documents, 'Namespace').map(({ body: { metadata } }) => [
-      metadata.name,
-      metadata.labels,
-    ]),
-  )
-}

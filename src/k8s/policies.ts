@@ -13,7 +13,7 @@ import type { Labels } from '../policy-rules/labels.js'
 import { invalid } from '../policy-rules/rule-check.js'
 import type { PeerSpec, PortSpec, RuleSpec, SectionSpec } from '../policy-rules/rule-spec.js'
 import type { Document } from './documents.js'
-import { type NamespaceLabels, NO_NAMESPACES } from './namespace-documents.js'
+import { type NamespaceLabels, NO_NAMESPACES } from './namespaces.js'
 import type {
   CiliumEgressRule,
   CiliumIngressRule,

@@ -91,7 +91,9 @@ t.test('what a Namespace may not say is refused at its field', async (t) => {
 })
 
 t.test('one number of the cluster cannot have two sets of labels', async (t) => {
-  const other = PEER.replace('name: b', 'name: c').replace('10.0.2.1', '10.0.3.1')
+  const other = PEER.replace('name: b', 'name: c')
+    .replace('10.0.2.1', '10.0.3.1')
+    .replace('192.0.2.2', '192.0.2.3')
   t.same(plan(PEER + other).problems, [])
   const { problems } = plan(PEER + other.replace('namespace: shop', 'namespace: other'))
   t.match(problems.map(problemText), [/endpoints\[0\].identity: 300, .* labels in Peer b/])
