@@ -24,6 +24,8 @@ import { scaleBenchmark } from './scale/scale-bench.js'
 import { latencyBenchmark } from './wire/latency-bench.js'
 import { loadBenchmark } from './wire/load-bench.js'
 import { losslessBenchmark } from './wire/lossless-bench.js'
+import { startBenchmark } from './wire/start-bench.js'
+import { tcpBenchmark } from './wire/tcp-bench.js'
 import { wireBenchmark } from './wire/wire-bench.js'
 
 const BENCHMARKS: readonly Benchmark[] = [
@@ -38,6 +40,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   latencyBenchmark,
   loadBenchmark,
   scaleBenchmark,
+  startBenchmark,
+  tcpBenchmark,
 ]
 const ROUNDS = { full: 7, quick: 3, smoke: 1 } as const
 const OUTPUT = 'build/bench/results.jsonl'

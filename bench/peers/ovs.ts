@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs'
 import { OpenVSwitch } from '../../test/support/open-vswitch.js'
 import type { Contender, Running } from '../wire/contender.js'
-import { type Track, WORKER_CORE } from '../wire/track.js'
+import { preferOnItsCore, type Track, WORKER_CORE } from '../wire/track.js'
 
 const PROGRAM = '/usr/sbin/ovs-vswitchd'
 
@@ -22,6 +22,7 @@ export class Ovs implements Contender {
   async start(track: Track): Promise<Running> {
     const { lab, node, sender, receiver } = track
     const ovs = await OpenVSwitch.start(lab, node)
+    preferOnItsCore(ovs.switch)
     const mask = `other_config:pmd-cpu-mask=${2 ** WORKER_CORE}`
     await ovs.configure(['set', 'Open_vSwitch', '.', mask])
     await ovs.configure(['add-br', 'br0', '--', 'set', 'bridge', 'br0', 'datapath_type=netdev'])

@@ -65,7 +65,13 @@ export class Contest {
   ): Promise<Contest> {
     const contest = new Contest(await Lab.create({ name: 'bench' }), log)
     try {
-      for (const [index, contender] of contenders.entries()) await contest.#enter(contender, index)
+      // Namespaces and devices all at once, then one after another what shall run in them.
+      const tracks = await Promise.all(
+        contenders.map(({ track }, index) => Track.create(contest.lab, `t${index}`, track)),
+      )
+      for (const [index, contender] of contenders.entries()) {
+        await contest.#enter(contender, tracks[index] as Track)
+      }
       return contest
     } catch (error) {
       await contest.close()
@@ -73,11 +79,10 @@ export class Contest {
     }
   }
 
-  async #enter(contender: Contender, index: number): Promise<void> {
+  async #enter(contender: Contender, track: Track): Promise<void> {
     const { name } = contender
     const problem = await contender.problem()
     if (problem !== undefined) return this.#leaveOut(name, problem)
-    const track = await Track.create(this.lab, `t${index}`, contender.track)
     const others = new Set(this.lab.processes)
     let running: Running
     try {

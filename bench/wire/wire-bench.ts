@@ -15,7 +15,7 @@ import type { FrameSize } from './traffic.js'
 import { ChainContender, YardstickContender } from './yardstick-contender.js'
 
 const WINDOW_MILLISECONDS = { full: 250, quick: 250, smoke: 100 } as const
-const ROUNDS_FACTOR = { full: 6, quick: 4, smoke: 1 } as const
+const ROUNDS_FACTOR = { full: 6, quick: 3, smoke: 1 } as const
 const FRAME_SIZES: Readonly<Record<BenchOptions['size'], readonly FrameSize[]>> = {
   full: [64, 1514, 'imix'],
   quick: [64],

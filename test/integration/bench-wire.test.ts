@@ -40,7 +40,7 @@ const resultsIn = (text: string): Line[] =>
 const runsNow = (): Set<string> => new Set(listRuns())
 
 t.test('every benchmark on the wire still runs, and a peer that cannot says why', async (t) => {
-  const names = ['wire', 'peer', 'lossless', 'latency', 'idle']
+  const names = ['wire', 'peer', 'lossless', 'latency', 'idle', 'start', 'tcp']
   const results = resultsIn(await outputOf(start('--smoke', '--only', names.join(','))))
   for (const name of ['wire/drop/64', 'wire/l2/64', 'wire/service/64', 'wire/full/64']) {
     const found = results.find((result) => result.name === name)
@@ -52,7 +52,7 @@ t.test('every benchmark on the wire still runs, and a peer that cannot says why'
     const isTold = found?.runs === 0 && (found.note ?? '').startsWith('not run: ')
     t.ok(isTold || (theirs?.median ?? 0) > 0, `peer/${name} carried frames, or says why it did not`)
   }
-  for (const name of ['lossless/full/64', 'latency/full/10k', 'idle/poll']) {
+  for (const name of ['lossless/full/64', 'latency/full/10k', 'idle/poll', 'tcp/pod/1']) {
     t.ok(
       results.some((result) => result.name === name),
       name,
