@@ -178,21 +178,24 @@ export class Conntrack extends CtEntries {
     key[CtKey.DESTINATION] = words[start + DESTINATION4] as number
     key[CtKey.PORTS] = words[start + TupleWord.PORTS] as number
     key[CtKey.PROTOCOL] = (words[start + TupleWord.PROTOCOL] as number) | sideOf(direction)
+    // Every word of the value is written, in order: a fill is a call.
     const value = this.#value
-    value.fill(0)
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
     // A created TCP entry counts as having seen a SYN, whatever made it: it lives the short SYN
     // lifetime until a packet without SYN proves that the peers talk.
+    const isIngress = direction === CtDirection.INGRESS
+    const flagsShift = isIngress ? RX_FLAGS_SHIFT : TX_FLAGS_SHIFT
     value[Ct.LIFETIME] = nowSeconds + lifetimeSeconds(this.timeouts, direction, isTcp, 0)
+    value[Ct.STATE] = stateFlags | (isTcp ? SYN << flagsShift : 0)
+    value[Ct.REV_NAT] = revNatIndex << 16
     value[Ct.SOURCE_IDENTITY] = sourceIdentity
     value[Ct.PACKETS] = 1
     value[Ct.BYTES_LOW] = lengthBytes
-    const isIngress = direction === CtDirection.INGRESS
-    const flagsShift = isIngress ? RX_FLAGS_SHIFT : TX_FLAGS_SHIFT
-    value[Ct.STATE] = stateFlags | (isTcp ? SYN << flagsShift : 0)
-    value[Ct.REV_NAT] = revNatIndex << 16
+    value[Ct.BYTES_HIGH] = 0
+    value[Ct.LAST_TX_REPORT] = isIngress ? 0 : nowSeconds
+    value[Ct.LAST_RX_REPORT] = isIngress ? nowSeconds : 0
     value[Ct.BACKEND] = backendId
-    value[isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT] = nowSeconds
+    value[Ct.POLICY_IDENTITY] = 0
     this.slot = this.#table.updateHashed(key, value, UpdateFlag.ANY, hash)
     if (this.slot < 0) return false
     const generation = this.#table.writtenGeneration

@@ -82,6 +82,11 @@ export abstract class HashReader implements FixedMap {
     return Atomics.load(this.words, Header.SIZE)
   }
 
+  /** For the packet path: a plain load, where `size` costs a call. */
+  get isEmpty(): boolean {
+    return this.words[Header.SIZE] === 0
+  }
+
   /** Share of the capacity in use, 0 to 1. */
   get pressure(): number {
     return this.size / this.capacity

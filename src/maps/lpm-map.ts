@@ -116,6 +116,11 @@ export class LpmMap implements FixedMap {
     return this.#entries.size
   }
 
+  /** No prefix is there: what most nodes have of most kinds, and cheaper to ask than a lookup. */
+  get isEmpty(): boolean {
+    return this.#entries.isEmpty
+  }
+
   /** Tables not in use; an IPv4 prefix longer than /16 needs at most two. */
   get freeTables(): number {
     return Atomics.load(this.words, LpmHeader.FREE_TABLES)

@@ -86,6 +86,7 @@ export class EgressGateway implements EgressPolicy {
 
   /** @param start index of the packet's tuple in `words`. The ipcache's last answer is another. */
   find(words: Int32Array, start: number): EgressWay {
+    if (this.#policies.isEmpty) return EgressWay.ORDINARY
     this.#key[0] = words[start + SOURCE4] as number
     this.#key[1] = words[start + DESTINATION4] as number
     if (this.#policies.lookupInto(this.#key, 0, this.#value) === NOT_FOUND) {

@@ -92,7 +92,9 @@ export class Masquerade {
   }
 
   #isExcluded(words: Int32Array, start: number): boolean {
-    return this.#state.exclusions.lookup(words, start + TupleWord.DESTINATION) !== NOT_FOUND
+    const { exclusions } = this.#state
+    if (exclusions.isEmpty) return false
+    return exclusions.lookup(words, start + TupleWord.DESTINATION) !== NOT_FOUND
   }
 
   #keepsAddress(endpoint: number): boolean {

@@ -114,10 +114,11 @@ export class SourceNat {
   ): boolean {
     writeForwardKey(this.#key, words, start)
     const expires = expiryOf(this.#key, tcpFlags, nowSeconds)
+    const hash = this.table.hash(this.#key)
     for (let tries = 0; tries < BEGINS_MAX; tries++) {
-      const slot = this.table.lookup(this.#key)
+      const slot = this.table.lookupHashed(this.#key, hash)
       if (slot !== NOT_FOUND && this.#goesOn(slot, address4, flags, expires)) return true
-      const made = this.#allocate(address4, flags, expires, nowSeconds)
+      const made = this.#allocate(hash, address4, flags, expires, nowSeconds)
       if (made !== Made.ELSEWHERE) return made === Made.HERE
     }
     return this.#fail()
@@ -229,7 +230,14 @@ export class SourceNat {
     return true
   }
 
-  #allocate(address4: number, flags: number, expires: number, nowSeconds: number): Made {
+  /** @param hash of `#key`, the forward one */
+  #allocate(
+    hash: number,
+    address4: number,
+    flags: number,
+    expires: number,
+    nowSeconds: number,
+  ): Made {
     const source = this.#key[SnatKey.SOURCE] as number
     const sourcePort = (this.#key[SnatKey.PORTS] as number) >>> 16
     this.#write(source, sourcePort, expires, nowSeconds, flags)
@@ -237,7 +245,7 @@ export class SourceNat {
     if (port < 0) return Made.NOT
     this.#value[Snat.ADDRESS] = address4
     this.#value[Snat.PORT] = port
-    const forward = this.#insert(this.#key, UpdateFlag.NO_EXIST)
+    const forward = this.#insert(this.#key, hash)
     if (forward === EXISTS) {
       // Another worker was first; it may have taken up the very port.
       const theirs = this.table.lookup(this.#key)
@@ -249,7 +257,7 @@ export class SourceNat {
     }
     const forwardGeneration = this.table.writtenGeneration
     // In a table of a few entries the one may have evicted the other.
-    if (forward < 0 || this.table.lookup(this.#partner) === NOT_FOUND) {
+    if (forward < 0 || (this.table.hasEvicted && !this.#ownsPort())) {
       this.#removeBoth()
       this.#fail()
       return Made.NOT
@@ -284,7 +292,7 @@ export class SourceNat {
       const isKept = isOfHost && port === sourcePort
       if (!isKept && this.#hostPorts.has(row, port)) continue
       writePartnerKey(this.#partner, this.#key, address4, port)
-      const reverse = this.#insert(this.#partner, UpdateFlag.NO_EXIST)
+      const reverse = this.#insert(this.#partner, this.table.hash(this.#partner))
       // The flow's own, whose forward half was evicted, is taken up again.
       const isTaken = reverse >= 0 || (reverse === EXISTS && this.#ownsPort())
       if (!isTaken) continue
@@ -361,12 +369,12 @@ export class SourceNat {
     const expires = words[from + Snat.EXPIRES] as number
     const created = words[from + Snat.CREATED] as number
     this.#write(address4, port, expires, created, words[from + Snat.FLAGS] as number)
-    this.#insert(key, UpdateFlag.NO_EXIST)
+    this.#insert(key, this.table.hash(key))
   }
 
-  /** Writes `#value` under the key and keeps the counts. */
-  #insert(key: Int32Array, flag: UpdateFlag): Slot {
-    const slot = this.table.update(key, this.#value, flag)
+  /** Writes `#value` under the key, unless there is an entry, and keeps the counts. */
+  #insert(key: Int32Array, hash: number): Slot {
+    const slot = this.table.updateHashed(key, this.#value, UpdateFlag.NO_EXIST, hash)
     this.#insertedGeneration = this.table.writtenGeneration
     if (this.table.hasEvicted) {
       this.#uncount(this.table.evictedKey)
