@@ -21,6 +21,7 @@ import type { BenchResult } from './lib/result.js'
 import { mapsBenchmark } from './micro-maps.js'
 import { installPeers, peerBenchmark } from './peers/peer-bench.js'
 import { scaleBenchmark } from './scale/scale-bench.js'
+import { warmStartBenchmark } from './warm-start.js'
 import { latencyBenchmark } from './wire/latency-bench.js'
 import { loadBenchmark } from './wire/load-bench.js'
 import { losslessBenchmark } from './wire/lossless-bench.js'
@@ -34,6 +35,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   setupBenchmark,
   allocBenchmark,
   memoryBenchmark,
+  warmStartBenchmark,
   wireBenchmark,
   peerBenchmark,
   losslessBenchmark,

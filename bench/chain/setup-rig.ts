@@ -59,6 +59,7 @@ const EXPIRY_SECONDS = 40_000
 
 export class SetupRig {
   readonly flows: number
+  readonly burstFrames = BURST_RECEIVE_MAX
   readonly maps: DatapathMaps
   readonly #pipeline: Pipeline
   readonly #packet: PacketBuffer
@@ -121,12 +122,24 @@ export class SetupRig {
     if (this.maps.nat.snat.size !== 0) throw new Error('mappings are left')
   }
 
+  /** The first packets of a burst of flows, from this one on. */
+  openBurst(flow: number): void {
+    this.#burstOf(flow, SYN)
+  }
+
+  /** Their further packets. */
+  goOnBurst(flow: number): void {
+    this.#burstOf(flow, ACK)
+  }
+
   #pass(flags: number): void {
-    for (let flow = 0; flow < this.flows; flow += BURST_RECEIVE_MAX) {
-      this.#receive(flow, flags)
-      this.#pipeline.run(this.#burst)
-      this.#checkForwarded()
-    }
+    for (let flow = 0; flow < this.flows; flow += BURST_RECEIVE_MAX) this.#burstOf(flow, flags)
+  }
+
+  #burstOf(flow: number, flags: number): void {
+    this.#receive(flow, flags)
+    this.#pipeline.run(this.#burst)
+    this.#checkForwarded()
   }
 
   #receive(first: number, flags: number): void {

@@ -21,6 +21,7 @@ interface DatapathArguments {
   readonly standby: boolean
   readonly reservePorts: boolean
   readonly pin?: string
+  readonly training: boolean
 }
 
 /** What `ringpath datapath` prints when frames flow; whoever starts it waits for this line. */
@@ -61,6 +62,7 @@ export function addDatapathCommand(program: Command): void {
       '--no-reserve-ports',
       'leave ip_local_reserved_ports alone: the node’s own sockets may get ports that the NAT uses',
     )
+    .option('--no-training', 'attach the ports at once, with code that is not compiled yet')
     .option(
       '--standby',
       'get ready, and take over when the present datapath ends, or get its sockets at SIGUSR2',
@@ -141,6 +143,7 @@ function optionsOf(options: DatapathArguments): DatapathOptions {
     frameCount: options.frames,
     busyPollMicroseconds: options.busyPoll,
     reservePorts: options.reservePorts,
+    training: options.training,
     ...(pin === undefined ? {} : pinned(options.state, pin, log)),
     log,
     stalled: () => {

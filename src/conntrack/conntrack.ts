@@ -178,7 +178,6 @@ export class Conntrack extends CtEntries {
     key[CtKey.DESTINATION] = words[start + DESTINATION4] as number
     key[CtKey.PORTS] = words[start + TupleWord.PORTS] as number
     key[CtKey.PROTOCOL] = (words[start + TupleWord.PROTOCOL] as number) | sideOf(direction)
-    // Every word of the value is written, in order: a fill is a call.
     const value = this.#value
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
     // A created TCP entry counts as having seen a SYN, whatever made it: it lives the short SYN

@@ -29,7 +29,8 @@ export interface FollowerInput {
   readonly place: import('../port/worker-peers.js').WorkerPlace
   readonly stateDirectory: string
   readonly worker: number
-  /** Gets ready for its first packet, too, before it waits. */
+  /** Runs synthetic frames first, so that its code is compiled when a port is attached. */
+  readonly isTrained: boolean
   readonly isStandby: boolean
   readonly idle: import('./idle-strategy.js').IdleOptions
   readonly frameCount: number
@@ -45,6 +46,8 @@ export interface WorkerInput {
   /** Of a datapath with several workers. */
   readonly workers: number
   readonly team: import('../port/worker-team.js').TeamMemory | undefined
+  /** Runs synthetic frames first, so that its code is compiled when a port is attached. */
+  readonly isTrained: boolean
   /** Waits for `Control.GO` before it touches a port. */
   readonly isStandby: boolean
   readonly idle: import('./idle-strategy.js').IdleOptions

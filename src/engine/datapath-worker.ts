@@ -28,7 +28,7 @@ import { Heartbeat } from './heartbeat.js'
 import { IdleStrategy } from './idle-strategy.js'
 import { type DevicePorts, PortManager } from './port-manager.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
-import { train } from './training.js'
+import { trainWorker } from './training/training.js'
 import { UplinkSteering } from './uplink-steering.js'
 
 function send(message: WorkerMessage): void {
@@ -277,10 +277,8 @@ function startEngine(input: WorkerInput, maps: DatapathMaps): Engine | undefined
   const team = input.team && new WorkerTeam(input.team, place)
   const options = exchangeOptions(input, team)
   let exchange = new XskExchange(options)
-  if (input.isStandby) {
-    train()
-    send({ type: 'standby' })
-  }
+  if (input.isTrained) trainWorker(input.isStandby, log)
+  if (input.isStandby) send({ type: 'standby' })
   for (;;) {
     const order = input.isStandby ? waitForOrder(control) : Order.ATTACH
     if (order === Order.ATTACH) {

@@ -39,6 +39,8 @@ export interface DatapathOptions {
    * Without masquerading nothing is written there.
    */
   readonly reservePorts?: boolean
+  /** False: the code is not trained before the ports are attached; for debugging, and for tests. */
+  readonly training?: boolean
   /** Gets everything ready but the ports, and waits for `go` or `takeOver`. */
   readonly standby?: boolean
   /**
@@ -85,6 +87,7 @@ export class Datapath {
     const common = {
       stateDirectory: options.stateDirectory,
       isStandby: options.standby ?? false,
+      isTrained: options.training ?? true,
       idle: options.idle ?? IDLE_DEFAULTS,
       frameCount: options.frameCount ?? FRAME_COUNT_DEFAULT,
       busyPollMicroseconds: options.busyPollMicroseconds ?? 0,

@@ -22,7 +22,7 @@ import { IdleStrategy } from './idle-strategy.js'
 import { NatMarks } from './nat-marks.js'
 import { PortFollower } from './port-follower.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
-import { train } from './training.js'
+import { trainWorker } from './training/training.js'
 
 function send(message: WorkerMessage): void {
   parentPort?.postMessage(message)
@@ -50,7 +50,7 @@ function run(input: FollowerInput): void {
     ...(microseconds > 0 ? { busyPoll: { microseconds } } : {}),
     ...(pinDirectory === undefined ? {} : { pinDirectory }),
   })
-  if (input.isStandby) train()
+  if (input.isTrained) trainWorker(input.isStandby, log)
   if (!waitForGo(control)) {
     exchange.close()
     return

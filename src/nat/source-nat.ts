@@ -231,16 +231,10 @@ export class SourceNat {
   }
 
   /** @param hash of `#key`, the forward one */
-  #allocate(
-    hash: number,
-    address4: number,
-    flags: number,
-    expires: number,
-    nowSeconds: number,
-  ): Made {
+  #allocate(hash: number, address4: number, flags: number, expires: number, created: number): Made {
     const source = this.#key[SnatKey.SOURCE] as number
     const sourcePort = (this.#key[SnatKey.PORTS] as number) >>> 16
-    this.#write(source, sourcePort, expires, nowSeconds, flags)
+    this.#write(source, sourcePort, expires, created, flags)
     const port = this.#takePort(address4, sourcePort, source === address4)
     if (port < 0) return Made.NOT
     this.#value[Snat.ADDRESS] = address4

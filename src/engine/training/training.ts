@@ -1,0 +1,240 @@
+/**
+ * Warm start: runs synthetic frames through a pipeline on maps of its own before a port is attached,
+ * until V8 has compiled the packet path with knowledge of every branch. Cold code takes ten times as
+ * long for the first ten thousand packets, and the first packet that takes a branch for which there
+ * is no code yet throws the compiled code of the whole way out (docs/adr/0017).
+ *
+ * V8 keeps what it learns with the functions, not with the objects: another pipeline of the same
+ * thread profits. Nothing of the real node is touched: no map, no counter, no event, no port.
+ */
+import { performance } from 'node:perf_hooks'
+import { BURST_CAPACITY, BURST_RECEIVE_MAX } from '../../base/limits.js'
+import { ConntrackGc } from '../../conntrack/ct-gc.js'
+import { NatGc } from '../../nat/nat-gc.js'
+import { Burst, NO_PORT } from '../../packet/burst.js'
+import { PacketBuffer } from '../../packet/packet-buffer.js'
+import type { DatapathMaps } from '../../pipeline/datapath-maps.js'
+import { Pipeline } from '../../pipeline/pipeline.js'
+import * as ethernet from '../../wire/ethernet.js'
+import * as icmpv4 from '../../wire/icmpv4.js'
+import * as ipv4 from '../../wire/ipv4.js'
+import { EtherType, Protocol } from '../../wire/protocols.js'
+import * as tcp from '../../wire/tcp.js'
+import { Answer, FrameWriter, L3, L4, TcpFlag, type TrainingFrame } from './training-frames.js'
+import { TUNNEL_PORT, trainingMaps } from './training-node.js'
+
+export interface TrainingOptions {
+  /** It begins no round after so many; 900 unless given. */
+  readonly millisecondsMax?: number
+  /** It ends after so many rounds; 200 unless given. */
+  readonly roundsMax?: number
+}
+
+export interface TrainingReport {
+  readonly frames: number
+  readonly milliseconds: number
+  readonly rounds: number
+}
+
+const MILLISECONDS_MAX = 900
+const ROUNDS_MAX = 200
+/** For a datapath that stands by and keeps nobody waiting: until V8 has nothing left to compile. */
+export const STANDBY_TRAINING: TrainingOptions = { millisecondsMax: 2000, roundsMax: 400 }
+/**
+ * One round in so many is of rare frames: V8 inlines what is frequent, as on a real node. At first it
+ * is every other one, so that the first code compiled knows of them.
+ */
+const RARE_EVERY = 8
+const ROUNDS_AT_FIRST = 8
+/** Packets of one flow after its first. */
+const FURTHER_PACKETS = 2
+const FIRST_SECOND = 1000
+/** Rounds to a second of the training's clock, so that lifetimes, reports and sweeps come round. */
+const ROUNDS_PER_SECOND = 2
+const GC_STEPS = 4
+const STRIDE_BYTES = 2048
+const HEADROOM_BYTES = 256
+/** Frames of the burst, and one place to write the templates. */
+const FRAMES = BURST_CAPACITY + 1
+const PORT_FIRST = 32_768
+const PORT_MASK = 0x7fff
+const TCP_FLAGS = 13
+const VXLAN_HEADERS = 50
+/** Odd, so that neighbouring copies have distant ports. */
+const PORT_STEP = 7919
+
+/** A worker's training: before it tells that it stands by, or else before it attaches its ports. */
+export function trainWorker(isStandby: boolean, log: (line: string) => void): void {
+  const { frames, milliseconds } = trainPipeline(isStandby ? STANDBY_TRAINING : {})
+  log(`code trained with ${frames} frames in ${Math.round(milliseconds)} ms`)
+}
+
+/** Trains the code of this thread. */
+export function trainPipeline(options: TrainingOptions = {}): TrainingReport {
+  const begin = performance.now()
+  const deadline = begin + (options.millisecondsMax ?? MILLISECONDS_MAX)
+  const roundsMax = options.roundsMax ?? ROUNDS_MAX
+  const training = new Training(trainingMaps())
+  let rounds = 0
+  while (rounds < roundsMax && performance.now() < deadline) training.round(rounds++)
+  return { frames: training.frames, milliseconds: performance.now() - begin, rounds }
+}
+
+/** One training's pipeline and frames; `trainPipeline` is for use, this for tests. */
+export class Training {
+  readonly #maps: DatapathMaps
+  readonly #pipeline: Pipeline
+  readonly #packet: PacketBuffer
+  readonly #words: Int32Array
+  readonly #burst = new Burst(BURST_CAPACITY)
+  /** What each frame of the burst was made of. */
+  readonly #made: TrainingFrame[] = []
+  readonly #ordinary: readonly TrainingFrame[]
+  readonly #rare: readonly TrainingFrame[]
+  readonly #conntrackGc: ConntrackGc
+  readonly #natGc: NatGc
+  readonly #fragmentsGc: ConntrackGc
+  #nextPort = 0
+  #now = FIRST_SECOND
+
+  /** Frames that went through the pipeline. */
+  frames = 0
+
+  constructor(maps: DatapathMaps) {
+    this.#maps = maps
+    const umem = new SharedArrayBuffer(FRAMES * STRIDE_BYTES)
+    this.#packet = new PacketBuffer(umem, STRIDE_BYTES)
+    this.#words = this.#packet.memoryWords
+    const state = maps.stateFor(0)
+    this.#pipeline = new Pipeline(state, new PacketBuffer(umem, STRIDE_BYTES), BURST_CAPACITY)
+    this.#conntrackGc = new ConntrackGc(maps.conntrackTable)
+    this.#natGc = new NatGc(state.nat, maps.conntrackTable, this.#conntrackGc)
+    this.#fragmentsGc = new ConntrackGc(maps.fragmentsMap)
+    const writer = new FrameWriter(this.#packet, BURST_CAPACITY * STRIDE_BYTES + HEADROOM_BYTES)
+    this.#ordinary = writer.ordinary()
+    this.#rare = writer.rare()
+  }
+
+  /** Of those, the flow lane's. */
+  get framesRepeated(): number {
+    return this.#pipeline.framesRepeated
+  }
+
+  /** New flows, their answers, further packets of both directions, and their ends. */
+  round(number: number): void {
+    this.#now = FIRST_SECOND + Math.floor(number / ROUNDS_PER_SECOND)
+    const every = number < ROUNDS_AT_FIRST ? 2 : RARE_EVERY
+    const kinds = number % every === 0 ? this.#rare : this.#ordinary
+    const firstPort = this.#nextPort
+    this.#exchange(kinds, firstPort, TcpFlag.SYN)
+    for (let i = 0; i < FURTHER_PACKETS; i++) this.#exchange(kinds, firstPort, TcpFlag.ACK)
+    const end = number % 2 === 0 ? TcpFlag.FIN | TcpFlag.ACK : TcpFlag.RST
+    this.#exchange(kinds, firstPort, end)
+    this.#nextPort = (firstPort + PORT_STEP) & PORT_MASK
+    this.#collect()
+  }
+
+  /** One packet of each flow, and what comes back. */
+  #exchange(kinds: readonly TrainingFrame[], firstPort: number, flags: number): void {
+    this.#fill(kinds, firstPort, flags)
+    this.#run()
+    if (this.#turnRound(flags)) this.#run()
+  }
+
+  #run(): void {
+    this.frames += this.#burst.count
+    this.#burst.setTime(this.#now, 0)
+    this.#pipeline.run(this.#burst)
+  }
+
+  #collect(): void {
+    for (let i = 0; i < GC_STEPS; i++) {
+      this.#conntrackGc.step(this.#now)
+      this.#natGc.step(this.#now)
+      this.#fragmentsGc.step(this.#now)
+      this.#pipeline.step()
+    }
+    // Nobody reads the events; a ring that is full is a way of its own.
+    if (this.#now % 2 === 0) this.#maps.events.rings[0]?.skip()
+  }
+
+  #fill(kinds: readonly TrainingFrame[], firstPort: number, flags: number): void {
+    const { starts, lengths, ports } = this.#burst
+    const packet = this.#packet
+    this.#made.length = 0
+    for (let i = 0; i < BURST_RECEIVE_MAX; i++) {
+      const frame = kinds[i % kinds.length] as TrainingFrame
+      const start = i * STRIDE_BYTES + HEADROOM_BYTES
+      this.#words.set(frame.words, start >> 2)
+      packet.attach(start, frame.bytes)
+      const { sourcePortOffset, tcpOffset } = frame
+      const port = PORT_FIRST + ((firstPort + i) & PORT_MASK)
+      if (sourcePortOffset !== 0) packet.setU16(sourcePortOffset, port)
+      if (tcpOffset !== 0) packet.setU8(tcpOffset + TCP_FLAGS, flags)
+      starts[i] = start
+      lengths[i] = frame.bytes
+      ports[i] = frame.port
+      this.#made.push(frame)
+    }
+    this.#burst.count = BURST_RECEIVE_MAX
+  }
+
+  /** The burst becomes the answers to what was forwarded; false when there is none. */
+  #turnRound(flags: number): boolean {
+    const { starts, lengths, ports } = this.#burst
+    const packet = this.#packet
+    let count = 0
+    for (let i = 0; i < BURST_RECEIVE_MAX; i++) {
+      const answer = this.#made[i]?.answer ?? Answer.NONE
+      const port = ports[i] as number
+      if (port === NO_PORT || answer === Answer.NONE) continue
+      packet.attach(starts[i] as number, lengths[i] as number)
+      if (ethernet.type(packet, 0) !== EtherType.IPV4) continue
+      if (answer === Answer.REPLY) turnIntoReply(packet, flags)
+      else if (!turnIntoError(packet)) continue
+      starts[count] = packet.start
+      lengths[count] = packet.length
+      ports[count] = port
+      count++
+    }
+    this.#burst.count = count
+    return count > 0
+  }
+}
+
+/** To where it came from, inside of an envelope too. */
+function turnIntoReply(p: PacketBuffer, flags: number): void {
+  turnFlow(p, 0, flags)
+  const isUdp = ipv4.protocol(p, L3) === Protocol.UDP
+  if (!isUdp || p.u16(L4 + 2) !== TUNNEL_PORT) return
+  // The other end sends to the same port.
+  p.setU16(L4, TUNNEL_PORT)
+  p.setU16(L4 + 2, TUNNEL_PORT)
+  turnFlow(p, VXLAN_HEADERS, flags)
+}
+
+/** @param at where its Ethernet header begins */
+function turnFlow(p: PacketBuffer, at: number, flags: number): void {
+  const l3 = at + L3
+  const l4 = at + L4
+  const source = ipv4.source(p, l3)
+  ipv4.setSource(p, l3, ipv4.destination(p, l3))
+  ipv4.setDestination(p, l3, source)
+  const protocol = ipv4.protocol(p, l3)
+  if (protocol === Protocol.ICMPV4) {
+    if (icmpv4.type(p, l4) === icmpv4.Type.ECHO_REQUEST) icmpv4.turnIntoReply(p, l4)
+    return
+  }
+  const sourcePort = p.u16(l4)
+  if (at === 0 && protocol === Protocol.UDP && p.u16(l4 + 2) === TUNNEL_PORT) return
+  p.setU16(l4, p.u16(l4 + 2))
+  p.setU16(l4 + 2, sourcePort)
+  if (protocol === Protocol.TCP) tcp.setFlags(p, l4, flags | TcpFlag.ACK)
+}
+
+/** "Port unreachable", from whom it was sent to. */
+function turnIntoError(p: PacketBuffer): boolean {
+  const { DESTINATION_UNREACHABLE } = icmpv4.Type
+  const { PORT } = icmpv4.Unreachable
+  return icmpv4.encloseInError(p, DESTINATION_UNREACHABLE, PORT, 0, ipv4.destination(p, L3))
+}
