@@ -7,6 +7,7 @@ import { BURST_CAPACITY, BURST_RECEIVE_MAX } from '../base/limits.js'
 import { Burst } from '../packet/burst.js'
 import type { FrameExchange } from '../port/port.js'
 import type { IdleStrategy } from './idle-strategy.js'
+import { type WorkerMeter, WorkerState } from './worker-meter.js'
 
 /** What is done with a burst; the pipeline, or a benchmark's replacement. */
 export interface BurstHandler {
@@ -35,8 +36,11 @@ export class BurstLoop {
   readonly burst: Burst
   #burstsUntilStep = BURSTS_PER_STEP
 
-  /** Frames handled since the start. */
+  /** Frames handled, and bursts that had any, since the start. */
   frames = 0
+  bursts = 0
+  /** Told what the time was spent on; nobody unless set. */
+  meter: WorkerMeter | null = null
 
   constructor(
     exchange: FrameExchange,
@@ -60,8 +64,12 @@ export class BurstLoop {
   /** One exchange and what follows from it. Returns the number of frames handled. */
   turn(): number {
     const count = this.#exchange.exchange(this.burst, BURST_RECEIVE_MAX)
+    const meter = this.meter
+    if (meter !== null) meter.stamped(this.burst.nowSeconds, this.burst.nowNanoseconds)
     if (count > 0) {
       this.frames += count
+      this.bursts++
+      if (meter !== null) meter.state = WorkerState.BUSY
       this.#handler.run(this.burst)
       this.#idle.busy()
       if (--this.#burstsUntilStep > 0) return count
@@ -73,7 +81,9 @@ export class BurstLoop {
       task.step(nowSeconds, nowNanoseconds)
       if (task.hasMore === true) hasMore = true
     }
-    if (count === 0 && !hasMore) this.#idle.idle(this.#exchange)
+    if (count > 0) return count
+    const isAsleep = !hasMore && this.#idle.idle(this.#exchange)
+    if (meter !== null) meter.state = isAsleep ? WorkerState.ASLEEP : WorkerState.SPINNING
     return count
   }
 }

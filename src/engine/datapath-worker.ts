@@ -15,6 +15,7 @@ import { Burst } from '../packet/burst.js'
 import { PacketBuffer } from '../packet/packet-buffer.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { Pipeline } from '../pipeline/pipeline.js'
+import { StageTimer } from '../pipeline/stage-timer.js'
 import { PortMode, type PortTable } from '../port/port-table.js'
 import { WorkerTeam } from '../port/worker-team.js'
 import { pinName } from '../port/xsk-attachment.js'
@@ -30,6 +31,7 @@ import { type DevicePorts, PortManager } from './port-manager.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
 import { trainWorker } from './training/training.js'
 import { UplinkSteering } from './uplink-steering.js'
+import { WorkerMeter } from './worker-meter.js'
 
 function send(message: WorkerMessage): void {
   parentPort?.postMessage(message)
@@ -97,7 +99,12 @@ class Engine {
     const state = maps.stateFor(input.worker, undefined, goesOn)
     maps.forgetWorkersFrom(input.workers)
     send({ type: 'prepared' })
-    this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, { allocate: allocateMemory })
+    const cells = maps.workerStatistics.row(input.worker).fill(0)
+    const timer = new StageTimer(cells, () => performance.now())
+    this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, {
+      allocate: allocateMemory,
+      timer,
+    })
     const programOf = (port: number) => exchange.program(port)
     this.#steering = new UplinkSteering(maps, state.nat.portUse, programOf, log)
     this.#table = maps.ports
@@ -107,6 +114,14 @@ class Engine {
     const openRing = (worker: number) => openCaptureRing(input.stateDirectory, worker)
     const { worker } = input
     this.#capture = new CaptureTask(maps.capture, this.#pipeline, packet, openRing, log, worker)
+    const idle = new IdleStrategy(input.idle)
+    const rings = maps.portRings.row(worker).fill(0)
+    const meter = new WorkerMeter(exchange, cells, rings, () => ({
+      frames: this.#loop.frames,
+      bursts: this.#loop.bursts,
+      repeated: this.#pipeline.framesRepeated,
+      sleeps: idle.sleeps,
+    }))
     const conntrackGc = new ConntrackGc(maps.conntrackTable, place)
     const housekeeping = [
       { step: () => this.#beat() },
@@ -116,13 +131,14 @@ class Engine {
       new NatGc(state.nat, maps.conntrackTable, conntrackGc, place),
       new ConntrackGc(maps.fragmentsMap, place),
       this.#publisher,
+      meter,
       this.#pipeline,
       this.#capture,
       // The last one: after a hand-over nothing here may be touched.
       this.#handover(),
     ]
-    const idle = new IdleStrategy(input.idle)
     this.#loop = new BurstLoop(exchange, this.#pipeline, idle, housekeeping, this.burst)
+    this.#loop.meter = meter
   }
 
   /** Attaches the devices that the maps name; they are there when it returns. */

@@ -43,10 +43,12 @@ export class IdleStrategy {
     this.#empty = 0
   }
 
-  idle(exchange: FrameExchange): void {
+  /** Returns whether it slept. */
+  idle(exchange: FrameExchange): boolean {
     this.#empty++
-    if (this.#empty <= this.#spinExchanges) return
+    if (this.#empty <= this.#spinExchanges) return false
     this.sleeps++
     exchange.wait(this.#sleepMilliseconds)
+    return true
   }
 }

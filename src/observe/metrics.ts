@@ -7,6 +7,7 @@ import { Counter, Gauge, Registry } from 'prom-client'
 import type { NatReport } from '../nat/nat-report.js'
 import { protocolName } from './flow.js'
 import type { NodeView } from './node-view.js'
+import { addWorkerMetrics } from './worker-metrics.js'
 
 /** What the agent knows beyond the maps. */
 export interface AgentGauges {
@@ -35,6 +36,11 @@ export class NodeMetrics {
     this.#addTables()
     this.#addNat()
     this.#addAgent()
+    addWorkerMetrics(
+      view,
+      (...metric) => this.#counter(...metric),
+      (...metric) => this.#gauge(...metric),
+    )
   }
 
   get contentType(): string {

@@ -42,6 +42,7 @@ import { EVENT_WORDS } from '../monitor/event.js'
 import { EventRings } from '../monitor/event-rings.js'
 import { METRIC_COUNTERS, Metrics } from '../monitor/metrics.js'
 import { Monitor } from '../monitor/monitor.js'
+import { PORT_RINGS_CELLS, WORKER_CELLS } from '../monitor/worker-statistics.js'
 import { EGRESS_POLICIES, EgressGateway, egressPoliciesSpec } from '../nat/egress-gateway.js'
 import { Masquerade } from '../nat/masquerade.js'
 import { NatMaps, type NatSizes, natSizesOf } from '../nat/nat-maps.js'
@@ -120,6 +121,9 @@ export class DatapathMaps {
   /** Workers that a datapath on these maps may have. */
   readonly workers: number
   readonly #rateLimits: ArrayMap
+  /** How the workers fare, and the rings of their ports (src/monitor/worker-statistics.ts). */
+  readonly workerStatistics: CounterMap
+  readonly portRings: CounterMap
   /** What a reader wants captured: words as CaptureWord has them. */
   readonly capture: ArrayMap
   readonly services: ServiceMaps
@@ -163,6 +167,8 @@ export class DatapathMaps {
     )
     this.events = new EventRings(rings)
     this.#rateLimits = make(ArrayMap, RATE_LIMITS_SPEC)
+    this.workerStatistics = make(CounterMap, counterSpec('worker_statistics', WORKER_CELLS))
+    this.portRings = make(CounterMap, counterSpec('port_rings', PORT_RINGS_CELLS))
     this.capture = make(ArrayMap, CAPTURE_SPEC)
     this.services = new ServiceMaps(make, sizes.services)
     this.routing = new RoutingMaps(make, sizes.routing)
@@ -226,7 +232,11 @@ export class DatapathMaps {
 
   /** A datapath before had more workers: what they counted of ports is the past's. */
   forgetWorkersFrom(worker: number): void {
-    for (let row = worker; row < WORKERS_MAX; row++) this.portStatistics.row(row).fill(0)
+    for (let row = worker; row < WORKERS_MAX; row++) {
+      this.portStatistics.row(row).fill(0)
+      this.workerStatistics.row(row).fill(0)
+      this.portRings.row(row).fill(0)
+    }
   }
 
   /**

@@ -6,6 +6,7 @@
 
 import { Endpoint, PortKind } from '../endpoint/endpoint-table.js'
 import { ObservationPoint } from '../monitor/event.js'
+import { TimedPass } from '../monitor/worker-statistics.js'
 import { type Burst, NO_PORT } from '../packet/burst.js'
 import { DropReason } from '../packet/drop-reason.js'
 import type { PacketBuffer } from '../packet/packet-buffer.js'
@@ -21,6 +22,7 @@ import { ENTRY, type PipelineObserver } from './observer.js'
 import type { PacketTap } from './packet-tap.js'
 import { parseFrames } from './parse.js'
 import type { DatapathState } from './stage.js'
+import type { StageTimer } from './stage-timer.js'
 import { ArpResponder } from './stages/arp-responder.js'
 import { CtLookup } from './stages/ct-lookup.js'
 import { Ipv4FragmentationNeeded } from './stages/fragmentation-needed.js'
@@ -48,6 +50,8 @@ export interface PipelineOptions {
   readonly repeatsFlows?: boolean
   /** Where the memory of large tables comes from; an ordinary buffer unless told. */
   readonly allocate?: (bytes: number) => ArrayBufferLike
+  /** Samples the time of stages; nobody unless given. */
+  readonly timer?: StageTimer
 }
 
 export class Pipeline {
@@ -55,6 +59,7 @@ export class Pipeline {
   readonly #table: FrameTable
   readonly #ctx: PacketContext
   readonly #lane: FlowLane
+  readonly #timer: StageTimer | null
   /** Of a capture that is on. */
   #tap: PacketTap | null = null
   /** The indexes of a burst's frames, for when the lane rests. */
@@ -96,6 +101,7 @@ export class Pipeline {
     options: PipelineOptions = {},
   ) {
     this.#state = state
+    this.#timer = options.timer ?? null
     this.#all = Int32Array.from({ length: burstCapacity }, (_, index) => index)
     this.#table = new FrameTable(burstCapacity)
     this.#ctx = new PacketContext(packet, this.#table)
@@ -136,6 +142,10 @@ export class Pipeline {
       this.#runTapped(burst, this.#tap)
       return
     }
+    if (this.#timer?.isDue === true) {
+      this.#runTimed(burst, this.#timer)
+      return
+    }
     const lane = this.#lane
     lane.run(burst)
     if (lane.restCount > 0) this.#runRest(burst, lane.rest, lane.restCount)
@@ -147,6 +157,27 @@ export class Pipeline {
     parseFrames(burst, rest, restCount, ctx.packet, this.#table, this.#state.conntrack.seed)
     this.#touchConnections(rest, restCount)
     for (let n = 0; n < restCount; n++) this.#runFrame(burst, rest[n] as number)
+  }
+
+  /** The same, timed: each pass, and the stages of one packet in the midst of the burst. */
+  #runTimed(burst: Burst, timer: StageTimer): void {
+    const ctx = this.#ctx
+    const lane = this.#lane
+    timer.start()
+    lane.run(burst)
+    timer.took(TimedPass.LANE, burst.count)
+    const { rest, restCount } = lane
+    if (restCount === 0) return
+    parseFrames(burst, rest, restCount, ctx.packet, this.#table, this.#state.conntrack.seed)
+    timer.took(TimedPass.PARSE, restCount)
+    this.#touchConnections(rest, restCount)
+    timer.took(TimedPass.TOUCH, restCount)
+    const timed = restCount >> 1
+    for (let n = 0; n < restCount; n++) {
+      this.observer = n === timed ? timer : null
+      this.#runFrame(burst, rest[n] as number)
+    }
+    this.observer = null
   }
 
   /** The same while a capture is on. */

@@ -23,6 +23,19 @@ export interface PortStatistics {
   receiveDropped: number
 }
 
+/** Frames that are on rings now, and what the kernel was asked. */
+export interface RingState {
+  /** On fill and receive rings, and between them. */
+  framesReceiving: number
+  /** On transmit and completion rings, and between them. */
+  framesSending: number
+  /** Calls that asked the kernel to send, and those of them after which it had taken nothing. */
+  kicks: number
+  kickErrors: number
+  /** Times that the fill ring was empty. */
+  fillRingEmpty: number
+}
+
 export interface FrameExchange {
   /** All frames of all ports lie in it. At most 2 GiB, so that each start is a small integer. */
   readonly umem: ArrayBufferLike
@@ -43,6 +56,8 @@ export interface FrameExchange {
    */
   wait(timeoutMilliseconds: number): void
   statistics(portIndex: number): PortStatistics
+  /** State of a port's rings, where there are rings. */
+  rings?(portIndex: number): RingState | undefined
   /**
    * Frames that are neither free nor in the caller's burst: on rings and in queues. For the
    * conservation check.

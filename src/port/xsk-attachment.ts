@@ -15,7 +15,7 @@ import {
   XdpSocket,
 } from 'xdp-socket-napi'
 import { ErrorCode, RingpathError } from '../base/errors.js'
-import type { PortStatistics } from './port.js'
+import type { PortStatistics, RingState } from './port.js'
 
 /**
  * Frames kept ready on each queue's fill ring: some 10 ms of a TCP sender at full MTU, as long as a
@@ -227,6 +227,27 @@ export const NOTHING_COUNTED: Readonly<PortStatistics> = {
 }
 
 /** Adds what a socket has counted. */
+/** State of the rings of a port's sockets together; of none where it has none. */
+export function ringsOf(sockets: readonly XdpSocket[] | undefined): RingState | undefined {
+  if (sockets === undefined) return undefined
+  const total = {
+    framesReceiving: 0,
+    framesSending: 0,
+    kicks: 0,
+    kickErrors: 0,
+    fillRingEmpty: 0,
+  }
+  for (const socket of sockets) {
+    const counted = socket.statistics()
+    total.framesReceiving += counted.framesReceiving
+    total.framesSending += counted.framesSending
+    total.kicks += counted.kicks
+    total.kickErrors += counted.kickErrors
+    total.fillRingEmpty += counted.fillRingEmpty
+  }
+  return total
+}
+
 export function addCounters(total: PortStatistics, socket: XdpSocket): void {
   const counted = socket.statistics()
   total.receivedFrames += counted.receivedFrames

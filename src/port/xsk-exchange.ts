@@ -2,9 +2,8 @@
  * The frame exchange over AF_XDP: devices as ports, all queues of each, on one UMEM, one native
  * call a burst (kernel: Documentation/networking/af_xdp.rst; the rings are in xdp-socket-napi).
  *
- * Ports are attached and detached at run time, by the thread that calls `exchange`. A port that is
- * not attached takes no frames: those sent to it are counted drops. What the uplink program steers
- * here is set through `program`; what a frame means is none of its business.
+ * Ports are attached and detached at run time, by the thread that calls `exchange`. A port that is not attached takes no frames:
+ * those sent to it are counted drops. What the uplink program steers here is set through `program`.
  */
 import {
   type Audit,
@@ -19,7 +18,7 @@ import { ErrorCode, RingpathError } from '../base/errors.js'
 import { PORTS_MAX } from '../base/limits.js'
 import { Burst, NO_PORT } from '../packet/burst.js'
 import { FramePool } from '../packet/frame-pool.js'
-import type { FrameExchange, PortStatistics } from './port.js'
+import type { FrameExchange, PortStatistics, RingState } from './port.js'
 import type { WorkerTeam } from './worker-team.js'
 import {
   type Attachment,
@@ -35,6 +34,7 @@ import {
   type PortCounters,
   type PortDescription,
   releaseAttachment,
+  ringsOf,
   runAll,
   type XskPort,
 } from './xsk-attachment.js'
@@ -303,14 +303,16 @@ export class XskExchange implements FrameExchange {
   }
 
   statistics(portIndex: number): PortStatistics {
-    const total = { ...(this.#lastStatistics[portIndex] ?? NOTHING_COUNTED) }
-    const attachment = this.#attachments[portIndex] ?? null
-    if (attachment !== null) {
-      Object.assign(total, NOTHING_COUNTED)
-      for (const socket of attachment.sockets) addCounters(total, socket)
-    }
+    const sockets = this.#attachments[portIndex]?.sockets
+    const last = sockets === undefined ? this.#lastStatistics[portIndex] : undefined
+    const total = { ...(last ?? NOTHING_COUNTED) }
+    for (const socket of sockets ?? []) addCounters(total, socket)
     total.sendDropped += this.#undelivered[portIndex] ?? 0
     return total
+  }
+
+  rings(portIndex: number): RingState | undefined {
+    return ringsOf(this.#attachments[portIndex]?.sockets)
   }
 
   /**

@@ -143,6 +143,29 @@ spec: { podSelector: { matchLabels: { app: server } }, ingress: [] }
   })
 })
 
+t.test('metrics tell of stages, time, collections and rings of the worker', async (t) => {
+  const pings = ['-f', '-q', '-c', '1500', server.address]
+  await lab.exec(client, 'ping', pings)
+  const value = (text: string, pattern: RegExp) => Number(pattern.exec(text)?.[1] ?? 0)
+  let text = ''
+  await live.until('samples', async () => {
+    text = (await live.cli('metrics')).stdout
+    const isSampled = /stage_sampled_packets_total\{stage="IPV4_CT_EGRESS"\} [1-9]/.test(text)
+    return isSampled && value(text, /worker_frames_total\{worker="0"\} (\S+)/) >= 3000
+  })
+  const seconds = value(text, /stage_sampled_seconds_total\{stage="IPV4_CT_EGRESS"\} (\S+)/)
+  const packets = value(text, /stage_sampled_packets_total\{stage="IPV4_CT_EGRESS"\} (\S+)/)
+  const nanoseconds = (seconds / packets) * 1e9
+  t.ok(nanoseconds > 10 && nanoseconds < 100_000, `${nanoseconds} ns`)
+  t.ok(value(text, /worker_time_seconds_total\{worker="0",state="busy"\} (\S+)/) > 0)
+  t.ok(value(text, /worker_time_seconds_total\{worker="0",state="asleep"\} (\S+)/) > 0)
+  t.ok(value(text, /worker_heap_used_bytes\{worker="0"\} (\S+)/) > 1e6)
+  const ring =
+    /port_ring_receive_frames\{device="[^"]*",endpoint="default\/server",kind="pod"\} (\S+)/
+  t.ok(value(text, ring) >= 1000, 'frames on the fill ring')
+  t.ok(value(text, /port_kicks_total\{device="[^"]*",endpoint="default\/server".*\} (\S+)/) > 0)
+})
+
 t.test('it ends by its count, by --stop, and when its reader is killed', async (t) => {
   const file = live.path('some.pcapng')
   const counted = live.spawnCli('capture', '-w', file, '--count', '4')

@@ -68,7 +68,7 @@ t.test('mistakes end with a code and a sentence, never with a stack', async (t) 
     [['trace', '--in', 'client', ...state], 2, /give --in and --to/],
     [['trace', '--in', 'client', '--to', 'server', ...state], 2, /expected a port too/],
     [['trace', '--in', 'nobody', '--to', 'server:80', ...state], 1, /expected an endpoint/],
-    [['replay', '/nowhere', ...state], 1, /ENOENT/],
+    [['replay', '/nowhere', ...state], 1, /ENOENT|no such file/],
     [['replay', join(ROOT, 'package.json'), ...state], 1, /magic/],
     [['agent', '-c', '/nowhere'], 1, /no such file/],
     [
