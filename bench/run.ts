@@ -5,6 +5,8 @@
  *   --quick       fewer and shorter rounds, about two minutes in all
  *   --smoke       seconds, figures without meaning: does everything still run?
  *   --only NAMES  only benchmarks whose name begins so, separated by commas; may be repeated
+ *   --explain     no figures for the report: where the time of a packet goes
+ *   --flows N     of --explain; 1000 unless told
  *   --rounds N    runs of each measure
  *   --install-peers  first install Debian's packages of the peers that are measured beside us
  *   --output F    where the JSON lines are added; build/bench/results.jsonl unless told
@@ -14,6 +16,7 @@ import { allocBenchmark } from './chain/alloc-bench.js'
 import { chainBenchmark } from './chain/chain-bench.js'
 import { memoryBenchmark } from './chain/memory-bench.js'
 import { setupBenchmark } from './chain/setup-bench.js'
+import { explain, splitTable } from './explain/explain.js'
 import type { Benchmark, BenchOptions } from './lib/benchmark.js'
 import { thisMachine } from './lib/machine.js'
 import { appendResults, jsonLine, table } from './lib/report.js'
@@ -56,6 +59,8 @@ function readArguments() {
       only: { type: 'string', multiple: true, default: [] },
       rounds: { type: 'string' },
       'install-peers': { type: 'boolean', default: false },
+      explain: { type: 'boolean', default: false },
+      flows: { type: 'string', default: '1000' },
       output: { type: 'string', default: OUTPUT },
     },
   })
@@ -66,11 +71,17 @@ function readArguments() {
   const options: BenchOptions = { rounds, size, log }
   if (values['install-peers']) installPeers(log)
   const only = values.only.flatMap((names) => names.split(','))
-  return { options, only, output: values.output }
+  const explainFlows = values.explain ? Number(values.flows) : 0
+  return { options, only, output: values.output, explainFlows }
 }
 
 async function main(): Promise<void> {
-  const { options, only, output } = readArguments()
+  const { options, only, output, explainFlows } = readArguments()
+  if (explainFlows > 0) {
+    const splits = await explain(options.size, explainFlows, options.log)
+    for (const split of splits) console.log(splitTable(split))
+    return
+  }
   const machine = thisMachine()
   const results: BenchResult[] = []
   for (const benchmark of BENCHMARKS) {

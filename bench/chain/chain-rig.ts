@@ -54,6 +54,15 @@ const FIRST_MILLISECOND = 1_000_000
 const egressOf = (chain: ChainName): number =>
   chain === 'pod' || chain === 'service' ? RECEIVER_PORT : UPLINK_PORT
 
+export interface ChainRigOptions {
+  /** Flows that the maps have room for; as many as there are unless told. */
+  readonly room?: number
+  /** Blank ones for that room; in memory unless given. */
+  readonly maps?: DatapathMaps
+  /** As PipelineOptions has it. */
+  readonly repeatsFlows?: boolean
+}
+
 export class ChainRig {
   readonly maps: DatapathMaps
   readonly pipeline: Pipeline
@@ -65,10 +74,9 @@ export class ChainRig {
 
   /**
    * @param flows that frames belong to, in turn
-   * @param room flows that the maps have room for
-   * @param maps blank ones for that room
    */
-  constructor(chain: ChainName, flows: number, room = flows, maps = scenarioMaps(room)) {
+  constructor(chain: ChainName, flows: number, options: ChainRigOptions = {}) {
+    const { room = flows, maps = scenarioMaps(room), repeatsFlows = true } = options
     this.flows = flows
     this.#chain = chain
     this.maps = maps
@@ -78,7 +86,8 @@ export class ChainRig {
     this.aim(0, flows)
     const packet = new PacketBuffer(this.#source.umem, this.#source.stride)
     const state = this.maps.stateFor(0, SEED)
-    this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, { allocate: allocateMemory })
+    const pipelineOptions = { repeatsFlows, allocate: allocateMemory }
+    this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, pipelineOptions)
     const conntrackGc = new ConntrackGc(this.maps.conntrackTable)
     const natGc = new NatGc(state.nat, this.maps.conntrackTable, conntrackGc)
     const housekeeping = [conntrackGc, natGc, this.pipeline]

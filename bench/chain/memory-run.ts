@@ -27,7 +27,7 @@ process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
 
 function rigOf(flows: number): ChainRig {
   const maps = DatapathMaps.createFiles(join(directory, String(flows)), sizesFor(flows))
-  return new ChainRig('full', flows, flows, maps)
+  return new ChainRig('full', flows, { maps })
 }
 
 /** Pages of each map that are there. */

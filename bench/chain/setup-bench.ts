@@ -35,7 +35,7 @@ export const setupBenchmark: Benchmark = {
     const room = flows * (options.rounds + WARM_UP_RUNS)
     const setups: Setup[] = Object.entries(CHAINS).map(([name, chain]) => ({
       name: `setup/${name}`,
-      rig: new ChainRig(chain as ChainName, flows, room),
+      rig: new ChainRig(chain as ChainName, flows, { room }),
       values: [],
       nextFlow: 0,
     }))

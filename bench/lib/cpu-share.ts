@@ -27,6 +27,20 @@ function threadSeconds(directory: string): number {
   }
 }
 
+/** Of a core's line in /proc/stat: user, nice, system, then idle and waiting, then interrupts. */
+const IDLE_FIELDS: readonly number[] = [4, 5]
+const FIELDS_MAX = 8
+
+/** Seconds that a core was not idle, whatever it did. */
+export function coreSeconds(core: string): number {
+  const lines = readFileSync('/proc/stat', 'utf8').split('\n')
+  const fields = lines.find((line) => line.startsWith(`cpu${core} `))?.split(' ') ?? []
+  const busy = fields
+    .slice(0, FIELDS_MAX)
+    .reduce((sum, text, i) => (i === 0 || IDLE_FIELDS.includes(i) ? sum : sum + Number(text)), 0)
+  return busy / TICKS_PER_SECOND
+}
+
 /** Shares of a core, from now until `end`: the smallest of the processes'. */
 export class CpuShare {
   readonly #pids: readonly (number | undefined)[]

@@ -7,6 +7,9 @@ import { allocBenchmark } from '../../bench/chain/alloc-bench.js'
 import { chainBenchmark } from '../../bench/chain/chain-bench.js'
 import { memoryBenchmark } from '../../bench/chain/memory-bench.js'
 import { setupBenchmark } from '../../bench/chain/setup-bench.js'
+import { splitTable } from '../../bench/explain/explain.js'
+import { splitInMemory } from '../../bench/explain/memory-split.js'
+import { splitProfile } from '../../bench/explain/parts.js'
 import { jsonLine, table } from '../../bench/lib/report.js'
 import { median, summarize } from '../../bench/lib/result.js'
 import { mapsBenchmark } from '../../bench/micro-maps.js'
@@ -44,6 +47,30 @@ t.test('the benchmarks of set-up, allocation and memory say what they are to say
   for (const name of ['setup/full', 'alloc/full', 'alloc/collections', 'memory/connection']) {
     t.ok(names.includes(name), name)
   }
+})
+
+t.test('an explanation splits the time of a packet by passes and stages', async (t) => {
+  const [lane, chain] = splitInMemory('smoke', 100)
+  t.ok(lane !== undefined && chain !== undefined)
+  const names = chain?.parts.map(([name]) => name) ?? []
+  t.ok(
+    names.some((name) => name.startsWith('stage ')),
+    names.join(),
+  )
+  if (chain !== undefined) t.match(splitTable(chain), /ns per packet\n/)
+})
+
+t.test('a sample belongs to the innermost part that is known', async (t) => {
+  const frame = (functionName: string, url: string) => ({ functionName, url })
+  const nodes = [
+    { id: 1, callFrame: frame('(root)', ''), children: [2] },
+    { id: 2, callFrame: frame('#call', 'file:///x/pipeline/pipeline.js'), children: [3] },
+    { id: 3, callFrame: frame('process', 'file:///x/pipeline/stages/ct-lookup.js'), children: [4] },
+    { id: 4, callFrame: frame('lookup', 'file:///x/conntrack/conntrack.js') },
+  ]
+  const times = splitProfile({ nodes, samples: [4, 2, 4], timeDeltas: [5, 7, 11] })
+  t.equal(times.get('stage ct-lookup'), 16)
+  t.equal(times.get('pipeline: dispatch, monitor'), 7)
 })
 
 t.test('the median of an even number of values lies between the two in the middle', async (t) => {
