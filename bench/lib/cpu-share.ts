@@ -30,6 +30,8 @@ function threadSeconds(directory: string): number {
 /** Of a core's line in /proc/stat: user, nice, system, then idle and waiting, then interrupts. */
 const IDLE_FIELDS: readonly number[] = [4, 5]
 const FIELDS_MAX = 8
+/** USER_HZ, which the kernel's interfaces have fixed at 100 (proc(5)). */
+const TICKS_PER_SECOND = 100
 
 /** Seconds that a core was not idle, whatever it did. */
 export function coreSeconds(core: string): number {
