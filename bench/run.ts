@@ -22,6 +22,7 @@ import { thisMachine } from './lib/machine.js'
 import { appendResults, jsonLine, table } from './lib/report.js'
 import type { BenchResult } from './lib/result.js'
 import { mapsBenchmark } from './micro-maps.js'
+import { partsBenchmark } from './micro-parts.js'
 import { installPeers, peerBenchmark } from './peers/peer-bench.js'
 import { scaleBenchmark } from './scale/scale-bench.js'
 import { warmStartBenchmark } from './warm-start.js'
@@ -33,6 +34,7 @@ import { tcpBenchmark } from './wire/tcp-bench.js'
 import { wireBenchmark } from './wire/wire-bench.js'
 
 const BENCHMARKS: readonly Benchmark[] = [
+  partsBenchmark,
   mapsBenchmark,
   chainBenchmark,
   setupBenchmark,

@@ -14,6 +14,7 @@ import { jsonLine, table } from '../../bench/lib/report.js'
 import { median, summarize } from '../../bench/lib/result.js'
 import { mapsBenchmark } from '../../bench/micro-maps.js'
 import { warmStartBenchmark } from '../../bench/warm-start.js'
+import { partsBenchmark } from '../../bench/micro-parts.js'
 
 const machine = {
   cpu: 'a processor',
@@ -35,19 +36,28 @@ t.test('the chain benchmark forwards every frame, beside the yardstick in C', as
   t.equal(full?.yardstick, 'chain/c-full/100')
 })
 
-t.test('the benchmarks of set-up, allocation and memory say what they are to say', async (t) => {
-  const log = () => undefined
-  const names: string[] = []
-  for (const benchmark of [setupBenchmark, allocBenchmark, memoryBenchmark]) {
-    for (const result of await benchmark.run({ rounds: 1, size: 'smoke', log })) {
-      t.ok(Number.isFinite(result.median), `${result.name} is a number`)
-      names.push(result.name)
+t.test(
+  'the benchmarks of set-up, allocation, memory and parts say what they are to say',
+  async (t) => {
+    const log = () => undefined
+    const names: string[] = []
+    for (const benchmark of [setupBenchmark, allocBenchmark, memoryBenchmark, partsBenchmark]) {
+      for (const result of await benchmark.run({ rounds: 1, size: 'smoke', log })) {
+        t.ok(Number.isFinite(result.median), `${result.name} is a number`)
+        names.push(result.name)
+      }
     }
-  }
-  for (const name of ['setup/full', 'alloc/full', 'alloc/collections', 'memory/connection']) {
-    t.ok(names.includes(name), name)
-  }
-})
+    for (const name of [
+      'setup/full',
+      'alloc/full',
+      'alloc/collections',
+      'memory/connection',
+      'micro/hash/flow',
+    ]) {
+      t.ok(names.includes(name), name)
+    }
+  },
+)
 
 t.test('an explanation splits the time of a packet by passes and stages', async (t) => {
   const [lane, chain] = splitInMemory('smoke', 100)
