@@ -4,6 +4,7 @@
  * "ready", and one line of JSON in the end.
  */
 import { readFileSync } from 'node:fs'
+import { allocateMemory } from 'xdp-socket-napi'
 import { BURST_CAPACITY } from '../../src/base/limits.js'
 import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
 import { BurstLoop } from '../../src/engine/burst-loop.js'
@@ -82,7 +83,9 @@ function run(input: WireInput): void {
   writeScenario(maps, input.devices, input.flows)
   const exchange = new XskExchange({ frameCount: FRAME_COUNT })
   const packet = new PacketBuffer(exchange.umem, exchange.stride)
-  const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY)
+  const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY, {
+    allocate: allocateMemory,
+  })
   const handler = {
     run(burst: Burst): void {
       const begin = performance.now()
