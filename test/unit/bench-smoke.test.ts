@@ -13,8 +13,8 @@ import { splitProfile } from '../../bench/explain/parts.js'
 import { jsonLine, table } from '../../bench/lib/report.js'
 import { median, summarize } from '../../bench/lib/result.js'
 import { mapsBenchmark } from '../../bench/micro-maps.js'
-import { warmStartBenchmark } from '../../bench/warm-start.js'
 import { partsBenchmark } from '../../bench/micro-parts.js'
+import { warmStartBenchmark } from '../../bench/warm-start.js'
 
 const machine = {
   cpu: 'a processor',
