@@ -1,7 +1,7 @@
 /**
  * A paced stream of UDP packets and their echoes, to see for how long nothing comes through.
- * Arguments: `serve` address port; or `send` address port seconds. The sender sends a packet each
- * millisecond, tells the longest time between two echoes for each line that it is given, and prints
+ * Arguments: `serve` or `send`, address, port. The sender sends a packet each millisecond until its
+ * input ends, tells the longest time between two echoes for each line that it is given, and prints
  * one line of JSON at the end (PacedReport).
  */
 import { createSocket } from 'node:dgram'
@@ -11,7 +11,7 @@ export interface PacedReport {
   readonly received: number
 }
 
-const [role = '', address = '', port = '', seconds = ''] = process.argv.slice(2)
+const [role = '', address = '', port = ''] = process.argv.slice(2)
 const NUMBER_BYTES = 8
 /** For the last echoes. */
 const LINGER_MILLISECONDS = 500
@@ -40,20 +40,20 @@ function send(): void {
       packet.writeUInt32BE(sent++)
       socket.send(packet)
     }, 1)
+    const report = (): void => {
+      const all: PacedReport = { sent, received }
+      process.stdout.write(`${JSON.stringify(all)}\n`)
+      socket.close()
+    }
     process.stdin.on('data', () => {
       process.stdout.write(`gap ${gapMilliseconds.toFixed(1)}\n`)
       gapMilliseconds = 0
     })
-    process.stdout.write('sending\n')
-    setTimeout(() => {
+    process.stdin.on('end', () => {
       clearInterval(timer)
-      setTimeout(() => {
-        const report: PacedReport = { sent, received }
-        process.stdout.write(`${JSON.stringify(report)}\n`)
-        socket.close()
-        process.stdin.destroy()
-      }, LINGER_MILLISECONDS)
-    }, Number(seconds) * 1000)
+      setTimeout(report, LINGER_MILLISECONDS)
+    })
+    process.stdout.write('sending\n')
   })
 }
 
