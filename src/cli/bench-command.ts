@@ -9,6 +9,9 @@ import type { Command } from 'commander'
 import { CommandError, ExitCode } from './client.js'
 
 const RUN = fileURLToPath(new URL('../../bench/run.js', import.meta.url))
+/** A V8 profile of the chain, and what was deoptimised. */
+const PROFILE = fileURLToPath(new URL('../../bench/profile.js', import.meta.url))
+const EXPLAIN = '--explain'
 const SIGNAL_CODE = 130
 
 export function addBenchCommand(program: Command): void {
@@ -21,8 +24,8 @@ export function addBenchCommand(program: Command): void {
       'after',
       `
 Options of the benchmarks are handed on: --quick takes two minutes, --only wire runs the benchmarks
-whose names begin so (again for more), --explain tells where the time of a packet goes. Results are
-JSON lines and a table. docs/performance.md tells what they mean, and what was found.
+whose names begin so (again for more). Results are JSON lines and a table. --explain measures nothing:
+it tells where the time of a packet in the chain goes, and what V8 deoptimised. docs/performance.md tells what they mean, and what was found.
 
 Example:
   ringpath bench --quick --only chain`,
@@ -37,7 +40,9 @@ async function bench(options: readonly string[]): Promise<void> {
         'after `npm run setup`',
     )
   }
-  const args = ['--enable-source-maps', RUN, ...options]
+  const isExplained = options.includes(EXPLAIN)
+  const rest = options.filter((option) => option !== EXPLAIN)
+  const args = ['--enable-source-maps', isExplained ? PROFILE : RUN, ...rest]
   const child = spawn(process.execPath, args, { stdio: 'inherit' })
   // Ctrl-C at the terminal reaches the benchmarks, too: they clean up, and we wait.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
