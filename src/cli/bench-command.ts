@@ -23,9 +23,10 @@ export function addBenchCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-Options of the benchmarks are handed on: --quick takes two minutes, --only wire runs the benchmarks
-whose names begin so (again for more). Results are JSON lines and a table. --explain measures nothing:
-it tells where the time of a packet in the chain goes, and what V8 deoptimised. docs/performance.md tells what they mean, and what was found.
+Options of the benchmarks are handed on: --quick takes two minutes, --only wire runs those whose
+names begin so (again for more). Results are JSON lines and a table. --explain measures nothing:
+it tells where the time of a packet in the chain goes, and what V8 deoptimised.
+docs/performance.md tells what the figures mean, and what was found.
 
 Example:
   ringpath bench --quick --only chain`,
