@@ -4,7 +4,8 @@
  *
  *   --quick       fewer and shorter rounds, about two minutes in all
  *   --smoke       seconds, figures without meaning: does everything still run?
- *   --only NAMES  only benchmarks whose name begins so, separated by commas; may be repeated
+ *   --only NAMES  only what has a name that begins so, such as chain or wire/pod, separated by commas;
+ *                 may be repeated
  *   --explain     no figures for the report: where the time of a packet goes
  *   --flows N     of --explain; 1000 unless told
  *   --rounds N    runs of each measure
@@ -17,7 +18,7 @@ import { chainBenchmark } from './chain/chain-bench.js'
 import { memoryBenchmark } from './chain/memory-bench.js'
 import { setupBenchmark } from './chain/setup-bench.js'
 import { explain, splitTable } from './explain/explain.js'
-import type { Benchmark, BenchOptions } from './lib/benchmark.js'
+import { type Benchmark, type BenchOptions, isWanted } from './lib/benchmark.js'
 import { thisMachine } from './lib/machine.js'
 import { appendResults, jsonLine, table } from './lib/report.js'
 import type { BenchResult } from './lib/result.js'
@@ -70,15 +71,15 @@ function readArguments() {
   const rounds = values.rounds === undefined ? ROUNDS[size] : Number(values.rounds)
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds: a number of at least 1')
   const log = (line: string) => process.stderr.write(`${line}\n`)
-  const options: BenchOptions = { rounds, size, log }
-  if (values['install-peers']) installPeers(log)
   const only = values.only.flatMap((names) => names.split(','))
+  const options: BenchOptions = { rounds, size, log, only }
+  if (values['install-peers']) installPeers(log)
   const explainFlows = values.explain ? Number(values.flows) : 0
-  return { options, only, output: values.output, explainFlows }
+  return { options, output: values.output, explainFlows }
 }
 
 async function main(): Promise<void> {
-  const { options, only, output, explainFlows } = readArguments()
+  const { options, output, explainFlows } = readArguments()
   if (explainFlows > 0) {
     const splits = await explain(options.size, explainFlows, options.log)
     for (const split of splits) console.log(splitTable(split))
@@ -87,7 +88,7 @@ async function main(): Promise<void> {
   const machine = thisMachine()
   const results: BenchResult[] = []
   for (const benchmark of BENCHMARKS) {
-    if (only.length > 0 && !only.some((name) => benchmark.name.startsWith(name))) continue
+    if (!isWanted(benchmark.name, options.only)) continue
     const problem = await benchmark.problem()
     if (problem !== undefined) {
       options.log(`${benchmark.name}: not run: ${problem}`)

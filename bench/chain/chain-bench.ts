@@ -4,7 +4,7 @@
  */
 import { tuneV8 } from '../../src/engine/v8-flags.js'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
-import type { ChainName } from '../lib/node-scenario.js'
+import { type ChainName, hasYardstick } from '../lib/node-scenario.js'
 import { type BenchResult, median, type Samples, summarize } from '../lib/result.js'
 import { ChainRig } from './chain-rig.js'
 import { Yardstick, yardstickProblem } from './yardstick.js'
@@ -34,10 +34,6 @@ interface Case {
   /** Undefined where C has no such chain. */
   readonly yardstick?: { readonly c: Yardstick; readonly values: number[] }
 }
-
-/** What the yardstick leaves out. */
-const MASQUERADED: readonly ChainName[] = ['masquerade', 'outside']
-const hasYardstick = (chain: ChainName): boolean => !MASQUERADED.includes(chain)
 
 async function openCase(chain: ChainName, flows: number, warmUp: number): Promise<Case> {
   const rig = new ChainRig(chain, flows)

@@ -7,7 +7,14 @@ export interface BenchOptions {
   /** `full` as documented, `quick` in minutes, `smoke` only to show that it still runs. */
   readonly size: 'full' | 'quick' | 'smoke'
   readonly log: (line: string) => void
+  /** Beginnings of the results' names that are wanted; all unless given. */
+  readonly only?: readonly string[]
 }
+
+/** Whether a benchmark, a measure or a result of that name is part of what is wanted. */
+export const isWanted = (name: string, only: readonly string[] = []): boolean =>
+  only.length === 0 ||
+  only.some((wanted) => name.startsWith(wanted) || wanted.startsWith(`${name}/`))
 
 export interface Benchmark {
   /** First part of its results' names. */

@@ -35,6 +35,10 @@ export const DESTINATION = {
 } as const
 export type ChainName = keyof typeof DESTINATION
 
+/** The yardstick in C does not masquerade. */
+const MASQUERADED: readonly ChainName[] = ['masquerade', 'outside']
+export const hasYardstick = (chain: ChainName): boolean => !MASQUERADED.includes(chain)
+
 export const destinationOf = (chain: ChainName, devices: ScenarioDevices): string =>
   DESTINATION[chain] === '' ? devices.receiver.address : DESTINATION[chain]
 

@@ -3,7 +3,8 @@
  * engine's chains, and the yardstick in C++ on the same poller and rings, in turn within each round
  * (docs/benchmarks.md).
  */
-import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
+import { type Benchmark, type BenchOptions, isWanted } from '../lib/benchmark.js'
+import { type ChainName, hasYardstick } from '../lib/node-scenario.js'
 import { type BenchResult, type Samples, summarize } from '../lib/result.js'
 import type { Contender } from './contender.js'
 import { Contest } from './contest.js'
@@ -16,27 +17,63 @@ import { ChainContender, YardstickContender } from './yardstick-contender.js'
 
 const WINDOW_MILLISECONDS = { full: 250, quick: 250, smoke: 100 } as const
 const ROUNDS_FACTOR = { full: 6, quick: 3, smoke: 1 } as const
-const FRAME_SIZES: Readonly<Record<BenchOptions['size'], readonly FrameSize[]>> = {
-  full: [64, 1514, 'imix'],
-  quick: [64],
-  smoke: [64],
-}
 const NOTE = `${WIRE_FLOWS} flows, worker on core 1, generator on core 0, counted and dropped at tc`
 
-/** Contender, its yardstick, and the name of its results. Those to be compared follow each other. */
-const MEASURES = [
-  { contender: 'c-drop', name: 'wire/c-drop' },
-  { contender: 'drop', name: 'wire/drop', yardstick: 'c-drop' },
-  { contender: 'c-l2', name: 'wire/c-l2' },
-  { contender: 'l2', name: 'wire/l2', yardstick: 'c-l2' },
-  { contender: 'c-service', name: 'wire/c-service' },
-  { contender: 'service', name: 'wire/service', yardstick: 'c-service' },
-  { contender: 'c-full', name: 'wire/c-full' },
-  { contender: 'full', name: 'wire/full', yardstick: 'c-full' },
-] as const
+type Size = BenchOptions['size']
 
-/** Larger frames tell nothing new of those that never touch them. */
-const ONLY_SMALL: readonly string[] = ['c-drop', 'drop']
+interface Measure {
+  /** Contender, and `wire/NAME/BYTES` of its results. */
+  readonly name: string
+  readonly options: Partial<RingpathOptions>
+  /** The same work in C, measured beside it; absent where C has no such chain. */
+  readonly yardstick?: Contender
+  /** Larger frames tell nothing new of those that never touch them, nor of every chain. */
+  readonly frames: readonly FrameSize[]
+  readonly sizes: readonly Size[]
+}
+
+const SMALL: readonly FrameSize[] = [64]
+const ALL: readonly FrameSize[] = [64, 1514, 'imix']
+const ALWAYS: readonly Size[] = ['full', 'quick', 'smoke']
+const FULL: readonly Size[] = ['full', 'smoke']
+
+const cChain = (chain: ChainName): Contender => new ChainContender(`c-${chain}`, chain, WIRE_FLOWS)
+const chainOf = (chain: ChainName, frames: readonly FrameSize[], sizes: readonly Size[]) => ({
+  name: chain,
+  options: { chain },
+  ...(hasYardstick(chain) ? { yardstick: cChain(chain) } : {}),
+  frames,
+  sizes,
+})
+
+/** Those to be compared follow each other. */
+const measures = (): readonly Measure[] => [
+  {
+    name: 'drop',
+    options: { kind: 'drop' },
+    yardstick: new YardstickContender('c-drop', 'drop'),
+    frames: SMALL,
+    sizes: ALWAYS,
+  },
+  {
+    name: 'l2',
+    options: { kind: 'l2' },
+    yardstick: new YardstickContender('c-l2', 'poller'),
+    frames: ALL,
+    sizes: ALWAYS,
+  },
+  chainOf('pod', ALL, ALWAYS),
+  chainOf('service', SMALL, FULL),
+  chainOf('masquerade', SMALL, FULL),
+  chainOf('overlay', SMALL, FULL),
+  chainOf('full', ALL, ALWAYS),
+]
+
+const FRAME_SIZES: Readonly<Record<Size, readonly FrameSize[]>> = {
+  full: ALL,
+  quick: SMALL,
+  smoke: SMALL,
+}
 
 export const wireBenchmark: Benchmark = {
   name: 'wire',
@@ -44,28 +81,35 @@ export const wireBenchmark: Benchmark = {
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
-    const { size, log } = options
+    const { size, log, only } = options
     const reports: ForwarderReport[] = []
-    const contest = await Contest.open(
-      contenders((report) => reports.push(report)),
-      log,
-    )
+    const chosen = measures().filter(({ name, sizes }) => {
+      const isNamed = only?.some((wanted) => wanted.startsWith(`wire/${name}`)) ?? false
+      return isNamed || (sizes.includes(size) && isWanted(`wire/${name}`, only))
+    })
+    const contenders = contendersOf(chosen, (report) => reports.push(report))
+    const contest = await Contest.open(contenders, log)
     const results: BenchResult[] = []
     try {
       await contest.startLoad(64, WIRE_FLOWS)
       await contest.warmUp(WARM_UP_SHARE[size])
       for (const frameBytes of FRAME_SIZES[size]) {
-        const names = MEASURES.map(({ contender }) => contender).filter(
-          (name) => frameBytes === 64 || !ONLY_SMALL.includes(name),
+        const now = chosen.filter(
+          ({ name, frames }) =>
+            frames.includes(frameBytes) && isWanted(`wire/${name}/${frameBytes}`, only),
         )
+        if (now.length === 0) continue
         if (frameBytes !== 64) await contest.startLoad(frameBytes, WIRE_FLOWS)
+        const names = now.flatMap(({ name, yardstick }) =>
+          yardstick === undefined ? [name] : [yardstick.name, name],
+        )
         const figures = await runRounds(contest, names, {
           rounds: Math.ceil(options.rounds * ROUNDS_FACTOR[size]),
           windowMilliseconds: WINDOW_MILLISECONDS[size],
           frameBytes,
           log,
         })
-        results.push(...resultsOf(figures, frameBytes))
+        results.push(...resultsOf(now, figures, frameBytes))
       }
     } finally {
       await contest.close()
@@ -74,29 +118,35 @@ export const wireBenchmark: Benchmark = {
   },
 }
 
-function contenders(report: (report: ForwarderReport) => void): Contender[] {
-  const ours = (name: string, options: Partial<RingpathOptions>) =>
-    new RingpathContender({ name, kind: 'chain', flows: WIRE_FLOWS, ...options })
-  return [
-    new YardstickContender('c-drop', 'drop'),
-    ours('drop', { kind: 'drop' }),
-    new YardstickContender('c-l2', 'poller'),
-    ours('l2', { kind: 'l2' }),
-    new ChainContender('c-service', 'service', WIRE_FLOWS),
-    ours('service', { chain: 'service' }),
-    new ChainContender('c-full', 'full', WIRE_FLOWS),
-    ours('full', { chain: 'full', report }),
-  ]
+function contendersOf(
+  chosen: readonly Measure[],
+  report: (report: ForwarderReport) => void,
+): Contender[] {
+  return chosen.flatMap(({ name, options, yardstick }) => {
+    const ours = new RingpathContender({
+      kind: 'chain',
+      flows: WIRE_FLOWS,
+      ...options,
+      name,
+      ...(name === 'full' ? { report } : {}),
+    })
+    return yardstick === undefined ? [ours] : [yardstick, ours]
+  })
 }
 
-function resultsOf(figures: Figures, frameBytes: FrameSize): BenchResult[] {
-  const samples = (contender: string, name: string): Samples =>
-    framesOf(figures, contender, `${name}/${frameBytes}`, NOTE)
-  const measured = MEASURES.filter(({ contender }) => figures.has(contender))
-  return measured.map((measure) => {
-    const own = samples(measure.contender, measure.name)
-    if (!('yardstick' in measure)) return summarize(own)
-    return summarize(own, samples(measure.yardstick, `wire/${measure.yardstick}`))
+/** Nothing of a contender that could not run: the contest has told why. */
+function resultsOf(
+  chosen: readonly Measure[],
+  figures: Figures,
+  frameBytes: FrameSize,
+): BenchResult[] {
+  const samples = (name: string): Samples =>
+    framesOf(figures, name, `wire/${name}/${frameBytes}`, NOTE)
+  return chosen.flatMap(({ name, yardstick }) => {
+    const theirs =
+      yardstick !== undefined && figures.has(yardstick.name) ? samples(yardstick.name) : undefined
+    const ours = figures.has(name) ? [summarize(samples(name), theirs)] : []
+    return theirs === undefined ? ours : [...ours, summarize(theirs)]
   })
 }
 

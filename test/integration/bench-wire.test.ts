@@ -15,6 +15,7 @@ interface Line {
   readonly median: number | null
   readonly runs: number
   readonly note?: string
+  readonly yardstick?: string
 }
 
 const start = (...args: string[]): ChildProcess =>
@@ -42,9 +43,11 @@ const runsNow = (): Set<string> => new Set(listRuns())
 t.test('every benchmark on the wire still runs, and a peer that cannot says why', async (t) => {
   const names = ['wire', 'peer', 'lossless', 'latency', 'idle', 'start', 'tcp']
   const results = resultsIn(await outputOf(start('--smoke', '--only', names.join(','))))
-  for (const name of ['wire/drop/64', 'wire/l2/64', 'wire/service/64', 'wire/full/64']) {
-    const found = results.find((result) => result.name === name)
-    t.ok((found?.median ?? 0) > 0, `${name} carried frames`)
+  for (const name of ['drop', 'l2', 'pod', 'service', 'masquerade', 'overlay', 'full']) {
+    const found = results.find((result) => result.name === `wire/${name}/64`)
+    t.ok((found?.median ?? 0) > 0, `wire/${name}/64 carried frames`)
+    const theirs = name === 'masquerade' ? undefined : `wire/c-${name}/64`
+    t.equal(found?.yardstick, theirs, `wire/${name}/64 is compared with the same in C, if there is`)
   }
   for (const name of ['nft-dnat', 'bridge', 'redirect-peer', 'devmap', 'testpmd', 'ovs']) {
     const found = results.find((result) => result.name === `peer/${name}`)
