@@ -1,10 +1,9 @@
 /** The chain in C (bench/yardstick/chain-run.c) as a process that is told what to run, line by line. */
-import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { LabProcess } from '../../src/lab/lab-process.js'
+import { buildPrograms, programPath } from '../lib/native-programs.js'
 import {
   type ChainName,
   MEMORY_DEVICES,
@@ -15,8 +14,7 @@ import {
 } from '../lib/node-scenario.js'
 import { firstFrame } from './chain-rig.js'
 
-const SOURCES = fileURLToPath(new URL('../../../bench/', import.meta.url))
-const PROGRAM = fileURLToPath(new URL('../../../build/bench/chain', import.meta.url))
+const PROGRAM = programPath('chain')
 const RUN_TIMEOUT_MILLISECONDS = 60_000
 
 export interface YardstickCounters {
@@ -32,7 +30,7 @@ export interface YardstickCounters {
 /** Compiles it where its sources are newer; why that is not possible, or undefined. */
 export function yardstickProblem(): string | undefined {
   try {
-    execFileSync('make', ['-s', '-C', SOURCES, '../build/bench/chain'], { stdio: 'pipe' })
+    buildPrograms('../build/bench/chain')
     return undefined
   } catch (error) {
     const { stderr } = error as { stderr?: Buffer }

@@ -8,9 +8,10 @@
 import { runOrFail } from '../../src/lab/command.js'
 import type { Lab } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
+import { programPath } from '../lib/native-programs.js'
 import { DESTINATION } from '../lib/node-scenario.js'
 import type { Contender, Running } from '../wire/contender.js'
-import { programPath, type Track } from '../wire/track.js'
+import type { Track } from '../wire/track.js'
 
 const WARM_UP_MILLISECONDS = 200
 const BACKEND_PORT = 8080

@@ -1,18 +1,14 @@
 /** What every benchmark on the wire needs before it runs. */
-import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { Lab } from '../../src/lab/lab.js'
+import { buildPrograms, programPath } from '../lib/native-programs.js'
 import type { ChainName } from '../lib/node-scenario.js'
-import { programPath } from './track.js'
-
-const BENCH_SOURCES = fileURLToPath(new URL('../../../bench/', import.meta.url))
 
 /** Builds the native programs. Returns why the wire cannot be measured here, or undefined. */
 export async function wireProblem(): Promise<string | undefined> {
   const problem = await Lab.problem()
   if (problem !== undefined) return problem
-  execFileSync('make', ['-s', '-C', BENCH_SOURCES], { stdio: ['ignore', 'ignore', 'inherit'] })
+  buildPrograms()
   return existsSync(programPath('forward')) ? undefined : 'make -C bench built nothing'
 }
 

@@ -9,7 +9,6 @@
  * transmit work the forwarder's.
  */
 import { writeFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import type { Lab, Namespace, Pod } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
 import type { ScenarioDevices } from '../lib/node-scenario.js'
@@ -21,9 +20,6 @@ const SENDER_ADDRESS = '10.0.0.1'
 const RECEIVER_ADDRESS = '10.0.0.2'
 const UPLINK_ADDRESS = '192.0.2.2'
 const PEER_ADDRESS = '192.0.2.3'
-
-const PROGRAMS = fileURLToPath(new URL('../../../build/bench/', import.meta.url))
-export const programPath = (name: string): string => `${PROGRAMS}${name}`
 
 /** A device that frames arrive at, in its namespace. */
 export interface End {

@@ -4,7 +4,8 @@
  */
 import type { Lab } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
-import { type End, GENERATOR_CORE, programPath, spawnOnCore, type Track } from './track.js'
+import { programPath } from '../lib/native-programs.js'
+import { type End, GENERATOR_CORE, spawnOnCore, type Track } from './track.js'
 
 /** `imix`: 7 frames of 64 bytes, 4 of 570, 1 of 1514, and again. */
 export type FrameSize = number | 'imix'

@@ -1,6 +1,7 @@
 /** The yardstick: a forwarder in C++ on the engine's own poller and rings (bench/yardstick). */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { programPath } from '../lib/native-programs.js'
 import {
   type ChainName,
   destinationOf,
@@ -10,7 +11,7 @@ import {
 } from '../lib/node-scenario.js'
 import type { Contender, Running } from './contender.js'
 import { leavesByUplink } from './prepare.js'
-import { programPath, type Track } from './track.js'
+import type { Track } from './track.js'
 import { type Reading, Readings } from './traffic.js'
 
 /** It has nothing to compile, but caches to fill. */

@@ -158,6 +158,7 @@ spec: { device: ${device}, address: ${address}, mac: "${podMac}"${more} }
       if (pid !== undefined) killQuietly(pid)
     }
     if (this.#options.lab === undefined) await this.lab.close()
+    this.pins.close()
     rmSync(this.directory, { recursive: true, force: true })
   }
 

@@ -83,6 +83,8 @@ export class LiveStage {
       ...['neighbour', 'replace', GATEWAY_ADDRESS, 'lladdr', gateway],
       ...['dev', UPLINK_DEVICE, 'nud', 'permanent'],
     ])
+    // Frames that the node's stack sends for itself are nobody's answer: it asks for no neighbour.
+    await lab.sysctl(node, { [`net.ipv4.neigh.${UPLINK_DEVICE}.mcast_solicit`]: '0' })
     this.uplink = await this.#farEnd(outside, 'eth0', {
       mac: gateway,
       nodeMac: await macOf(this.live, node, UPLINK_DEVICE),
