@@ -28,6 +28,7 @@ const machine = {
 
 t.test('the chain benchmark forwards every frame, beside the yardstick in C', async (t) => {
   const log = () => undefined
+  t.equal(await chainBenchmark.problem(), undefined, 'its programs are built')
   const results = await chainBenchmark.run({ rounds: 1, size: 'smoke', log })
   const names = results.map((result) => result.name)
   t.ok(names.includes('chain/full/100') && names.includes('chain/c-full/100'))
