@@ -89,6 +89,8 @@ std::shared_ptr<Socket> Socket::adopt(std::shared_ptr<Umem> umem, const SocketOp
     return nullptr;
   }
   if (!socket->mapRings(failure) || !socket->readMode(failure)) return nullptr;
+  // The process before may have been told otherwise.
+  if (!socket->setBusyPoll(failure)) return nullptr;
   if (socket->zeroCopy_) socket->modeReason_.clear();
   socket->tag_ = tag != kOwnedByUs && socket->umem_->takeTag(tag) ? tag : kOwnedByUs;
   return socket->makeOurs(failure) ? socket : nullptr;
@@ -206,8 +208,9 @@ bool Socket::readMode(Failure* failure) {
 }
 
 bool Socket::setBusyPoll(Failure* failure) {
-  return setOption(fd_.get(), SOL_SOCKET, SO_PREFER_BUSY_POLL, 1, "setsockopt SO_PREFER_BUSY_POLL",
-                   failure) &&
+  const int isPreferred = options_.busyPollMicroseconds > 0 ? 1 : 0;
+  return setOption(fd_.get(), SOL_SOCKET, SO_PREFER_BUSY_POLL, isPreferred,
+                   "setsockopt SO_PREFER_BUSY_POLL", failure) &&
          setOption(fd_.get(), SOL_SOCKET, SO_BUSY_POLL, options_.busyPollMicroseconds,
                    "setsockopt SO_BUSY_POLL", failure) &&
          setOption(fd_.get(), SOL_SOCKET, SO_BUSY_POLL_BUDGET, options_.busyPollBudget,

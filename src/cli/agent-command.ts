@@ -30,6 +30,7 @@ Example:
 }
 
 async function runAgent(options: AgentArguments): Promise<void> {
+  const config = resolve(options.config)
   const node = await readNode(options.config)
   // Loaded here: the other commands need none of it, and start the faster.
   const [{ Agent }, { ApiServer }, { makeLog }, { SystemdNotifier }] = await Promise.all([
@@ -39,7 +40,7 @@ async function runAgent(options: AgentArguments): Promise<void> {
     import('../daemon/sd-notify.js'),
   ])
   const log = makeLog(node.spec.log.level, { node: node.metadata.name })
-  const agent = new Agent(node, log, dirname(resolve(options.config)))
+  const agent = new Agent(node, log, dirname(config), config)
   const api = new ApiServer(agent)
   const notifier = new SystemdNotifier()
   const stop = async (signal: string): Promise<void> => {

@@ -18,12 +18,13 @@ import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { Applied } from './applied.js'
 import { CaptureService } from './capture-service.js'
 import { ControllerTarget } from './controller-target.js'
-import { DatapathSupervisor } from './datapath-supervisor.js'
+import { DatapathSupervisor, type SupervisorEvents } from './datapath-supervisor.js'
 import { DocumentStore, type Proposal } from './document-store.js'
 import type { Log } from './log.js'
 import { ManifestWatcher, readManifestDirectory } from './manifest-directory.js'
 import { chooseSizes } from './map-size-check.js'
 import { NodeController } from './node-controller.js'
+import { NodeFile } from './node-drift.js'
 import { macOfDevice, nodeObjects } from './node-objects.js'
 import { type NodePaths, nodePaths } from './node-paths.js'
 import { PolicyController } from './policy-controller.js'
@@ -65,12 +66,14 @@ export class Agent {
   readonly #sizeProblems: readonly Problem[]
   #names = new NameBook()
   #setup: NodeSetup | undefined
+  readonly #file: NodeFile | undefined
 
   /**
    * @param directory in which the node's document is
+   * @param file the document itself; changes of it are told
    * @throws RingpathError PROCESS_RUNNING when the state directory has an agent already
    */
-  constructor(node: NodeDocument, log: Log, directory = '/') {
+  constructor(node: NodeDocument, log: Log, directory = '/', file?: string) {
     this.node = node
     this.log = log
     this.paths = nodePaths(node, directory)
@@ -79,9 +82,12 @@ export class Agent {
     takeRole(stateDirectory, Role.AGENT)
     const { workers = defaultWorkers() } = node.spec.datapath
     const { sizes, problems } = chooseSizes(node, stateDirectory)
-    this.maps = DatapathMaps.createFiles(stateDirectory, { ...sizes, workers })
+    // A datapath that is adopted may have more, each with an event ring.
+    const rings = Math.max(workers, sizes.workers ?? 1)
+    this.maps = DatapathMaps.createFiles(stateDirectory, { ...sizes, workers: rings })
     this.#sizeProblems = problems
     for (const problem of problems) log.warn(`not changed: ${problemText(problem)}`)
+    this.#file = file === undefined ? undefined : new NodeFile(file, node)
     this.flows = new FlowLog(this.maps.events)
     this.#applied = new Applied(stateDirectory)
     const { maglevTableSize } = node.spec.services
@@ -101,17 +107,20 @@ export class Agent {
     this.metrics = new NodeMetrics(this.view, () => this.#gauges())
     const { pinDirectory } = this.paths
     const settings = { ...node.spec.datapath, workers, pinDirectory }
-    this.supervisor = new DatapathSupervisor(stateDirectory, settings, {
+    const events: SupervisorEvents = {
       up: (pid, isAdopted, milliseconds) => {
         const text = isAdopted ? 'datapath adopted' : 'datapath started'
         log.info({ pid, milliseconds: Math.round(milliseconds) }, text)
+        for (const problem of this.supervisor.drift) log.warn(`not yet: ${problemText(problem)}`)
       },
       down: (pid) => log.error({ pid }, 'datapath died; its pods are closed until another is up'),
       stalled: (pid, reason) => log.error({ pid, reason }, 'datapath hangs: killing it'),
       handedOver: (pid, successor) => log.info({ pid, successor }, 'datapath handed over'),
       failed: (error) =>
         log.error({ error: error.message }, 'datapath did not start; trying again'),
-    })
+    }
+    const { name } = node.metadata
+    this.supervisor = new DatapathSupervisor(stateDirectory, settings, events, name)
   }
 
   /** Brings the node to its desired state and the datapath to life; resolves when frames flow. */
@@ -154,7 +163,8 @@ export class Agent {
 
   /** What is wrong with the documents as they are; their last good versions are in force. */
   get problems(): readonly Problem[] {
-    return [...this.#sizeProblems, ...this.#problems]
+    const inFile = this.#file?.problems ?? []
+    return [...this.#sizeProblems, ...inFile, ...this.supervisor.drift, ...this.#problems]
   }
 
   /** Changes that could not be carried out and are tried again. */
@@ -227,6 +237,11 @@ export class Agent {
 
   #retry(): void {
     if (this.#failures.length > 0) this.reconcile()
+    if (this.#file?.look() !== true) return
+    for (const problem of this.#file.problems) {
+      this.log.warn(`not in force: ${problemText(problem)}`)
+    }
+    if (this.#file.problems.length === 0) this.log.info('the Node document is as it was again')
   }
 
   #save(): void {

@@ -9,7 +9,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { ErrorCode, RingpathError } from '../base/errors.js'
+import type { Problem } from '../k8s/problem.js'
 import { DatapathLink } from './liveness.js'
+import { datapathDrift, datapathOptions } from './node-drift.js'
 import { holderOf, Role } from './process-lock.js'
 import { StallWatch } from './stall-watch.js'
 
@@ -63,6 +65,7 @@ export interface DatapathStatus {
 
 export class DatapathSupervisor {
   readonly #directory: string
+  readonly #nodeName: string
   readonly #settings: DatapathSettings
   readonly #events: SupervisorEvents
   #link: DatapathLink | undefined
@@ -74,8 +77,15 @@ export class DatapathSupervisor {
   #standbyTimer: NodeJS.Timeout | undefined
   #stallWatch: StallWatch | undefined
 
-  constructor(directory: string, settings: DatapathSettings, events: SupervisorEvents) {
+  /** @param nodeName by which problems name the document */
+  constructor(
+    directory: string,
+    settings: DatapathSettings,
+    events: SupervisorEvents,
+    nodeName = '',
+  ) {
     this.#directory = directory
+    this.#nodeName = nodeName
     this.#settings = settings
     this.#events = events
   }
@@ -122,6 +132,15 @@ export class DatapathSupervisor {
     const timer = setTimeout(() => signal(link.pid, 'SIGKILL'), STOP_TIMEOUT_MILLISECONDS)
     await link.gone
     clearTimeout(timer)
+  }
+
+  /** Fields of the document that the datapath was started with other values of. */
+  get drift(): readonly Problem[] {
+    return this.#link === undefined ? [] : this.#driftOf(this.#link.pid)
+  }
+
+  #driftOf(pid: number): readonly Problem[] {
+    return datapathDrift(pid, this.#settings, this.#nodeName)
   }
 
   async #watch(link: DatapathLink, isAdopted: boolean, began: number): Promise<void> {
@@ -195,8 +214,11 @@ export class DatapathSupervisor {
     if (!this.#settings.standby) return
     clearInterval(this.#standbyTimer)
     const look = (): void => {
-      const isThere = holderOf(this.#directory, Role.STANDBY) !== undefined
-      if (!isThere && this.#isReady) this.#launch(['--standby'])
+      const present = holderOf(this.#directory, Role.STANDBY)
+      if (present === undefined && this.#isReady) this.#launch(['--standby'])
+      // Of an agent before, whose document said something else; the next look finds none.
+      else if (present !== undefined && this.#driftOf(present).length > 0)
+        signal(present, 'SIGKILL')
     }
     look()
     this.#standbyTimer = setInterval(look, STANDBY_LOOK_MILLISECONDS)
@@ -221,11 +243,13 @@ export class DatapathSupervisor {
   #launch(more: readonly string[] = []): ChildProcess {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
     const log = openSync(join(this.#directory, LOG_NAME), 'a', 0o600)
-    const { idle, workers, frames, busyPollMicroseconds, pinDirectory } = this.#settings
-    const args = [MAIN_FILE, '--state', this.#directory, ...more]
-    args.push('--workers', `${workers}`, '--idle', idle)
-    args.push('--frames', `${frames}`, '--busy-poll', `${busyPollMicroseconds}`)
-    if (pinDirectory !== undefined) args.push('--pin', pinDirectory)
+    const args = [
+      MAIN_FILE,
+      '--state',
+      this.#directory,
+      ...more,
+      ...datapathOptions(this.#settings),
+    ]
     const stdio = ['ignore', log, log] as const
     const child = spawn(process.execPath, args, { stdio: [...stdio], detached: true, cwd: '/' })
     closeSync(log)

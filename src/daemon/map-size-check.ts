@@ -26,5 +26,8 @@ export function chooseSizes(node: NodeDocument, stateDirectory: string): SizeCho
     const found = `${wanted[field]}`
     return [{ source: stateDirectory, object, field: `spec.maps.${field}`, found, expected }]
   })
-  return { sizes: problems.length === 0 ? wanted : there, problems }
+  return {
+    sizes: problems.length === 0 ? { ...wanted, workers: there.workers ?? 1 } : there,
+    problems,
+  }
 }

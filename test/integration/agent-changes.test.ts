@@ -154,4 +154,18 @@ maps: { connections: 32768 }
   t.match(problems, [/spec.maps.connections: 32768, expected 16384/])
 })
 
+t.test('sizes that stay are changed by the command that the message names', OPTIONS, async (t) => {
+  const [said = ''] = (await live.status()).problems
+  const [, command = ''] = /"ringpath ([^"]*)"/.exec(said) ?? []
+  t.equal((await live.cli(...command.split(' '))).code, 0, command)
+  await live.start()
+  t.same((await live.status()).problems, [])
+  const maps = await live.json<{ name: string; maxEntries: number }[]>('map')
+  t.match(
+    maps.find(({ name }) => name === 'ct4'),
+    { maxEntries: 32_768 },
+  )
+  t.equal((await ping(lab, client, server.address)).received, 3)
+})
+
 t.end()

@@ -1,4 +1,5 @@
 /** Fields of documents that say how traffic leaves and where it is redirected, by the agent alone. */
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { httpGet, httpServer, ping } from '../../src/lab/traffic.js'
 import { A_ADDRESS, AgentPair, B_ADDRESS, OUTSIDE } from '../support/agent-pair.js'
@@ -99,6 +100,29 @@ t.test('masquerade: its ports, its exceptions, an endpoint without it', OPTIONS,
   await a.until('the node’s', async () => /^192.0.2.2 /.test(await source()), 20_000)
 })
 
+t.test('Peer: skipTunnel leads around the tunnel, by plain routing', OPTIONS, async (t) => {
+  const documents = [a, b].map((live) => readFileSync(live.path('manifests/peer.yaml'), 'utf8'))
+  const tell = (field: string) => {
+    for (const [i, live] of [a, b].entries()) {
+      live.manifest('peer.yaml', `${documents[i]}${field}`)
+    }
+  }
+  const isReached = async () => {
+    return (await ping(lab, client, remote.address, { waitSeconds: 0.3 })).received === 3
+  }
+  await lab.ip(world, [`route del 10.0.2.0/24 via ${B_ADDRESS}`])
+  await a.until('b through the tunnel', isReached, 10_000)
+  tell('  skipTunnel: true\n')
+  await a.until('no way', async () => !(await isReached()), 10_000)
+  await lab.ip(world, [`route add 10.0.2.0/24 via ${B_ADDRESS}`])
+  await a.until('b by the world’s route', isReached, 10_000)
+  tell('')
+  await lab.ip(world, [`route del 10.0.2.0/24 via ${B_ADDRESS}`])
+  await a.until('b through the tunnel again', isReached, 10_000)
+  await lab.ip(world, [`route add 10.0.2.0/24 via ${B_ADDRESS}`])
+  t.pass()
+})
+
 t.test('tunnel: another port, and none', OPTIONS, async (t) => {
   const other = (address: string) => `uplinks: [{ device: eth0, address: ${address} }]\n`
   const isReached = async () => (await ping(lab, client, remote.address)).received === 3
@@ -106,10 +130,17 @@ t.test('tunnel: another port, and none', OPTIONS, async (t) => {
   t.notOk((await ping(lab, client, remote.address, { waitSeconds: 1 })).received, 'one of two')
   await b.restart(`${other(B_ADDRESS)}tunnel: { mode: tunnel, port: 8473 }`)
   await a.until('b by the other port', isReached, 10_000)
-  await a.restart(`${uplink}tunnel: { mode: native }`)
+  await a.restart(`${uplink}tunnel: { mode: native }\nmasquerade: { enabled: true }`)
   await b.restart(`${other(B_ADDRESS)}tunnel: { mode: native }`)
   await a.until('b by plain routing', isReached, 10_000)
   t.pass()
+})
+
+t.test('remoteNodes: other nodes see a pod’s own address, or this node’s', OPTIONS, async (t) => {
+  const seen = () => pair.sourceAndPortSeenBy(port++, client, b.node, B_ADDRESS)
+  t.match(await seen(), /^10.0.1.1 /)
+  await a.restart(`${uplink}masquerade: { enabled: true, remoteNodes: true }`)
+  t.match(await seen(), /^192.0.2.2 /)
 })
 
 t.end()

@@ -78,13 +78,18 @@ export class AgentPair {
     return (await this.sourceAndPortSeenBy(port, from)).split(' ')[0] ?? ''
   }
 
-  /** "192.0.2.2 40000". */
-  async sourceAndPortSeenBy(port: number, from: Namespace): Promise<string> {
+  /** "192.0.2.2 40000", as whoever has the address sees it: the world unless given. */
+  async sourceAndPortSeenBy(
+    port: number,
+    from: Namespace,
+    at = this.world,
+    address = OUTSIDE,
+  ): Promise<string> {
     const who = 'SYSTEM:echo $SOCAT_PEERADDR $SOCAT_PEERPORT'
     const listen = `TCP-LISTEN:${port},reuseaddr`
-    const server = this.lab.spawn(this.world, 'socat', ['-d', '-d', listen, who])
+    const server = this.lab.spawn(at, 'socat', ['-d', '-d', listen, who])
     await server.waitForOutput(/listening on/)
-    const target = `TCP:${OUTSIDE}:${port},connect-timeout=2`
+    const target = `TCP:${address}:${port},connect-timeout=2`
     const { stdout } = await this.lab.exec(from, 'socat', ['-T', '2', target, '-'])
     await server.stop()
     return stdout.trim()

@@ -2,8 +2,7 @@
  * The API over a unix socket, for its owner and one group. Requests are bounded in size, number and
  * time, and checked against the route's schemas before anything is done.
  */
-import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { Readable } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
@@ -12,8 +11,8 @@ import type { Agent } from '../agent.js'
 import { HttpError, PROBLEM_TYPE, problemOf } from './problem.js'
 import { CAPTURE_TYPE, isStream, MANIFEST_TYPES, type Route } from './route.js'
 import { ROUTES } from './routes.js'
+import { grantSocket } from './socket-access.js'
 
-const SOCKET_MODE = 0o660
 const BODY_BYTES_MAX = 1024 * 1024
 const CAPTURE_BYTES_MAX = 16 * 1024 * 1024
 const CONNECTIONS_MAX = 64
@@ -65,8 +64,7 @@ export class ApiServer {
     } finally {
       process.umask(mask)
     }
-    if (group !== undefined) chownSync(path, process.getuid?.() ?? 0, groupId(group))
-    chmodSync(path, SOCKET_MODE)
+    grantSocket({ socket: path, stateDirectory: this.#agent.paths.stateDirectory, group })
   }
 
   async close(): Promise<void> {
@@ -140,14 +138,4 @@ function sendProblem(agent: Agent, reply: FastifyReply, error: unknown): void {
     agent.log.error({ error: error instanceof Error ? error.stack : error }, 'request failed')
   }
   reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem))
-}
-
-/** From the system's own table; names of other sources by getent(1). */
-function groupId(name: string): number {
-  for (const line of readFileSync('/etc/group', 'utf8').split('\n')) {
-    const [found, , id] = line.split(':')
-    if (found === name) return Number(id)
-  }
-  const line = execFileSync('getent', ['group', '--', name], { encoding: 'utf8' })
-  return Number(line.split(':')[2])
 }
