@@ -46,7 +46,9 @@ const own = [OUTSIDE, OTHER, LINK_LOCAL, FAR].map((a) => `address add ${a}/32 de
 await lab.ip(world, [...own, 'route add 10.0.1.0/24 via 192.0.2.2'])
 await lab.ip(node, ['route add default via 192.0.2.1'])
 
-const UPLINKS = `uplinks: [{ device: eth0, address: 192.0.2.2 }, { device: eth1, address: 203.0.113.2 }]`
+const UPLINKS = `uplinks:
+- { device: eth0, address: 192.0.2.2 }
+- { device: eth1, address: 203.0.113.2 }`
 const announced = (device: string) =>
   `announcements: [{ address: ${ANNOUNCED}, devices: [${device}] }]`
 const datapath = (more: string) => `datapath: { pinDirectory: ${live.pins.path}, ${more} }`
@@ -71,12 +73,16 @@ async function answers(from: Namespace, address: string, port: number): Promise<
   return [...new Set(all)].sort()
 }
 
-const slice = (name: string, addresses: readonly string[]) => `apiVersion: discovery.k8s.io/v1
+const slice = (
+  name: string,
+  addresses: readonly string[],
+  ports = '{ port: 8080, name: "" }',
+) => `apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: { name: ${name}, labels: { kubernetes.io/service-name: ${name} } }
 addressType: IPv4
 endpoints: [${addresses.map((address) => `{ addresses: [${address}] }`).join(', ')}]
-ports: [{ port: 8080, name: "" }]
+ports: [${ports}]
 `
 
 live.manifest(
@@ -129,7 +135,7 @@ spec:
   sessionAffinityConfig: { clientIP: { timeoutSeconds: ${AFFINITY_SECONDS} } }
   ports: [${ports.join(', ')}]
 ---
-${slice('sticky', [near.address, also.address]).replace('{ port: 8080, name: "" }', named.join(', '))}`,
+${slice('sticky', [near.address, also.address], named.join(', '))}`,
   )
   await live.until('the service', async () => (await ask(client, '10.96.0.40', 81)) !== '', 10_000)
   chosen = await sticky()
