@@ -37,9 +37,10 @@ const ADJACENCY_SHIFT = ROW_SHIFT
 
 /** A frame's note: where its flow begins to be looked for, with its kind (Plain) in the bits below. */
 const KIND_MASK = 3
-/** Words that are noted of a frame which the chain handles, to learn from what it does. */
+/** What is noted of a frame as it comes in; the chain's frames are learned from by it, too. */
 const FRAME_SHIFT = 3
 const Frame = { PLACE: 0, ENDS_A: 1, ENDS_B: 2, ENDS_C: 3, WAY: 4, TTL: 5 } as const
+const { ENDS_A, ENDS_B, ENDS_C, WAY, TTL } = Frame
 
 /** Word ACTION of a flow: the port it leaves by in the lowest ten bits, then: */
 const ACTION_PORT_MASK = 0x3ff
@@ -154,46 +155,57 @@ export class FlowLane {
     const table = this.#table
     let touched = this.touched
     for (let i = 0; i < count; i++) {
+      const frame = i << FRAME_SHIFT
       const start = starts[i] as number
       const kind = plain4.classify(words, start, lengths[i] as number)
       if (kind === NONE) {
-        frames[i << FRAME_SHIFT] = NONE
+        frames[frame] = NONE
         continue
       }
       const at = start >> 2
-      const way = ((ports[i] as number) << 8) | plain4.protocol(words, at)
       const a = plain4.endsA(words, at)
-      const home = table.homeOf(a, plain4.endsB(words, at), plain4.endsC(words, at), way)
-      frames[i << FRAME_SHIFT] = home | kind
+      const b = plain4.endsB(words, at)
+      const c = plain4.endsC(words, at)
+      const way = ((ports[i] as number) << 8) | plain4.protocol(words, at)
+      const home = table.homeOf(a, b, c, way)
       touched = (touched + (flows[home] as number)) | 0
+      frames[frame] = home | kind
+      frames[frame + ENDS_A] = a
+      frames[frame + ENDS_B] = b
+      frames[frame + ENDS_C] = c
+      frames[frame + WAY] = way
+      frames[frame + TTL] = plain4.ttl(words, at)
     }
     this.touched = touched
   }
 
-  /** Second pass: what is known is repeated, the rest is noted. */
+  /** Second pass: what is known is repeated, the rest is for the chain. */
   #repeatFrames(burst: Burst): void {
-    const { starts, ports, count } = burst
-    const words = this.#words
+    const { starts, count } = burst
     const frames = this.#frames
     const table = this.#table
     const rest = this.rest
     let restCount = 0
     for (let i = 0; i < count; i++) {
-      const place = frames[i << FRAME_SHIFT] as number
+      const frame = i << FRAME_SHIFT
+      const place = frames[frame] as number
       if (place !== NONE) {
-        const at = (starts[i] as number) >> 2
-        const way = ((ports[i] as number) << 8) | plain4.protocol(words, at)
-        const home = place & ~KIND_MASK
-        const a = plain4.endsA(words, at)
-        const flow = table.find(home, a, plain4.endsB(words, at), plain4.endsC(words, at), way)
-        const isSteady = (place & KIND_MASK) === STEADY
-        if (flow !== NO_FLOW && isSteady && this.#mayRepeat(flow, at)) {
-          this.#repeat(flow, at, burst, i)
-          continue
+        const flow = table.find(
+          place & ~KIND_MASK,
+          frames[frame + ENDS_A] as number,
+          frames[frame + ENDS_B] as number,
+          frames[frame + ENDS_C] as number,
+          frames[frame + WAY] as number,
+        )
+        if (flow !== NO_FLOW) {
+          const at = (starts[i] as number) >> 2
+          if ((place & KIND_MASK) === STEADY && this.#mayRepeat(flow, at)) {
+            this.#repeat(flow, at, burst, i)
+            continue
+          }
+          // Nor may a later packet of this burst overtake what the chain now decides.
+          table.forget(flow)
         }
-        // Nor may a later packet of this burst overtake what the chain now decides.
-        if (flow !== NO_FLOW) table.forget(flow)
-        this.#note(i << FRAME_SHIFT, at, way)
       }
       rest[restCount++] = i
     }
@@ -269,17 +281,6 @@ export class FlowLane {
     }
   }
 
-  /** Keeps what the frame is before the chain changes it. */
-  #note(frame: number, at: number, way: number): void {
-    const frames = this.#frames
-    const words = this.#words
-    frames[frame + Frame.ENDS_A] = plain4.endsA(words, at)
-    frames[frame + Frame.ENDS_B] = plain4.endsB(words, at)
-    frames[frame + Frame.ENDS_C] = plain4.endsC(words, at)
-    frames[frame + Frame.WAY] = way
-    frames[frame + Frame.TTL] = plain4.ttl(words, at)
-  }
-
   /**
    * The chain has forwarded frame `index`.
    *
@@ -329,12 +330,12 @@ export class FlowLane {
   ): void {
     const frames = this.#frames
     const words = this.#words
-    const hops = (frames[frame + Frame.TTL] as number) - plain4.ttl(words, at)
+    const hops = (frames[frame + TTL] as number) - plain4.ttl(words, at)
     if (hops < 0 || hops > TTL_HOPS_MAX) return
-    const a = frames[frame + Frame.ENDS_A] as number
-    const b = frames[frame + Frame.ENDS_B] as number
-    const c = frames[frame + Frame.ENDS_C] as number
-    const way = frames[frame + Frame.WAY] as number
+    const a = frames[frame + ENDS_A] as number
+    const b = frames[frame + ENDS_B] as number
+    const c = frames[frame + ENDS_C] as number
+    const way = frames[frame + WAY] as number
     const home = (frames[frame] as number) & ~KIND_MASK
     const flow = this.#table.place(home, a, b, c, way, this.#conntrack.visited)
     const flows = this.#flows
