@@ -3,7 +3,7 @@
  */
 import type { ArrayMap } from '../maps/array-map.js'
 import type { MapSpec } from '../maps/map.js'
-import { markChanged } from '../maps/revision.js'
+import { SettingsRow } from '../maps/settings-row.js'
 import type { Mac } from '../wire/address.js'
 
 /** Port of the host pair plus one; 0 for none. */
@@ -57,53 +57,51 @@ export const NODE_SETTINGS_SPEC: MapSpec = {
 }
 
 export class NodeSettings {
-  readonly #words: Int32Array
-  readonly #start: number
+  readonly #row: SettingsRow
 
   constructor(map: ArrayMap) {
-    this.#words = map.words
-    this.#start = map.valueStart(0)
+    this.#row = new SettingsRow(map)
   }
 
   /** The map's memory, for `Revisions`. */
   get words(): Int32Array {
-    return this.#words
+    return this.#row.words
   }
 
   /** Port of the pair that leads to the node's own network stack, or -1. */
   get hostPort(): number {
-    return (this.#words[this.#start + HOST_PORT] as number) - 1
+    return this.#row.get(HOST_PORT) - 1
   }
 
   set hostPort(port: number) {
-    this.#set(HOST_PORT, port + 1)
+    this.#row.set(HOST_PORT, port + 1)
   }
 
   /** Port of the uplink whose address is the node's, or -1. */
   get uplinkPort(): number {
-    return (this.#words[this.#start + UPLINK_PORT] as number) - 1
+    return this.#row.get(UPLINK_PORT) - 1
   }
 
   set uplinkPort(port: number) {
-    this.#set(UPLINK_PORT, port + 1)
+    this.#row.set(UPLINK_PORT, port + 1)
   }
 
   /** The node's own IPv4 address towards other nodes and the outside; 0 for none. */
   get nodeAddress(): number {
-    return this.#words[this.#start + NODE_ADDRESS] as number
+    return this.#row.get(NODE_ADDRESS)
   }
 
   set nodeAddress(address4: number) {
-    this.#set(NODE_ADDRESS, address4)
+    this.#row.set(NODE_ADDRESS, address4)
   }
 
   /** Fragments take the ports of their datagram's first one; else they are dropped (157). */
   get isFragmentTracking(): boolean {
-    return this.#words[this.#start + FRAGMENTS_OFF] === 0
+    return this.#row.get(FRAGMENTS_OFF) === 0
   }
 
   set isFragmentTracking(isOn: boolean) {
-    this.#set(FRAGMENTS_OFF, isOn ? 0 : 1)
+    this.#row.set(FRAGMENTS_OFF, isOn ? 0 : 1)
   }
 
   /**
@@ -111,100 +109,94 @@ export class NodeSettings {
    * of other nodes are reached by plain routing.
    */
   get tunnelPort(): number {
-    return this.#words[this.#start + TUNNEL_PORT] as number
+    return this.#row.get(TUNNEL_PORT)
   }
 
   set tunnelPort(port: number) {
-    this.#set(TUNNEL_PORT, port)
+    this.#row.set(TUNNEL_PORT, port)
   }
 
   /** Frames inside the overlay are addressed to `tunnelMacHigh` and `tunnelMacLow`. */
   get hasTunnelMac(): boolean {
-    return (this.#words[this.#start + TUNNEL_MAC_LOW] as number) !== 0
+    return this.#row.get(TUNNEL_MAC_LOW) !== 0
   }
 
   get tunnelMacHigh(): number {
-    return this.#words[this.#start + TUNNEL_MAC_HIGH] as number
+    return this.#row.get(TUNNEL_MAC_HIGH)
   }
 
   get tunnelMacLow(): number {
-    return (this.#words[this.#start + TUNNEL_MAC_LOW] as number) & 0xffff
+    return this.#row.get(TUNNEL_MAC_LOW) & 0xffff
   }
 
   /** @param mac null: they keep the address that their sender gave them */
   setTunnelMac(mac: Mac | null): void {
-    this.#set(TUNNEL_MAC_LOW, 0)
+    this.#row.set(TUNNEL_MAC_LOW, 0)
     if (mac === null) return
-    this.#set(TUNNEL_MAC_HIGH, mac.high)
-    this.#set(TUNNEL_MAC_LOW, mac.low | HAS_TUNNEL_MAC)
+    this.#row.set(TUNNEL_MAC_HIGH, mac.high)
+    this.#row.set(TUNNEL_MAC_LOW, mac.low | HAS_TUNNEL_MAC)
   }
 
   /** What any endpoint's policy would drop passes, and is told. */
   get isPolicyAudit(): boolean {
-    return this.#words[this.#start + POLICY_AUDIT] !== 0
+    return this.#row.get(POLICY_AUDIT) !== 0
   }
 
   set isPolicyAudit(isOn: boolean) {
-    this.#set(POLICY_AUDIT, isOn ? 1 : 0)
+    this.#row.set(POLICY_AUDIT, isOn ? 1 : 0)
   }
 
   /** The host endpoint's policy is held against what the node sends and gets. */
   get isHostFirewall(): boolean {
-    return this.#words[this.#start + HOST_FIREWALL] !== HostFirewallMode.OFF
+    return this.#row.get(HOST_FIREWALL) !== HostFirewallMode.OFF
   }
 
   /** And against what begins at an uplink. */
   get guardsUplinks(): boolean {
-    return this.#words[this.#start + HOST_FIREWALL] === HostFirewallMode.UPLINKS
+    return this.#row.get(HOST_FIREWALL) === HostFirewallMode.UPLINKS
   }
 
   set hostFirewall(mode: HostFirewallMode) {
-    this.#set(HOST_FIREWALL, mode)
+    this.#row.set(HOST_FIREWALL, mode)
   }
 
   /** What a local sender gets whose packet a policy denied; RESET for TCP, ICMP for all else. */
   get denyResponse(): DenyResponse {
-    return this.#words[this.#start + DENY_RESPONSE] as DenyResponse
+    return this.#row.get(DENY_RESPONSE) as DenyResponse
   }
 
   set denyResponse(response: DenyResponse) {
-    this.#set(DENY_RESPONSE, response)
+    this.#row.set(DENY_RESPONSE, response)
   }
 
   /** ICMP errors and resets that one port's senders get per second; 0: none. */
   get answersPerSecond(): number {
-    const word = this.#words[this.#start + ANSWERS_PER_SECOND] as number
+    const word = this.#row.get(ANSWERS_PER_SECOND)
     return word === 0 ? ANSWERS_PER_SECOND_DEFAULT : word - 1
   }
 
   set answersPerSecond(count: number) {
-    this.#set(ANSWERS_PER_SECOND, count + 1)
+    this.#row.set(ANSWERS_PER_SECOND, count + 1)
   }
 
   /** The same at once, after a rest; 0: none. */
   get answersBurst(): number {
-    const word = this.#words[this.#start + ANSWERS_BURST] as number
+    const word = this.#row.get(ANSWERS_BURST)
     return word === 0 ? ANSWERS_BURST_DEFAULT : word - 1
   }
 
   set answersBurst(count: number) {
-    this.#set(ANSWERS_BURST, count + 1)
+    this.#row.set(ANSWERS_BURST, count + 1)
   }
 
   /** Whether there was a sign of life of the control plane of late. */
   isAgentAlive(nowSeconds: number): boolean {
-    const seen = this.#words[this.#start + AGENT_ALIVE] as number
+    const seen = this.#row.get(AGENT_ALIVE)
     return seen !== 0 && ((nowSeconds - seen) | 0) <= AGENT_LIVENESS_SECONDS
   }
 
   /** The control plane's sign of life. It changes no decision that somebody may remember. */
   signAgentAlive(nowSeconds: number): void {
-    Atomics.store(this.#words, this.#start + AGENT_ALIVE, nowSeconds)
-  }
-
-  /** Every setter ends here: who remembers a decision has to learn that it may be another now. */
-  #set(word: number, value: number): void {
-    this.#words[this.#start + word] = value
-    markChanged(this.#words)
+    this.#row.setUnnoticed(AGENT_ALIVE, nowSeconds)
   }
 }

@@ -3,7 +3,7 @@
  * packet.
  */
 import type { ArrayMap } from '../maps/array-map.js'
-import { markChanged } from '../maps/revision.js'
+import { SettingsRow } from '../maps/settings-row.js'
 import { ServiceSetting } from './service-layout.js'
 
 /** Source of what a pod sends to itself through a service: an address of ours, or the pod's own. */
@@ -18,59 +18,52 @@ export type NoBackendResponse = (typeof NoBackendResponse)[keyof typeof NoBacken
 const LOOPBACK_ADDRESS_DEFAULT = 0xa9fe2a01 | 0
 
 export class ServiceSettings {
-  readonly #words: Int32Array
-  readonly #start: number
+  readonly #row: SettingsRow
 
   constructor(map: ArrayMap) {
-    this.#words = map.words
-    this.#start = map.valueStart(0)
+    this.#row = new SettingsRow(map)
   }
 
   get loopbackAddress(): number {
-    const address = this.#words[this.#start + ServiceSetting.LOOPBACK_ADDRESS] as number
+    const address = this.#row.get(ServiceSetting.LOOPBACK_ADDRESS)
     return address === 0 ? LOOPBACK_ADDRESS_DEFAULT : address
   }
 
   set loopbackAddress(address: number) {
-    this.#set(ServiceSetting.LOOPBACK_ADDRESS, address)
+    this.#row.set(ServiceSetting.LOOPBACK_ADDRESS, address)
   }
 
   get loopbackMode(): LoopbackMode {
-    return this.#words[this.#start + ServiceSetting.LOOPBACK_MODE] as LoopbackMode
+    return this.#row.get(ServiceSetting.LOOPBACK_MODE) as LoopbackMode
   }
 
   set loopbackMode(mode: LoopbackMode) {
-    this.#set(ServiceSetting.LOOPBACK_MODE, mode)
+    this.#row.set(ServiceSetting.LOOPBACK_MODE, mode)
   }
 
   get noBackendResponse(): NoBackendResponse {
-    return this.#words[this.#start + ServiceSetting.NO_BACKEND_RESPONSE] as NoBackendResponse
+    return this.#row.get(ServiceSetting.NO_BACKEND_RESPONSE) as NoBackendResponse
   }
 
   set noBackendResponse(response: NoBackendResponse) {
-    this.#set(ServiceSetting.NO_BACKEND_RESPONSE, response)
+    this.#row.set(ServiceSetting.NO_BACKEND_RESPONSE, response)
   }
 
   /** An int32, equal on all nodes of a cluster, so that they choose the same backend for a flow. */
   get maglevSeed(): number {
-    return this.#words[this.#start + ServiceSetting.MAGLEV_SEED] as number
+    return this.#row.get(ServiceSetting.MAGLEV_SEED)
   }
 
   set maglevSeed(seed: number) {
-    this.#set(ServiceSetting.MAGLEV_SEED, seed)
-  }
-
-  #set(word: number, value: number): void {
-    this.#words[this.#start + word] = value
-    markChanged(this.#words)
+    this.#row.set(ServiceSetting.MAGLEV_SEED, seed)
   }
 
   /** May clients from outside use ClusterIPs (Cilium: --bpf-lb-external-clusterip)? At first not. */
   get externalClusterIp(): boolean {
-    return this.#words[this.#start + ServiceSetting.EXTERNAL_CLUSTER_IP] !== 0
+    return this.#row.get(ServiceSetting.EXTERNAL_CLUSTER_IP) !== 0
   }
 
   set externalClusterIp(isAllowed: boolean) {
-    this.#words[this.#start + ServiceSetting.EXTERNAL_CLUSTER_IP] = isAllowed ? 1 : 0
+    this.#row.set(ServiceSetting.EXTERNAL_CLUSTER_IP, isAllowed ? 1 : 0)
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { ArrayMap } from '../maps/array-map.js'
 import type { MapSpec } from '../maps/map.js'
-import { markChanged } from '../maps/revision.js'
+import { SettingsRow } from '../maps/settings-row.js'
 
 /** Behind the NodePorts, as Cilium's. */
 export const NAT_PORT_LOW_DEFAULT = 32_768
@@ -33,12 +33,10 @@ export interface NatPortRange {
 }
 
 export class NatSettings {
-  readonly #words: Int32Array
-  readonly #start: number
+  readonly #row: SettingsRow
 
   constructor(map: ArrayMap) {
-    this.#words = map.words
-    this.#start = map.valueStart(0)
+    this.#row = new SettingsRow(map)
   }
 
   /** Pods' packets to the outside leave from the node's address. */
@@ -61,18 +59,17 @@ export class NatSettings {
 
   /** @param low 1 to `high`, which is at most 65535 */
   set(isMasquerading: boolean, remoteNodes: boolean, low: number, high: number): void {
-    this.#words[this.#start + PORTS] = (low << 16) | high
-    this.#words[this.#start + FLAGS] =
-      (isMasquerading ? IS_MASQUERADING : 0) | (remoteNodes ? MASQUERADES_REMOTE_NODES : 0)
-    markChanged(this.#words)
+    const remote = remoteNodes ? MASQUERADES_REMOTE_NODES : 0
+    this.#row.set(PORTS, (low << 16) | high)
+    this.#row.set(FLAGS, (isMasquerading ? IS_MASQUERADING : 0) | remote)
   }
 
   get #flags(): number {
-    return this.#words[this.#start + FLAGS] as number
+    return this.#row.get(FLAGS)
   }
 
   get #ports(): number {
-    const ports = this.#words[this.#start + PORTS] as number
+    const ports = this.#row.get(PORTS)
     return ports === 0 ? (NAT_PORT_LOW_DEFAULT << 16) | NAT_PORT_HIGH_DEFAULT : ports
   }
 }

@@ -7,21 +7,22 @@ import type { Conntrack } from '../conntrack/conntrack.js'
 import { CtResult } from '../conntrack/ct-entry.js'
 import { NO_REVERSE_NAT, type ReverseNatTable } from '../lb/reverse-nat-table.js'
 import { DropReason } from '../packet/drop-reason.js'
-import * as icmpv4 from '../wire/icmpv4.js'
 import * as ipv4 from '../wire/ipv4.js'
 import { setQuotedDestination, setQuotedSource } from '../wire/quoted.js'
 import * as tuple from '../wire/tuple.js'
 import type { PacketContext } from './context.js'
+import { QuotedFlow } from './quoted-flow.js'
 import type { DatapathState } from './stage.js'
 import { canTranslate, hasPorts, setDestination, setSource } from './translate.js'
 
+const { PORTS } = tuple.TupleWord
 const SOURCE4 = tuple.TupleWord.SOURCE + 3
 const DESTINATION4 = tuple.TupleWord.DESTINATION + 3
 
 export class ReverseTranslation {
   readonly #conntrack: Conntrack
   readonly #reverseNat: ReverseNatTable
-  readonly #quoted = new Int32Array(tuple.TUPLE_WORDS)
+  readonly #quoted = new QuotedFlow()
 
   constructor(state: DatapathState) {
     this.#conntrack = state.conntrack
@@ -52,14 +53,12 @@ export class ReverseTranslation {
   #translateError(ctx: PacketContext, isLoopback: boolean): number {
     const p = ctx.packet
     const quoted = this.#quoted
-    const end = ctx.l3Offset + ipv4.totalLength(p, ctx.l3Offset)
-    if (!icmpv4.isQuoteValid(p, ctx.l4Offset, end)) return 0
-    const status = tuple.readQuoted(p, ctx.l4Offset, true, quoted, 0)
-    if (status !== tuple.TupleStatus.OK || !hasPorts(protocolOf(quoted))) return 0
+    if (!quoted.read(ctx) || !hasPorts(quoted.protocol)) return 0
+    const { end } = quoted
     const { address4, port } = this.#reverseNat
     const words = ctx.words
-    const backend = quoted[DESTINATION4] as number
-    const clientPort = (quoted[tuple.TupleWord.PORTS] as number) >>> 16
+    const backend = quoted.words[DESTINATION4] as number
+    const clientPort = (quoted.words[PORTS] as number) >>> 16
     if (isLoopback) {
       setQuotedSource(p, ctx.l4Offset, end, backend, clientPort)
       ipv4.setDestination(p, ctx.l3Offset, backend)
@@ -75,6 +74,3 @@ export class ReverseTranslation {
 }
 
 const sourceOf = (ctx: PacketContext): number => ctx.words[ctx.tupleStart + SOURCE4] as number
-
-const protocolOf = (quoted: Int32Array): number =>
-  (quoted[tuple.TupleWord.PROTOCOL] as number) & 0xff

@@ -4,11 +4,11 @@
  */
 import type { Conntrack } from '../conntrack/conntrack.js'
 import type { LoadBalancer } from '../lb/load-balancer.js'
-import * as icmpv4 from '../wire/icmpv4.js'
 import * as ipv4 from '../wire/ipv4.js'
 import { setQuotedSource } from '../wire/quoted.js'
 import * as tuple from '../wire/tuple.js'
 import type { PacketContext } from './context.js'
+import { QuotedFlow } from './quoted-flow.js'
 import type { DatapathState } from './stage.js'
 import { hasPorts, renewHash } from './translate.js'
 
@@ -18,7 +18,7 @@ const DESTINATION4 = tuple.TupleWord.DESTINATION + 3
 export class ServiceErrorTranslation {
   readonly #loadBalancer: LoadBalancer
   readonly #conntrack: Conntrack
-  readonly #quoted = new Int32Array(tuple.TUPLE_WORDS)
+  readonly #quoted = new QuotedFlow()
 
   constructor(state: DatapathState) {
     this.#loadBalancer = state.loadBalancer
@@ -28,26 +28,19 @@ export class ServiceErrorTranslation {
   /** True when the packet, an ICMP error to a service's address, is one to a backend now. */
   translate(ctx: PacketContext): boolean {
     const p = ctx.packet
-    const end = ctx.l3Offset + ipv4.totalLength(p, ctx.l3Offset)
-    if (!icmpv4.isQuoteValid(p, ctx.l4Offset, end)) return false
-    const status = tuple.readQuoted(p, ctx.l4Offset, true, this.#quoted, 0)
-    if (status !== tuple.TupleStatus.OK) return false
+    const quoted = this.#quoted
+    if (!quoted.read(ctx)) return false
     const words = ctx.words
     const destination = words[ctx.tupleStart + DESTINATION4]
     // An error of the client's own about what it got from the service; a pod answers nobody else's
     // packets.
-    if (this.#quoted[SOURCE4] !== destination || !hasPorts(quotedProtocol(this.#quoted))) {
-      return false
-    }
-    if (!this.#loadBalancer.findRelated(this.#quoted)) return false
+    if (quoted.words[SOURCE4] !== destination || !hasPorts(quoted.protocol)) return false
+    if (!this.#loadBalancer.findRelated(quoted.words)) return false
     const backend = this.#loadBalancer.backend
-    setQuotedSource(p, ctx.l4Offset, end, backend.address4, backend.port)
+    setQuotedSource(p, ctx.l4Offset, quoted.end, backend.address4, backend.port)
     ipv4.setDestination(p, ctx.l3Offset, backend.address4)
     words[ctx.tupleStart + DESTINATION4] = backend.address4
     renewHash(ctx, this.#conntrack.seed)
     return true
   }
 }
-
-const quotedProtocol = (quoted: Int32Array): number =>
-  (quoted[tuple.TupleWord.PROTOCOL] as number) & 0xff

@@ -19,6 +19,7 @@ import { setQuotedDestination, setQuotedSource } from '../wire/quoted.js'
 import * as tuple from '../wire/tuple.js'
 import type { PacketContext } from './context.js'
 import { NO_ICMP_TYPE } from './parse.js'
+import { QuotedFlow } from './quoted-flow.js'
 import type { DatapathState } from './stage.js'
 import {
   canTranslate,
@@ -29,7 +30,7 @@ import {
   setSource,
 } from './translate.js'
 
-const { SOURCE, DESTINATION, PORTS, PROTOCOL } = tuple.TupleWord
+const { SOURCE, DESTINATION, PORTS } = tuple.TupleWord
 const SOURCE4 = SOURCE + 3
 const DESTINATION4 = DESTINATION + 3
 
@@ -43,7 +44,7 @@ const TIME_EXCEEDED_CODE_MAX = 1
 export class SourceTranslation {
   readonly #nat: SourceNat
   readonly #conntrack: Conntrack
-  readonly #quoted = new Int32Array(tuple.TUPLE_WORDS)
+  readonly #quoted = new QuotedFlow()
 
   constructor(state: DatapathState) {
     this.#nat = state.nat
@@ -111,10 +112,10 @@ export class SourceTranslation {
     if (!isKnownCode(icmpType, icmpv4.code(p, l4Offset))) return DropReason.UNKNOWN_ICMP4_CODE
     if (!this.#readQuoted(ctx)) return DropReason.INVALID
     const nat = this.#nat
-    const isEcho = protocolOf(this.#quoted) === Protocol.ICMPV4
+    const isEcho = this.#quoted.protocol === Protocol.ICMPV4
     if (isEcho && !this.#isQuotedEcho(ctx, icmpv4.Type.ECHO_REPLY)) return Translation.NOT_NEEDED
-    if (!nat.findQuotedReply(this.#quoted)) return Translation.NOT_NEEDED
-    const end = ctx.l3Offset + ipv4.totalLength(p, ctx.l3Offset)
+    if (!nat.findQuotedReply(this.#quoted.words)) return Translation.NOT_NEEDED
+    const { end } = this.#quoted
     setQuotedDestination(p, l4Offset, end, nat.address4, nat.port)
     ipv4.setSource(p, ctx.l3Offset, nat.address4)
     ctx.words[ctx.tupleStart + SOURCE4] = nat.address4
@@ -128,14 +129,14 @@ export class SourceTranslation {
     if (!isKnownCode(icmpType, icmpv4.code(p, l4Offset))) return Translation.NOT_NEEDED
     if (!this.#readQuoted(ctx)) return Translation.NOT_NEEDED
     const nat = this.#nat
-    const isEcho = protocolOf(this.#quoted) === Protocol.ICMPV4
+    const isEcho = this.#quoted.protocol === Protocol.ICMPV4
     if (isEcho && !this.#isQuotedEcho(ctx, icmpv4.Type.ECHO_REQUEST)) return Translation.NOT_NEEDED
     // An error goes to whom the quoted packet came from (RFC 792): nobody outside knows another one.
-    if (this.#quoted[SOURCE4] !== ctx.words[ctx.tupleStart + DESTINATION4]) {
+    if (this.#quoted.words[SOURCE4] !== ctx.words[ctx.tupleStart + DESTINATION4]) {
       return Translation.NOT_NEEDED
     }
-    if (!nat.findQuotedRequest(this.#quoted)) return Translation.NOT_NEEDED
-    const end = ctx.l3Offset + ipv4.totalLength(p, ctx.l3Offset)
+    if (!nat.findQuotedRequest(this.#quoted.words)) return Translation.NOT_NEEDED
+    const { end } = this.#quoted
     setQuotedSource(p, l4Offset, end, nat.address4, nat.port)
     ipv4.setDestination(p, ctx.l3Offset, nat.address4)
     ctx.words[ctx.tupleStart + DESTINATION4] = nat.address4
@@ -143,13 +144,11 @@ export class SourceTranslation {
     return Translation.DONE
   }
 
-  /** Reads the tuple of the packet that an error quotes; false when there is none to be had. */
+  /** Only flows that a mapping can be of. */
   #readQuoted(ctx: PacketContext): boolean {
-    const end = ctx.l3Offset + ipv4.totalLength(ctx.packet, ctx.l3Offset)
-    if (!icmpv4.isQuoteValid(ctx.packet, ctx.l4Offset, end)) return false
-    const status = tuple.readQuoted(ctx.packet, ctx.l4Offset, true, this.#quoted, 0)
-    if (status !== tuple.TupleStatus.OK) return false
-    return protocolOf(this.#quoted) === Protocol.ICMPV4 || hasPorts(protocolOf(this.#quoted))
+    const quoted = this.#quoted
+    if (!quoted.read(ctx)) return false
+    return quoted.protocol === Protocol.ICMPV4 || hasPorts(quoted.protocol)
   }
 
   #isQuotedEcho(ctx: PacketContext, icmpType: number): boolean {
@@ -182,8 +181,6 @@ export class SourceTranslation {
     ctx.detailCount = 4
   }
 }
-
-const protocolOf = (quoted: Int32Array): number => (quoted[PROTOCOL] as number) & 0xff
 
 const isTranslatedError = (icmpType: number): boolean =>
   icmpType === icmpv4.Type.DESTINATION_UNREACHABLE || icmpType === icmpv4.Type.TIME_EXCEEDED
