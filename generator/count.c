@@ -2,7 +2,7 @@
 /*
  * Counts and drops a generator's frames on a device (count.bpf.c), at the hook "tc" or "xdp". Run it in
  * the namespace of the device; `flows` is the sender's number of them. "all" drops other frames, too;
- * "plain" counts frames and bytes alone, at half the cost.
+ * "no-order" leaves numbers alone, "plain" times, too: frames and bytes only, at half the cost.
  *
  * Prints "ready", then for each line on standard input one line of JSON: what was seen since the
  * beginning or the last line "reset". Ends with its input.
@@ -108,10 +108,9 @@ static int reset(const struct sink *sink)
 	return bpf_map_update_elem(sink->counters, &zero, sink->each, BPF_ANY) == 0;
 }
 
-static int load(struct sink *sink, __u32 flows, int drops_others, int is_plain)
+static int load(struct sink *sink, struct sink_settings settings)
 {
-	struct sink_settings settings = { .flow_count = flows, .drops_others = (__u16)drops_others,
-					.is_plain = (__u16)is_plain };
+	const __u32 flows = settings.flow_count;
 	struct bpf_map *next;
 
 	settings.real_time_offset = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC);
@@ -162,6 +161,7 @@ static int has_word(int argc, char **argv, const char *word)
 
 int main(int argc, char **argv)
 {
+	struct sink_settings settings = { 0 };
 	struct sink sink = { 0 };
 	unsigned long flows;
 	char line[64];
@@ -169,13 +169,15 @@ int main(int argc, char **argv)
 
 	flows = argc >= 4 ? strtoul(argv[3], NULL, 10) : 0;
 	if (flows < 1 || flows > FLOWS_MAX) {
-		fprintf(stderr, "usage: %s device tc|xdp flows [all] [plain]\n", argv[0]);
+		fprintf(stderr, "usage: %s device tc|xdp flows [all] [no-order|plain]\n", argv[0]);
 		return 2;
 	}
+	settings.flow_count = (__u32)flows;
+	settings.drops_others = has_word(argc, argv, "all");
+	settings.checks_latency = !has_word(argc, argv, "plain");
+	settings.checks_order = settings.checks_latency && !has_word(argc, argv, "no-order");
 	device = (int)if_nametoindex(argv[1]);
-	if (!device ||
-	    !load(&sink, (__u32)flows, has_word(argc, argv, "all"), has_word(argc, argv, "plain")) ||
-	    !attach(sink.object, device, argv[2])) {
+	if (!device || !load(&sink, settings) || !attach(sink.object, device, argv[2])) {
 		fprintf(stderr, "cannot attach to %s at %s\n", argv[1], argv[2]);
 		return 1;
 	}

@@ -26,19 +26,21 @@
 #include "plan.h"
 
 #define RUNS_PER_CALL 1000000000u
-#define WATCH_MILLISECONDS 1
-/* The call is set up long before. */
-#define FIRST_FRAME_NANOSECONDS 5000000000ULL
+/* The watch takes time from the sender's core: often only when something is to happen soon. */
+#define WATCH_MILLISECONDS_MIN 1
+#define WATCH_MILLISECONDS_MAX 10
+#define MILLISECOND 1000000ULL
+/* Turns of the watch; the call is set up long before. Not a time: a stopped process waits for SIGCONT. */
+#define FIRST_FRAME_TURNS 5000
 
 /* What the thread that watches shares with the one that is in the kernel. */
 struct watch {
 	pthread_t sender;
 	const struct generator_settings *settings;
 	const volatile struct generator_state *state;
-	__u64 start_nanoseconds;
 	/* Of the first frame: the time runs from then; 0 before. */
 	__u64 begin_nanoseconds;
-	int is_paced;
+	int turns_before;
 	volatile int is_done;
 };
 
@@ -80,25 +82,46 @@ static void print_state(const struct watch *watch)
 {
 	const volatile struct generator_state *state = watch->state;
 	const __u64 now = now_nanoseconds();
-	const int is_timed = watch->settings->has_timestamps || watch->is_paced;
+	const struct generator_settings *settings = watch->settings;
+	const int is_timed = settings->has_timestamps || settings->is_paced;
+	const __u64 bytes = settings->template_count > 1 ? state->bytes_sent :
+							   state->frames_sent * settings->frame_bytes_max;
 
 	printf("{\"frames\":%llu,\"bytes\":%llu,\"firstNanoseconds\":%llu,\"lastNanoseconds\":%llu,"
 	       "\"timesBehind\":%llu,\"nowNanoseconds\":%llu}\n",
-	       state->frames_sent, state->bytes_sent, state->first_nanoseconds,
+	       state->frames_sent, bytes, state->first_nanoseconds,
 	       is_timed || !state->frames_sent ? state->last_nanoseconds : now, state->times_behind, now);
 	fflush(stdout);
 }
 
-static int is_over(const struct watch *watch)
+/* Of the duration; without one the watch is in no hurry. */
+static __u64 nanoseconds_left(const struct watch *watch)
 {
-	const struct generator_settings *settings = watch->settings;
+	const __u64 duration = watch->settings->duration;
+	const __u64 since = now_nanoseconds() - watch->begin_nanoseconds;
+
+	if (duration == 0)
+		return WATCH_MILLISECONDS_MAX * MILLISECOND;
+	return since < duration ? duration - since : 0;
+}
+
+static int is_over(struct watch *watch)
+{
+	const __u64 frame_count = watch->settings->frame_count;
 
 	if (watch->begin_nanoseconds == 0)
-		return now_nanoseconds() - watch->start_nanoseconds >= FIRST_FRAME_NANOSECONDS;
-	if (settings->frame_count != 0 && watch->state->frames_sent >= settings->frame_count)
-		return 1;
-	return settings->duration != 0 &&
-	       now_nanoseconds() - watch->begin_nanoseconds >= settings->duration;
+		return ++watch->turns_before > FIRST_FRAME_TURNS;
+	return (frame_count != 0 && watch->state->frames_sent >= frame_count) ||
+	       nanoseconds_left(watch) == 0;
+}
+
+static int milliseconds_to_wait(const struct watch *watch)
+{
+	const __u64 left = nanoseconds_left(watch) / MILLISECOND;
+
+	if (watch->begin_nanoseconds == 0 || left < WATCH_MILLISECONDS_MIN)
+		return WATCH_MILLISECONDS_MIN;
+	return left < WATCH_MILLISECONDS_MAX ? (int)left : WATCH_MILLISECONDS_MAX;
 }
 
 /* Answers the input, and ends the sender's call: again and again, since a signal before it is lost. */
@@ -109,7 +132,7 @@ static void *keep_watch(void *argument)
 	char line[64];
 
 	while (!watch->is_done) {
-		if (poll(&input, 1, WATCH_MILLISECONDS) > 0 && !stopped) {
+		if (poll(&input, 1, milliseconds_to_wait(watch)) > 0 && !stopped) {
 			if (read(STDIN_FILENO, line, sizeof(line)) > 0)
 				print_state(watch);
 			else
@@ -122,7 +145,7 @@ static void *keep_watch(void *argument)
 		if (!stopped)
 			continue;
 		pthread_kill(watch->sender, SIGUSR1);
-		usleep(WATCH_MILLISECONDS * 1000);
+		usleep(WATCH_MILLISECONDS_MIN * 1000);
 	}
 	return NULL;
 }
@@ -150,9 +173,7 @@ static int send_frames(const struct bpf_object *object, const struct generator_p
 {
 	const struct sigaction action = { .sa_handler = stop };
 	const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
-	struct watch watch = { .sender = pthread_self(), .settings = &plan->settings,
-			       .is_paced = plan->templates.templates[0].interval_fixed_point != 0,
-			       .start_nanoseconds = now_nanoseconds() };
+	struct watch watch = { .sender = pthread_self(), .settings = &plan->settings };
 	pthread_t watcher;
 	int is_well;
 
@@ -187,7 +208,7 @@ int main(void)
 	}
 	settings = plan.settings;
 	/* Without another need for a clock it is the watching thread that ends the run. */
-	if (!settings.has_timestamps && plan.templates.templates[0].interval_fixed_point == 0)
+	if (!settings.has_timestamps && !settings.is_paced)
 		settings.duration = 0;
 	object = open_object("generate.bpf.o");
 	if (!object || !set_globals(object, ".rodata", &settings, sizeof(settings)) ||

@@ -8,12 +8,13 @@
 
 #include <linux/types.h>
 
-#define PLAN_VERSION 1
+#define PLAN_VERSION 2
 #define TEMPLATES_MAX 8
 #define SCHEDULE_MAX 1024
 /* The least frame (without its checksum trailer), and what a template holds of each. */
 #define HEADER_BYTES 60
-#define HEADER_WORDS (HEADER_BYTES / 4)
+/* Of 64 bits; of the last one half is used. */
+#define HEADER_WORDS 8
 #define FRAME_BYTES_MAX 3000
 
 enum traffic_mode {
@@ -59,6 +60,9 @@ struct generator_settings {
 	__u32 frame_bytes_max;
 	/* Of BPF_PROG_RUN: frames that are sent together. */
 	__u32 batch;
+	/* Whether the templates have intervals. */
+	__u32 is_paced;
+	__u32 padding;
 	/* 0: no limit. */
 	__u64 frame_count;
 	/* Nanoseconds; 0: no limit. */
@@ -72,7 +76,9 @@ struct frame_template {
 	/* Sums of 16-bit words (RFC 1071) without what differs from frame to frame. */
 	__u32 ipv4_sum;
 	__u32 l4_sum;
-	__u32 header[HEADER_WORDS];
+	__u32 padding;
+	/* With the addresses of the first flow. */
+	__u64 header[HEADER_WORDS];
 };
 
 struct frame_templates {
@@ -90,6 +96,7 @@ struct generator_plan {
 
 struct generator_state {
 	__u64 frames_sent;
+	/* Counted where frames have several sizes. */
 	__u64 bytes_sent;
 	/* CLOCK_MONOTONIC of the first frame and of the last one that was paced or stamped. */
 	__u64 first_nanoseconds;
@@ -117,11 +124,21 @@ struct generator_state {
 
 /* The first bytes of the UDP or TCP payload, big-endian. */
 struct frame_tag {
-	__be32 magic;
-	__be32 sequence;
+	union {
+		struct {
+			__be32 magic;
+			__be32 sequence;
+		};
+		__be64 magic_and_sequence;
+	};
 	/* CLOCK_MONOTONIC of sending in nanoseconds; pktgen: seconds and microseconds of the day. */
-	__be32 time_high;
-	__be32 time_low;
+	union {
+		struct {
+			__be32 time_high;
+			__be32 time_low;
+		};
+		__be64 time;
+	};
 } __attribute__((packed));
 
 /* Log-linear: 32 steps for each power of two, up to 2^36 ns. src/pktgen/latency-histogram.ts */
@@ -153,9 +170,12 @@ struct sink_settings {
 	/* Frame n belongs to flow n mod this; only frames of one flow can be out of order. */
 	__u32 flow_count;
 	/* 1: what does not come from a generator is dropped, too. */
-	__u16 drops_others;
-	/* 1: frames and bytes alone, at half the cost. */
-	__u16 is_plain;
+	__u8 drops_others;
+	/* Numbers are looked at: duplicates, order. */
+	__u8 checks_order;
+	/* Stamps are looked at. */
+	__u8 checks_latency;
+	__u8 padding;
 	/* CLOCK_REALTIME less CLOCK_MONOTONIC, for the stamps of the kernel's pktgen. */
 	__u64 real_time_offset;
 };

@@ -2,18 +2,25 @@
  * A plan as the generator in the kernel reads it: `struct generator_plan` of generator/plan.h,
  * little-endian, with the compiler's own alignment.
  */
+import * as checksums from '../wire/checksum.js'
 import { type FrameTemplate, TEMPLATE_BYTES, type TrafficPlan } from './plan.js'
 import { TRAFFIC_MODES, type ValueRange } from './traffic-spec.js'
 
-const VERSION = 1
+const VERSION = 2
 const TEMPLATES_MAX = 8
 const SCHEDULE_MAX = 1024
-const SETTINGS_BYTES = 96
-const TEMPLATE_STRUCT_BYTES = 80
+const SETTINGS_BYTES = 104
+const TEMPLATE_STRUCT_BYTES = 88
+const HEADER_AT = 24
 const SETTINGS_AT = 8
 const TEMPLATES_AT = SETTINGS_AT + SETTINGS_BYTES
 const SCHEDULE_AT = TEMPLATES_AT + TEMPLATES_MAX * TEMPLATE_STRUCT_BYTES
 export const PLAN_BYTES = SCHEDULE_AT + SCHEDULE_MAX
+
+/** Where a header has them, in network order. */
+const IPV4_CHECKSUM = 10
+const IPV4_SOURCE = 12
+const IPV4_DESTINATION = 16
 
 const NANOSECONDS = 1e9
 const FIXED_POINT = 65_536
@@ -36,7 +43,7 @@ export function planBytes(plan: TrafficPlan, settings: KernelSettings): Uint8Arr
   writeSettings(new DataView(bytes.buffer, SETTINGS_AT, SETTINGS_BYTES), plan, settings)
   for (const [index, template] of plan.templates.entries()) {
     const at = TEMPLATES_AT + index * TEMPLATE_STRUCT_BYTES
-    writeTemplate(new DataView(bytes.buffer, at, TEMPLATE_STRUCT_BYTES), template)
+    writeTemplate(new DataView(bytes.buffer, at, TEMPLATE_STRUCT_BYTES), plan, template)
   }
   bytes.set(plan.schedule, SCHEDULE_AT)
   return bytes
@@ -63,6 +70,8 @@ function writeSettings(view: DataView, plan: TrafficPlan, settings: KernelSettin
     plan.schedule.length,
     plan.frameBytesMax,
     batchOf(plan),
+    Number(plan.templates.some(({ interval }) => interval > 0)),
+    0,
   ]
   for (const [index, word] of words.entries()) view.setUint32(4 * index, word, true)
   view.setBigUint64(4 * words.length, BigInt(spec.frames), true)
@@ -75,10 +84,17 @@ function batchOf(plan: TrafficPlan): number {
   return Math.min(BATCH_MAX, Math.max(BATCH_MIN, Math.floor(BATCH_NANOSECONDS / interval)))
 }
 
-function writeTemplate(view: DataView, template: FrameTemplate): void {
+function writeTemplate(view: DataView, plan: TrafficPlan, template: FrameTemplate): void {
   view.setBigUint64(0, BigInt(Math.round(template.interval * FIXED_POINT)), true)
   view.setUint32(8, template.frameBytes, true)
   view.setUint32(12, template.ipv4Sum, true)
   view.setUint32(16, template.l4Sum, true)
-  for (let at = 0; at < TEMPLATE_BYTES; at++) view.setUint8(20 + at, template.header[at] ?? 0)
+  const header = new Uint8Array(view.buffer, view.byteOffset + HEADER_AT, TEMPLATE_BYTES)
+  header.set(template.header)
+  const { sources, destinations } = plan.spec
+  const sum = template.ipv4Sum + checksums.word(sources.first) + checksums.word(destinations.first)
+  const ipv4 = HEADER_AT + plan.l3Offset
+  view.setUint32(ipv4 + IPV4_SOURCE, sources.first)
+  view.setUint32(ipv4 + IPV4_DESTINATION, destinations.first)
+  view.setUint16(ipv4 + IPV4_CHECKSUM, checksums.complement(sum))
 }

@@ -25,7 +25,7 @@ t.test('the program in the kernel and its loader agree on the plan', async (t) =
     execFileSync(builtProgram('generate'), [], { input: 'no plan\n', stdio: 'pipe' })
     t.fail('it took no plan for one')
   } catch (error) {
-    t.match(String((error as Error).message), `version 1 and ${PLAN_BYTES} bytes`)
+    t.match(String((error as Error).message), `version 2 and ${PLAN_BYTES} bytes`)
   }
 })
 
