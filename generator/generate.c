@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * Sends frames out of a device from inside the kernel: one long BPF_PROG_RUN call on live frames
- * (generate.bpf.c). Run it in the namespace of the device.
+ * (generate.bpf.c). Run it in the namespace of the device, which is its argument.
  *
  * The first line of its input is `struct generator_plan` in hexadecimal. It prints "ready", then for
  * each further line one line of JSON with what was sent so far; the end of the input, SIGINT, SIGTERM
- * or the plan's count or duration end it, and it prints such a line as its last.
+ * or the plan's count or duration end it, and it prints such a line as its last. SIGSTOP and SIGCONT
+ * interrupt it for a while.
  *
  * The device at the other end must run an XDP program or have GRO on; a veth drops what arrives
  * otherwise.
@@ -13,6 +14,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <net/if.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -193,13 +195,17 @@ static int send_frames(const struct bpf_object *object, const struct generator_p
 	return is_well;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static struct generator_plan plan;
 	struct generator_settings settings;
 	struct bpf_object *object;
 	int is_well;
 
+	if (argc != 2) {
+		fprintf(stderr, "usage: %s device, and a plan on the input\n", argv[0]);
+		return 2;
+	}
 	setvbuf(stdin, NULL, _IONBF, 0);
 	if (!read_plan(&plan)) {
 		fprintf(stderr, "no plan of version %d and %zu bytes on the input\n", PLAN_VERSION,
@@ -207,6 +213,11 @@ int main(void)
 		return 2;
 	}
 	settings = plan.settings;
+	settings.out_device = if_nametoindex(argv[1]);
+	if (settings.out_device == 0) {
+		fprintf(stderr, "no device %s\n", argv[1]);
+		return 1;
+	}
 	/* Without another need for a clock it is the watching thread that ends the run. */
 	if (!settings.has_timestamps && !settings.is_paced)
 		settings.duration = 0;

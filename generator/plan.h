@@ -37,6 +37,7 @@ struct value_range {
 };
 
 struct generator_settings {
+	/* The loader's matter. */
 	__u32 out_device;
 	__u32 mode;
 	/* 14, or 18 behind a VLAN tag. */

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const SOURCES = fileURLToPath(new URL('../../../bench/', import.meta.url))
+const GENERATOR_SOURCES = fileURLToPath(new URL('../../../generator/', import.meta.url))
 const PROGRAMS = fileURLToPath(new URL('../../../build/bench/', import.meta.url))
 
 /** Where a program, or an object with XDP programs, is when it is built. */
@@ -16,6 +17,15 @@ export const programPath = (name: string): string => `${PROGRAMS}${name}`
  * @throws with what make printed in `stderr`
  */
 export function buildPrograms(...targets: readonly string[]): void {
-  const make = ['make', '-s', '-C', SOURCES, ...targets]
-  execFileSync('flock', [SOURCES, ...make], { stdio: ['ignore', 'ignore', 'pipe'] })
+  make(SOURCES, targets)
+}
+
+/** The product's, which the benchmarks on the wire send and count with. */
+export function buildGenerator(): void {
+  make(GENERATOR_SOURCES, [])
+}
+
+function make(sources: string, targets: readonly string[]): void {
+  const words = ['make', '-s', '-C', sources, ...targets]
+  execFileSync('flock', [sources, ...words], { stdio: ['ignore', 'ignore', 'pipe'] })
 }

@@ -3,7 +3,7 @@
  * yardstick in C reads it (bench/yardstick/chain-config.c): two pods with a policy on both sides, an
  * uplink, and a peer behind the tunnel that has eight backends of a service.
  *
- * A flow's number is in its ports, as bench/generator/frame.h has them.
+ * A flow's number is in its ports, as lib/two-pods.ts has them.
  */
 import { NodeController } from '../../src/daemon/node-controller.js'
 import { fillMaglev } from '../../src/lb/maglev.js'

@@ -7,11 +7,11 @@ import { Direction } from '../../src/packet/verdict.js'
 import type { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
 import type { EndpointPolicy, PortRange } from '../../src/policy/policy-rule.js'
 
-/** As bench/generator/frame.h has them. */
+/** A flow's number is in its ports; the C yardstick has the same (bench/yardstick/flows.h). */
 export const SOURCE_PORT_FIRST = 1024
 export const SOURCE_PORTS = 16_384
 export const DESTINATION_PORT_FIRST = 5120
-const DESTINATION_PORTS = 1024
+export const DESTINATION_PORTS = 1024
 
 const TCP = 6
 const UDP = 17

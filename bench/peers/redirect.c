@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../generator/object.h"
+#include "../../generator/object.h"
 
 enum argument { PROGRAM, MODE, IN, OUT, COUNT };
 

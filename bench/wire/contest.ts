@@ -5,17 +5,12 @@
  */
 import { Lab } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
+import type { SendReport } from '../../src/pktgen/sender.js'
+import type { Sink } from '../../src/pktgen/sink.js'
 import { CpuShare } from '../lib/cpu-share.js'
 import type { Contender, Running } from './contender.js'
 import { Track } from './track.js'
-import {
-  type FrameSize,
-  type Reading,
-  type Sent,
-  Sink,
-  type Traffic,
-  TrafficRun,
-} from './traffic.js'
+import { type FrameSize, type Reading, startSink, type Traffic, TrafficRun } from './traffic.js'
 
 /** From waking both to the window: a call into the kernel's generator takes some 25 ms to begin. */
 const SETTLE_MILLISECONDS = 120
@@ -94,8 +89,7 @@ export class Contest {
     }
     running.process?.kill('SIGSTOP')
     const ends = { receiver: { ns: track.receiver, device: 'eth0' }, uplink: track.peer }
-    const sink =
-      running.sink === 'none' ? undefined : await Sink.start(this.lab, ends[running.sink])
+    const sink = running.sink === 'none' ? undefined : await startSink(ends[running.sink])
     this.entrants.set(name, { contender, track, running, sink })
   }
 
@@ -165,7 +159,7 @@ export class Contest {
   }
 
   /** Sends, and waits until all has been sent. The contender has to be awake. */
-  send(entrant: Entrant, traffic: Traffic): Promise<Sent> {
+  send(entrant: Entrant, traffic: Traffic): Promise<SendReport> {
     return new TrafficRun(entrant.track, entrant.running.target, traffic).sent()
   }
 
@@ -226,7 +220,8 @@ export class Contest {
       await this.stopLoad()
       const runnings = [...this.entrants.values()].map(({ running }) => running)
       for (const { process } of runnings) process?.kill('SIGCONT')
-      const ends = await Promise.allSettled(runnings.map((running) => running.stop()))
+      const sinks = [...this.entrants.values()].map(({ sink }) => sink?.close())
+      const ends = await Promise.allSettled([...runnings.map((each) => each.stop()), ...sinks])
       for (const end of ends) if (end.status === 'rejected') this.#log(String(end.reason))
     } finally {
       await this.lab.close()

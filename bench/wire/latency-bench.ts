@@ -1,6 +1,6 @@
 /**
  * How long a frame takes from the sender's pod to where it arrives, at fixed rates: each carries the
- * time at which it was made, and the counter keeps a histogram (bench/generator/count.bpf.c). Ours
+ * time at which it was made, and the counter keeps a histogram (generator/count.bpf.c). Ours
  * spinning and in poll mode, and the yardstick spinning, in turn within each round.
  */
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
@@ -8,7 +8,6 @@ import { type BenchResult, type Samples, summarize } from '../lib/result.js'
 import type { Contender } from './contender.js'
 import { Contest } from './contest.js'
 import { DatapathContender } from './datapath-contender.js'
-import { difference, quantile } from './histogram.js'
 import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
 import { ChainContender } from './yardstick-contender.js'
 
@@ -24,10 +23,10 @@ const MICROSECOND = 1000
 
 const YARDSTICK = 'c-full'
 const QUANTILES = [
-  { name: 'p50', share: 0.5 },
-  { name: '', share: 0.99 },
-  { name: 'p99.9', share: 0.999 },
-  { name: 'max', share: 1 },
+  { name: 'p50', of: 'p50' },
+  { name: '', of: 'p99' },
+  { name: 'p99.9', of: 'p999' },
+  { name: 'max', of: 'max' },
 ] as const
 
 /** Nanoseconds, one for each of `QUANTILES`. */
@@ -91,10 +90,10 @@ async function measure(
   const entrant = contest.entrant(name)
   if (entrant.sink === undefined) throw new Error(`${name} has no sink`)
   const { sink } = entrant
-  const before = await sink.latencies()
+  sink.reset()
   await contest.loss(name, { frameBytes: FRAME_BYTES, flows: WIRE_FLOWS, rate, seconds })
-  const frames = difference(await sink.latencies(), before)
-  return QUANTILES.map(({ share }) => quantile(frames, share))
+  const { latency } = await sink.read()
+  return QUANTILES.map(({ of }) => latency?.[of] ?? Number.NaN)
 }
 
 /** The p99 has the name; the others have theirs behind it. */

@@ -8,7 +8,6 @@ import { cpuSeconds } from '../lib/cpu-share.js'
 import { type BenchResult, summarize } from '../lib/result.js'
 import { Contest, pause } from './contest.js'
 import { DatapathContender } from './datapath-contender.js'
-import { difference, quantile } from './histogram.js'
 import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
 
 const FRAME_BYTES = 64
@@ -98,8 +97,8 @@ async function restDelay(contest: Contest, { size }: BenchOptions): Promise<Benc
 async function singleFrames(contest: Contest, mode: Mode, seconds: number): Promise<number> {
   const { sink } = contest.entrant(mode)
   if (sink === undefined) throw new Error(`${mode} has no sink`)
-  const before = await sink.latencies()
+  sink.reset()
   const rate = SINGLE_FRAMES_PER_SECOND
   await contest.loss(mode, { frameBytes: FRAME_BYTES, flows: WIRE_FLOWS, rate, seconds })
-  return quantile(difference(await sink.latencies(), before), 0.5)
+  return (await sink.read()).latency?.p50 ?? Number.NaN
 }

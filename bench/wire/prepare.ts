@@ -1,7 +1,7 @@
 /** What every benchmark on the wire needs before it runs. */
 import { existsSync } from 'node:fs'
 import { Lab } from '../../src/lab/lab.js'
-import { buildPrograms, programPath } from '../lib/native-programs.js'
+import { buildGenerator, buildPrograms, programPath } from '../lib/native-programs.js'
 import type { ChainName } from '../lib/node-scenario.js'
 
 /** Builds the native programs. Returns why the wire cannot be measured here, or undefined. */
@@ -9,6 +9,7 @@ export async function wireProblem(): Promise<string | undefined> {
   const problem = await Lab.problem()
   if (problem !== undefined) return problem
   buildPrograms()
+  buildGenerator()
   return existsSync(programPath('forward')) ? undefined : 'make -C bench built nothing'
 }
 

@@ -7,7 +7,6 @@ import { type BenchResult, summarize } from '../lib/result.js'
 import type { Contender } from './contender.js'
 import { Contest } from './contest.js'
 import { DatapathContender } from './datapath-contender.js'
-import { quantile } from './histogram.js'
 import { WIRE_FLOWS, wireProblem } from './prepare.js'
 import { ChainContender } from './yardstick-contender.js'
 
@@ -56,8 +55,9 @@ async function firstSecond(
   try {
     const traffic = { frameBytes: FRAME_BYTES, flows: WIRE_FLOWS, rate: RATE, seconds: SECONDS }
     const { sent, lost } = await contest.loss(contender.name, traffic)
-    const latencies = (await contest.entrant(contender.name).sink?.latencies()) ?? []
-    return { loss: (PERCENT * lost) / sent, latency: quantile(latencies, 0.999) / MICROSECOND }
+    const seen = await contest.entrant(contender.name).sink?.read()
+    const slowest = seen?.latency?.p999 ?? Number.NaN
+    return { loss: (PERCENT * lost) / sent, latency: slowest / MICROSECOND }
   } finally {
     await contest.close()
   }

@@ -1,13 +1,28 @@
 /**
- * The traffic of the wire benchmarks and what counts it: the only module that knows the generator's
- * programs (bench/generator).
+ * The traffic of the wire benchmarks and what counts it: the generator of `ringpath pktgen`, in the
+ * kernel, as processes that can be put to sleep.
  */
-import type { Lab } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
-import { programPath } from '../lib/native-programs.js'
+import { planOf } from '../../src/pktgen/plan.js'
+import { planBytes } from '../../src/pktgen/plan-bytes.js'
+import { builtProgram } from '../../src/pktgen/process-sender.js'
+import type { SendReport } from '../../src/pktgen/sender.js'
+import { Sink } from '../../src/pktgen/sink.js'
+import { parseSizes } from '../../src/pktgen/size-mix.js'
+import type { TrafficSpec } from '../../src/pktgen/traffic-spec.js'
+import { parseIpv4 } from '../../src/wire/address.js'
+import {
+  DESTINATION_PORT_FIRST,
+  DESTINATION_PORTS,
+  SOURCE_PORT_FIRST,
+  SOURCE_PORTS,
+} from '../lib/two-pods.js'
 import { type End, GENERATOR_CORE, spawnOnCore, type Track } from './track.js'
 
-/** `imix`: 7 frames of 64 bytes, 4 of 570, 1 of 1514, and again. */
+/** 7 frames of 64 bytes, 4 of 570, 1 of 1514, and again. */
+const MIX = '64:7,570:4,1514:1'
+const DEVICE = 'eth0'
+
 export type FrameSize = number | 'imix'
 
 export interface Traffic {
@@ -24,15 +39,33 @@ export interface Target {
   readonly mac: string
 }
 
-export interface Sent {
-  readonly frames: number
-  readonly seconds: number
-}
-
 export interface Reading {
   readonly nanoseconds: number
   readonly frames: number
   readonly bytes: number
+}
+
+/** UDP without a checksum, which RFC 768 allows: new ports then need no other change. */
+function specOf({ sender }: Track, target: Target, traffic: Traffic): TrafficSpec {
+  const { frameBytes, flows, rate, seconds } = traffic
+  return {
+    mode: 'udp',
+    sourceMac: sender.podMac,
+    destinationMac: target.mac,
+    vlan: 0,
+    sources: { first: parseIpv4(sender.address) >>> 0, count: 1 },
+    destinations: { first: parseIpv4(target.address) >>> 0, count: 1 },
+    sourcePorts: { first: SOURCE_PORT_FIRST, count: SOURCE_PORTS },
+    destinationPorts: { first: DESTINATION_PORT_FIRST, count: DESTINATION_PORTS },
+    flows,
+    sizes: parseSizes(frameBytes === 'imix' ? MIX : String(frameBytes)),
+    rate: { unit: 'frames', perSecond: rate },
+    frames: 0,
+    seconds,
+    hasTimestamps: rate > 0,
+    hasUdpChecksum: false,
+    framesPerConnection: 0,
+  }
 }
 
 /** A run of the generator in the sender's pod. */
@@ -41,20 +74,27 @@ export class TrafficRun {
 
   constructor(track: Track, target: Target, traffic: Traffic) {
     const { sender, lab } = track
-    const frame = ['eth0', sender.podMac, target.mac, sender.address, target.address]
-    const { frameBytes, flows, rate, seconds } = traffic
-    const args = [...frame, ...[frameBytes, flows, rate, seconds].map(String)]
-    this.process = spawnOnCore(lab, sender, GENERATOR_CORE, programPath('generate'), args)
+    const bytes = planBytes(planOf(specOf(track, target, traffic)))
+    const program = builtProgram('generate')
+    this.process = spawnOnCore(lab, sender, GENERATOR_CORE, program, [DEVICE])
+    this.process.write(`${Buffer.from(bytes).toString('hex')}\n`)
   }
 
   /** Waits for its end and tells what it sent. */
-  async sent(): Promise<Sent> {
+  async sent(): Promise<SendReport> {
     await this.process.ended
     const [line] = this.process.output.match(/\{.*\}/) ?? []
     if (line === undefined) throw new Error(`the generator failed: ${this.process.output}`)
-    return JSON.parse(line) as Sent
+    return JSON.parse(line) as SendReport
   }
 }
+
+/**
+ * Counts the frames where they arrive, in an envelope of VXLAN too, and drops them at the tc hook: the
+ * cheapest end for a frame that AF_XDP sent as an skb. It looks at no number: order costs time.
+ */
+export const startSink = ({ ns, device }: End): Promise<Sink> =>
+  Sink.start({ device, hook: 'tc', flows: 1, namespace: ns.netns, checks: 'latency' })
 
 /** Asks a program that answers each question with a line `{"reading":N,...}`. */
 export class Readings<T> {
@@ -74,40 +114,5 @@ export class Readings<T> {
       new RegExp(`\\{"reading":${this.#count},.*\\}`),
     )
     return JSON.parse(line) as T
-  }
-}
-
-/** Pairs of a bucket's number (bench/generator/frame.h) and its frames. */
-export type Histogram = readonly (readonly [bucket: number, frames: number])[]
-
-/** Counts the generator's frames where they arrive, and drops them. */
-export class Sink {
-  readonly #process: LabProcess
-  readonly #readings: Readings<Reading & { readonly latencies?: Histogram }>
-
-  private constructor(process: LabProcess) {
-    this.#process = process
-    this.#readings = new Readings(process, (child) => child.write('frames\n'))
-  }
-
-  static async start(lab: Lab, end: End): Promise<Sink> {
-    const process = lab.spawn(end.ns, programPath('count'), [end.device, 'tc'])
-    await process.waitForOutput(/ready/)
-    return new Sink(process)
-  }
-
-  read(): Promise<Reading> {
-    return this.#readings.next()
-  }
-
-  /** How long paced frames took so far. */
-  async latencies(): Promise<Histogram> {
-    const reading = await this.#readings.next((child) => child.write('latencies\n'))
-    return reading.latencies ?? []
-  }
-
-  async stop(): Promise<void> {
-    this.#process.closeInput()
-    await this.#process.ended
   }
 }

@@ -18,9 +18,9 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "../generator/frame.h"
 #include "chain-frame.h"
 #include "chain.h"
+#include "flows.h"
 
 /* As bench/chain/chain-rig.ts. */
 #define FRAMES 256

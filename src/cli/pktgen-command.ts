@@ -157,7 +157,7 @@ function openSink(options: PktgenOptions, flows: number): Promise<Sink | undefin
     device,
     hook,
     flows,
-    isPlain,
+    checks: isPlain ? 'nothing' : 'all',
     ...(namespace === undefined ? {} : { namespace }),
   })
 }

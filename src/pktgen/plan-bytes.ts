@@ -22,6 +22,8 @@ const IPV4_CHECKSUM = 10
 const IPV4_SOURCE = 12
 const IPV4_DESTINATION = 16
 
+/** The loader fills in the device that it is started with. */
+const NO_DEVICE = 0
 const NANOSECONDS = 1e9
 const FIXED_POINT = 65_536
 /** Frames that are sent together: few at a low rate, so that none waits for others. */
@@ -30,17 +32,12 @@ const BATCH_MIN = 1
 /** A batch is at most what falls due within so long. */
 const BATCH_NANOSECONDS = 20_000
 
-export interface KernelSettings {
-  /** Index of the device that it sends from. */
-  readonly deviceIndex: number
-}
-
-export function planBytes(plan: TrafficPlan, settings: KernelSettings): Uint8Array {
+export function planBytes(plan: TrafficPlan): Uint8Array {
   const bytes = new Uint8Array(PLAN_BYTES)
   const view = new DataView(bytes.buffer)
   view.setUint32(0, VERSION, true)
   view.setUint32(4, PLAN_BYTES, true)
-  writeSettings(new DataView(bytes.buffer, SETTINGS_AT, SETTINGS_BYTES), plan, settings)
+  writeSettings(new DataView(bytes.buffer, SETTINGS_AT, SETTINGS_BYTES), plan)
   for (const [index, template] of plan.templates.entries()) {
     const at = TEMPLATES_AT + index * TEMPLATE_STRUCT_BYTES
     writeTemplate(new DataView(bytes.buffer, at, TEMPLATE_STRUCT_BYTES), plan, template)
@@ -50,11 +47,11 @@ export function planBytes(plan: TrafficPlan, settings: KernelSettings): Uint8Arr
 }
 
 /** The struct's fields in their order; two of 64 bits at the end. */
-function writeSettings(view: DataView, plan: TrafficPlan, settings: KernelSettings): void {
+function writeSettings(view: DataView, plan: TrafficPlan): void {
   const { spec } = plan
   const range = ({ first, count }: ValueRange) => [first, count]
   const words = [
-    settings.deviceIndex,
+    NO_DEVICE,
     TRAFFIC_MODES.indexOf(spec.mode),
     plan.l3Offset,
     Number(spec.hasTimestamps),

@@ -1,7 +1,6 @@
 /** Senders that are programs of their own: in the kernel, by AF_XDP, by the kernel's pktgen. */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { deviceInfo } from 'xdp-socket-napi'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { LineProcess, type Place } from './line-process.js'
 import { planOf } from './plan.js'
@@ -29,9 +28,8 @@ export async function startSender(engine: Engine, options: SendOptions): Promise
   const plan = planOf(options.spec)
   let child: LineProcess
   if (engine === 'xdp') {
-    child = new LineProcess(builtProgram('generate'), [], place)
-    const bytes = planBytes(plan, { deviceIndex: deviceInfo(options.device).index })
-    child.write(`${Buffer.from(bytes).toString('hex')}\n`)
+    child = new LineProcess(builtProgram('generate'), [options.device], place)
+    child.write(`${Buffer.from(planBytes(plan)).toString('hex')}\n`)
   } else {
     const name = engine === 'af-xdp' ? './xsk-sender-main.js' : './pktgen-sender-main.js'
     child = new LineProcess(

@@ -8,6 +8,9 @@ import { builtProgram } from './process-sender.js'
 export const SINK_HOOKS = ['xdp', 'tc', 'af-xdp'] as const
 export type SinkHook = (typeof SINK_HOOKS)[number]
 
+/** Times alone, or nothing, at half the cost; else numbers too: duplicates and order. */
+export type SinkChecks = 'all' | 'latency' | 'nothing'
+
 export interface SinkOptions {
   readonly device: string
   readonly hook: SinkHook
@@ -15,8 +18,8 @@ export interface SinkOptions {
   readonly flows: number
   /** As `ip netns` knows it. */
   readonly namespace?: string
-  /** Frames and bytes alone, at half the cost; not of `af-xdp`. */
-  readonly isPlain?: boolean
+  /** What it looks at besides frames and bytes; all of it unless given, and by `af-xdp`. */
+  readonly checks?: SinkChecks
 }
 
 /** What such a program answers. */
@@ -37,6 +40,13 @@ export interface SinkAnswer {
   readonly histogram: readonly (readonly [bucket: number, count: number])[]
 }
 
+/** As generator/count.c has them. */
+const CHECK_WORDS: Readonly<Record<SinkChecks, readonly string[]>> = {
+  all: [],
+  latency: ['no-order'],
+  nothing: ['plain'],
+}
+
 export interface SinkReport extends Omit<SinkAnswer, 'histogram'> {
   /** Undefined when no frame told when it was sent. */
   readonly latency: LatencySummary | undefined
@@ -51,8 +61,8 @@ export class Sink {
 
   /** @throws RingpathError GENERATOR */
   static async start(options: SinkOptions): Promise<Sink> {
-    const { device, hook, flows, namespace, isPlain } = options
-    const words = isPlain === true ? ['plain'] : []
+    const { device, hook, flows, namespace, checks = 'all' } = options
+    const words = CHECK_WORDS[checks]
     const place = namespace === undefined ? {} : { namespace }
     const child =
       hook === 'af-xdp'

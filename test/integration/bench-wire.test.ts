@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { bucketEnd, difference, quantile } from '../../bench/wire/histogram.js'
 import { listRuns, namespacesOf } from '../../src/lab/run-record.js'
 
 const RUNNER = fileURLToPath(new URL('../../bench/run.js', import.meta.url))
@@ -79,30 +78,6 @@ t.test('a benchmark that is killed leaves no namespace, file or process', async 
   t.same(namespacesOf(id), [], 'no namespace')
   t.notOk(existsSync(`/run/ringpath-lab/${id}.d`), 'no file')
   t.same(processesNaming(`rp-${id}-`), [], 'no process')
-})
-
-t.test('a quantile is the end of the bucket that it falls into', async (t) => {
-  t.equal(bucketEnd(31), 31)
-  t.equal(bucketEnd(32), 32, 'exact below 64')
-  t.equal(bucketEnd(64), 65, 'then two to a bucket')
-  const histogram = difference(
-    [
-      [10, 5],
-      [64, 95],
-      [70, 3],
-    ],
-    [
-      [10, 5],
-      [70, 2],
-    ],
-  )
-  t.same(histogram, [
-    [64, 95],
-    [70, 1],
-  ])
-  t.equal(quantile(histogram, 0.5), 65)
-  t.equal(quantile(histogram, 1), bucketEnd(70))
-  t.ok(Number.isNaN(quantile([], 0.5)), 'of no frames there is none')
 })
 
 /** Command lines that hold the text; ours are started by `ip netns exec`, which becomes them. */
