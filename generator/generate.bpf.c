@@ -174,7 +174,8 @@ static __always_inline int write_l4(void *l4, void *end, __u64 sum, __u64 now)
 }
 
 /* Of the flow's own addresses; a template has those of the first flow, and the checksum with them. */
-static __always_inline __u64 write_addresses(struct iphdr *ipv4, const struct frame_template *template)
+static __always_inline __u64 write_addresses(struct iphdr *ipv4,
+					     const struct frame_template *template)
 {
 	const __u32 source = settings.sources.first + state.source;
 	const __u32 destination = settings.destinations.first + state.destination;
