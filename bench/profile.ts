@@ -3,13 +3,15 @@
  * state (there should be none) and the functions in which its time goes, by themselves; the whole
  * profile stays in build/bench/profile/ for Chrome's developer tools.
  */
+
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { bundled } from '../src/base/bundle.js'
 
 const STEADY_MARK = '=== steady ==='
-const RUN = fileURLToPath(new URL('./chain/steady-run.js', import.meta.url))
+const RUN = fileURLToPath(bundled(new URL('./chain/steady-run.js', import.meta.url)))
 const DIRECTORY = 'build/bench/profile'
 const FUNCTIONS_SHOWN = 25
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024

@@ -120,4 +120,4 @@ install_packages
 install_modules
 build_addon
 build_generator
-node_modules/.bin/tsc -b
+quietly npm run --silent build

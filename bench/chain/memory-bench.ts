@@ -3,13 +3,15 @@
  * not sizes on paper) when it carries a million of them, divided by their number. It counts every
  * table of the engine: connections, the lane's flows, and what belongs to no connection as well.
  */
+
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { bundled } from '../../src/base/bundle.js'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { type BenchResult, summarize } from '../lib/result.js'
 import type { MemoryReport } from './memory-run.js'
 
-const RUN = fileURLToPath(new URL('./memory-run.js', import.meta.url))
+const RUN = fileURLToPath(bundled(new URL('./memory-run.js', import.meta.url)))
 const CONNECTIONS = { full: 1_000_000, quick: 1_000_000, smoke: 1000 } as const
 const MAPS_SHOWN = 3
 const MEGABYTE = 1 << 20

@@ -5,9 +5,11 @@
  *
  * The frames are moved by a worker thread, as in the engine; this thread only reads its input.
  */
+
 import { createInterface } from 'node:readline'
 import { Worker } from 'node:worker_threads'
 import { monotonicTime } from 'xdp-socket-napi'
+import { bundled } from '../../src/base/bundle.js'
 import { tuneV8 } from '../../src/engine/v8-flags.js'
 import {
   ForwarderControl,
@@ -22,7 +24,7 @@ const input = JSON.parse(process.argv[2] ?? '') as ForwarderInput
 const control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
 const workerData: WorkerInput = { ...input, control: control.buffer as SharedArrayBuffer }
 tuneV8()
-const worker = new Worker(new URL('./forward-worker.js', import.meta.url), { workerData })
+const worker = new Worker(bundled(new URL('./forward-worker.js', import.meta.url)), { workerData })
 
 worker.on('message', (message: 'ready' | ForwarderReport) => {
   console.log(message === 'ready' ? message : JSON.stringify(message))

@@ -2,13 +2,15 @@
  * `ringpath bench`: runs the project's benchmarks of a checkout (bench/run.ts), which understand the
  * arguments; an installed package has none.
  */
+
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
+import { bundled } from '../base/bundle.js'
 import { CommandError, ExitCode } from './client.js'
 
-const RUN = fileURLToPath(new URL('../../bench/run.js', import.meta.url))
+const RUN = fileURLToPath(bundled(new URL('../../bench/run.js', import.meta.url)))
 /** A V8 profile of the chain, and what was deoptimised. */
 const PROFILE = fileURLToPath(new URL('../../bench/profile.js', import.meta.url))
 const EXPLAIN = '--explain'

@@ -7,6 +7,7 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { wakePoller } from 'xdp-socket-napi'
+import { bundled } from '../base/bundle.js'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { teamMemory } from '../port/worker-team.js'
@@ -59,7 +60,7 @@ export type TakeOver = Extract<WorkerMessage, { type: 'taken over' | 'not taken 
 const STALL_SECONDS = 5
 
 const FRAME_COUNT_DEFAULT = 32_768
-const WORKER_FILE = new URL('./datapath-worker.js', import.meta.url)
+const WORKER_FILE = bundled(new URL('./datapath-worker.js', import.meta.url))
 
 export class Datapath {
   readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))

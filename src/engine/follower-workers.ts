@@ -5,10 +5,11 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { wakePoller } from 'xdp-socket-napi'
+import { bundled } from '../base/bundle.js'
 import type { TeamMemory } from '../port/worker-team.js'
 import { CONTROL_WORDS, Control, type FollowerInput, type WorkerMessage } from './control.js'
 
-const WORKER_FILE = new URL('./follower-worker.js', import.meta.url)
+const WORKER_FILE = bundled(new URL('./follower-worker.js', import.meta.url))
 
 interface Follower {
   readonly control: Int32Array
