@@ -1,13 +1,17 @@
 /**
  * Runs one test program and gathers its output; on time-out or when the run is interrupted it and
- * its children are ended.
+ * its children are ended. When the runner itself is killed the program is asked to end, too.
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 
 /** Between asking a program to clean up and end, and killing it. */
 const GRACE_MS = 5_000
 
 const running = new Set()
+
+/** setpriv(1) asks the kernel for a signal at its parent's death, and becomes the program. */
+const WITH_PARENT = ['--pdeathsig', 'SIGTERM', '--']
+const canEndWithParent = spawnSync('setpriv', [...WITH_PARENT, 'true']).status === 0
 
 /**
  * @param {string} command
@@ -19,7 +23,10 @@ const running = new Set()
 export function runProgram(command, args, { timeoutSeconds, env = {} }) {
   return new Promise((resolve) => {
     const startMs = performance.now()
-    const child = spawn(command, args, {
+    const words = canEndWithParent
+      ? ['setpriv', ...WITH_PARENT, command, ...args]
+      : [command, ...args]
+    const child = spawn(words[0], words.slice(1), {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },

@@ -1,17 +1,20 @@
 /**
  * The test run: `node scripts/test.mjs [all | unit | integration | native] [part of a file name]`.
- * Expects scripts/setup.sh to have run. Each test file is a program of its own that prints TAP;
- * what it printed is shown when it fails.
+ * Expects scripts/setup.sh to have run. Each test file is a program of its own that prints TAP. Of
+ * one that fails is shown what failed; all that it printed is kept in build/test-logs/.
  *
  * The last line is `N passed, N failed, N skipped`, in test points at the top level of each file.
  * Exit code 0 means that none failed. Where root is available a skipped integration test is a
  * failure; where it is not, each file of them counts as skipped and the last line says so.
  */
 import { spawnSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import { excerptOf } from './failure-excerpt.mjs'
 import { endAll, runProgram } from './run-program.mjs'
 import { judge, total } from './test-output.mjs'
+import { lanesOf, planOf } from './test-plan.mjs'
+import { closeScratch, openScratch } from './test-scratch.mjs'
 
 const PARTS = {
   unit: ['lint', 'types', 'unit'],
@@ -23,6 +26,7 @@ const STEP_TIMEOUT_SECONDS = 120
 const UNIT_TIMEOUT_SECONDS = 60
 const INTEGRATION_TIMEOUT_SECONDS = 180
 const NATIVE_TIMEOUT_SECONDS = 300
+const LOGS = 'build/test-logs'
 
 process.chdir(new URL('..', import.meta.url).pathname)
 
@@ -54,7 +58,7 @@ async function check(title, command, args) {
 async function runFile(folder, name, { timeoutSeconds, mayNotSkip }) {
   const args = ['--enable-source-maps', `dist/test/${folder}/${name}.test.js`]
   // tap's own limit is 30 s for a file: a whole integration test may take longer.
-  const env = { TAP_TIMEOUT: `${timeoutSeconds}` }
+  const env = { TAP_TIMEOUT: `${timeoutSeconds}`, TMPDIR: scratch }
   const result = await runProgram(process.execPath, args, { timeoutSeconds, env })
   const counts = judge(result.output, result.code)
   if (mayNotSkip && counts.skips.length > 0) {
@@ -76,8 +80,8 @@ function testNames(folder) {
     .sort()
 }
 
-async function runFiles(folder, jobs, options) {
-  const waiting = testNames(folder)
+async function runFiles(folder, names, jobs, options) {
+  const waiting = [...names]
   const results = []
   const work = async () => {
     for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
@@ -92,16 +96,20 @@ const RUN = {
   lint: () => check('lint', 'node_modules/.bin/biome', ['check', '--error-on-warnings', '.']),
   types: () => check('types', 'node_modules/.bin/tsc', ['-b']),
   unit: () =>
-    runFiles('unit', availableParallelism(), {
+    runFiles('unit', testNames('unit'), availableParallelism(), {
       timeoutSeconds: UNIT_TIMEOUT_SECONDS,
       mayNotSkip: false,
     }),
-  // One at a time: they share the machine's cores with the traffic they make.
   integration: async () => {
-    if (rootProblem !== '')
-      return { passed: 0, failed: 0, skipped: testNames('integration').length }
+    const names = testNames('integration')
+    if (rootProblem !== '') return { passed: 0, failed: 0, skipped: names.length }
+    const { together, alone } = planOf(names)
     const options = { timeoutSeconds: INTEGRATION_TIMEOUT_SECONDS, mayNotSkip: true }
-    return runFiles('integration', 1, options)
+    const lanes = lanesOf(availableParallelism())
+    return total([
+      await runFiles('integration', together, lanes, options),
+      await runFiles('integration', alone, 1, options),
+    ])
   },
   native: async () => {
     const args = ['run', '--silent', 'test:native', '-w', 'native']
@@ -132,9 +140,17 @@ function tell(isWell, title, detail, { output, seconds }) {
   if (!isWell) failures.push(title)
   const mark = isWell ? 'ok    ' : 'FAILED'
   console.log(`  ${mark} ${title.padEnd(32)} ${detail.padEnd(24)} ${seconds.toFixed(1)} s`)
-  if (!isWell) console.log(output.trimEnd().replaceAll(/^/gm, '    '))
+  if (isWell) return
+  const log = `${LOGS}/${title.replaceAll(/\W+/g, '-')}.log`
+  writeFileSync(log, output)
+  console.log(excerptOf(output).replaceAll(/^/gm, '    '))
+  console.log(`    (all it printed: ${log})`)
 }
 
+rmSync(LOGS, { recursive: true, force: true })
+mkdirSync(LOGS, { recursive: true })
+const scratch = openScratch()
+process.on('exit', () => closeScratch(scratch))
 const rootProblem = findRootProblem()
 const failures = []
 const results = []

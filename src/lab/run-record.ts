@@ -52,8 +52,8 @@ export function runDirectory(id: string): string {
 }
 
 /**
- * Removes the run's processes, namespaces (with all their devices), files and record. Removing twice
- * is fine.
+ * Removes the run's processes, namespaces (with all their devices), files with what is mounted among
+ * them, and record. Removing twice is fine.
  */
 export function removeRun(id: string): void {
   const namespaces = namespacesOf(id)
@@ -68,7 +68,11 @@ export function removeRun(id: string): void {
     // The record stays, so that the next run tries again.
     throw new RingpathError(ErrorCode.LAB_SETUP, `cannot remove ${failures.join('; ')}`)
   }
-  fs.rmSync(`${RECORD_DIRECTORY}/${id}.d`, { recursive: true, force: true })
+  const files = `${RECORD_DIRECTORY}/${id}.d`
+  for (const mount of mountsUnder(files)) {
+    spawnSync('umount', ['--lazy', mount], { timeout: IP_TIMEOUT_MS })
+  }
+  fs.rmSync(files, { recursive: true, force: true })
   fs.rmSync(recordPath(id), { force: true })
 }
 
@@ -114,6 +118,14 @@ function startTicks(pid: number): string {
   // Field 22; the second field may itself hold spaces and brackets, so count from the last bracket.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return fields[19] ?? ''
+}
+
+/** File systems mounted below a directory, such as a bpffs; the last mounted first. */
+function mountsUnder(directory: string): string[] {
+  const lines = fs.readFileSync('/proc/self/mountinfo', 'utf8').split('\n')
+  // Field 5 (proc(5)); a lab's directories have no characters that would be escaped there.
+  const mounts = lines.map((line) => line.split(' ')[4] ?? '')
+  return mounts.filter((mount) => mount.startsWith(`${directory}/`)).reverse()
 }
 
 /** A namespace lives as long as a process is in it, whatever `ip netns delete` removed. */

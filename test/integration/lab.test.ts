@@ -8,6 +8,7 @@ import * as fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { runOrFail } from '../../src/lab/command.js'
 import { Lab, type Namespace } from '../../src/lab/lab.js'
 import { listRuns, namespacesOf, removeRun, sweepDeadRuns } from '../../src/lab/run-record.js'
 import { STAND_IN_ADDRESS } from '../../src/lab/wiring.js'
@@ -158,6 +159,17 @@ t.test('nothing is left after close, and closing twice is fine', async (t) => {
   // Killed, but not ours to wait for.
   t.same(await waitUntilGone({ id: lab.id, childPid: Number(stray.stdout) }), [])
   await t.rejects(lab.namespace('late'), { code: 'ELAB_SETUP' })
+})
+
+t.test('a file system mounted among the lab’s files goes with it', async (t) => {
+  const lab = await Lab.create({ name: 'mount' })
+  const directory = lab.directory('mount')
+  await runOrFail('mount', ['-t', 'tmpfs', 'none', directory])
+  fs.writeFileSync(`${directory}/file`, 'text')
+  await lab.close()
+  t.notMatch(fs.readFileSync('/proc/self/mounts', 'utf8'), directory)
+  t.notOk(fs.existsSync(directory))
+  t.notOk(listRuns().includes(lab.id))
 })
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const) {

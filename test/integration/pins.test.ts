@@ -7,21 +7,18 @@ import t from 'tap'
 import { DatapathProcess } from '../../src/daemon/datapath-process.js'
 import { ping, transferWithHash } from '../../src/lab/traffic.js'
 import { LiveNode, OUTSIDE_ADDRESS, UPLINK_ADDRESS } from '../support/live-node.js'
-import { PinDirectory } from '../support/pin-directory.js'
+import type { PinDirectory } from '../support/pin-directory.js'
 
 const CLI = fileURLToPath(new URL('../../src/cli/ringpath.js', import.meta.url))
 
-const pins = new PinDirectory()
-const live = await LiveNode.create('pins', { hasUplink: true, pinDirectory: pins.path })
-t.after(async () => {
-  await live.close()
-  pins.close()
-})
+const live = await LiveNode.create('pins', { hasUplink: true, isPinned: true })
+t.after(() => live.close())
+const { lab } = live
+const pins = live.pins as PinDirectory
 const client = await live.pod('client')
 const server = await live.pod('server')
 live.controller.setMasquerade({ enabled: true })
 await live.start()
-const { lab } = live
 const seconds = (count: number) => new Promise((resolve) => setTimeout(resolve, count * 1000))
 
 /** The programs of the node's devices, by their numbers in the kernel. */

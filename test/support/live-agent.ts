@@ -42,7 +42,7 @@ export class LiveAgent {
   readonly lab: Lab
   readonly node: Namespace
   readonly directory: string
-  readonly pins = new PinDirectory()
+  readonly pins: PinDirectory
   process: LabProcess | undefined
 
   readonly #options: LiveAgentOptions
@@ -51,6 +51,7 @@ export class LiveAgent {
     this.lab = lab
     this.node = node
     this.directory = mkdtempSync(join(tmpdir(), 'rp-agent-'))
+    this.pins = new PinDirectory(lab)
     this.#options = options
   }
 
@@ -158,7 +159,6 @@ spec: { device: ${device}, address: ${address}, mac: "${podMac}"${more} }
       if (pid !== undefined) killQuietly(pid)
     }
     if (this.#options.lab === undefined) await this.lab.close()
-    this.pins.close()
     rmSync(this.directory, { recursive: true, force: true })
   }
 

@@ -13,6 +13,7 @@ import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
 import type { PortStatistics } from '../../src/port/port.js'
 import { readPortStatistics } from '../../src/port/port-statistics.js'
 import { PortStatus } from '../../src/port/port-table.js'
+import { PinDirectory } from './pin-directory.js'
 
 export const NODE_ADDRESS = '10.0.0.1'
 /** The node's uplink; the far end is the gateway, which has an address of its own behind it. */
@@ -43,8 +44,8 @@ export interface LiveNodeOptions {
    * given, or else 1.
    */
   readonly workers?: number
-  /** In a bpffs; programs go with the datapath unless given. */
-  readonly pinDirectory?: string
+  /** Programs are pinned in a bpffs; they go with the datapath unless this is true. */
+  readonly isPinned?: boolean
 }
 
 const WORKERS = Number(process.env.LIVE_WORKERS ?? 1)
@@ -60,7 +61,7 @@ export class LiveNode {
   readonly uplinkAddress: string
   readonly workers: number
   readonly #number: number
-  readonly #pinDirectory: string | undefined
+  readonly pins: PinDirectory | undefined
   readonly #beside: LiveNode | undefined
   datapath: DatapathProcess | undefined
   /** Pods that there were, and ids of those that there are. */
@@ -71,7 +72,7 @@ export class LiveNode {
 
   private constructor(lab: Lab, node: Namespace, directory: string, options: LiveNodeOptions) {
     this.#number = options.number ?? 1
-    this.#pinDirectory = options.pinDirectory
+    this.pins = options.isPinned === true ? new PinDirectory(lab) : undefined
     this.#beside = options.beside
     const isFirst = this.#number === 1
     this.address = isFirst ? NODE_ADDRESS : `10.0.0.${this.#number}`
@@ -105,6 +106,11 @@ export class LiveNode {
 
   get hasUplink(): boolean {
     return this.#outside !== undefined
+  }
+
+  /** -1 without an uplink. */
+  get uplinkPort(): number {
+    return this.#uplinkPort
   }
 
   /** The namespace behind the uplink. */
@@ -161,9 +167,9 @@ export class LiveNode {
 
   /** Starts the datapath and waits until it has attached every port. */
   async start(): Promise<void> {
-    const pinDirectory = this.#pinDirectory
+    const { pins } = this
     this.datapath = await DatapathProcess.start({
-      ...(pinDirectory === undefined ? {} : { pinDirectory }),
+      ...(pins === undefined ? {} : { pinDirectory: pins.path }),
       stateDirectory: this.directory,
       networkNamespace: this.node.netns,
       workers: this.workers,

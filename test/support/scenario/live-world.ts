@@ -31,15 +31,18 @@ const PODS_MAX = 4
 const HOST_ENDPOINT_ID = 0xffff
 const HOST_DEVICE = 'ringpath_host'
 const UPLINK_DEVICE = 'uplink0'
-/** Until a frame is counted; one that is consumed never is. */
-const COUNTED_MILLISECONDS = 300
+/** Until the datapath has had a frame. */
+const TAKEN_MILLISECONDS = 5000
 const SETTLED_MILLISECONDS = 3
-const ARRIVED_MILLISECONDS = 2000
+const ARRIVED_MILLISECONDS = 5000
 const STEERED_MILLISECONDS = 400
 
 interface FarEnd {
   readonly names: Omit<PortNames, 'name'>
   readonly program: LabProcess
+  /** The datapath's port, and how many frames the program has sent to it. */
+  readonly port: number
+  sent: number
   /** Characters of its output that have been read. */
   read: number
 }
@@ -63,14 +66,15 @@ export class LiveStage {
       const pod = await live.pod(`p${i}`)
       const { podMac: mac, hostMac: nodeMac, address, identity, id: endpointId } = pod
       stage.pods.push(
-        await stage.#farEnd(pod, 'eth0', { mac, nodeMac, address, identity, endpointId }),
+        await stage.#farEnd(pod, 'eth0', pod.port, { mac, nodeMac, address, identity, endpointId }),
       )
     }
     const own = { identity: 1, endpointId: HOST_ENDPOINT_ID }
     const mac = await macOf(live, node, HOST_DEVICE)
     const nodeMac = await macOf(live, node, 'ringpath_net')
     const address = NODE_ADDRESS
-    stage.host = await stage.#farEnd(node, HOST_DEVICE, { mac, nodeMac, address, ...own })
+    const { hostPort } = live.maps.node
+    stage.host = await stage.#farEnd(node, HOST_DEVICE, hostPort, { mac, nodeMac, address, ...own })
     if (live.hasUplink) await stage.#addOutside(own)
     await live.start()
     return stage
@@ -85,7 +89,7 @@ export class LiveStage {
     ])
     // Frames that the node's stack sends for itself are nobody's answer: it asks for no neighbour.
     await lab.sysctl(node, { [`net.ipv4.neigh.${UPLINK_DEVICE}.mcast_solicit`]: '0' })
-    this.uplink = await this.#farEnd(outside, 'eth0', {
+    this.uplink = await this.#farEnd(outside, 'eth0', this.live.uplinkPort, {
       mac: gateway,
       nodeMac: await macOf(this.live, node, UPLINK_DEVICE),
       address: UPLINK_ADDRESS,
@@ -93,11 +97,16 @@ export class LiveStage {
     })
   }
 
-  async #farEnd(ns: Namespace, device: string, names: FarEnd['names']): Promise<FarEnd> {
+  async #farEnd(
+    ns: Namespace,
+    device: string,
+    port: number,
+    names: FarEnd['names'],
+  ): Promise<FarEnd> {
     const args = ['--enable-source-maps', PROGRAM, device]
     const program = this.live.lab.spawn(ns, process.execPath, args)
     await program.waitForOutput(/ready\n/)
-    return { names, program, read: program.output.length }
+    return { names, program, port, sent: 0, read: program.output.length }
   }
 }
 
@@ -164,8 +173,14 @@ export class LiveWorld implements World {
 
   async exchange(port: string, frame: Uint8Array): Promise<SentFrame[]> {
     const before = counts(this)
-    this.#end(port).program.write(`${toHex(frame)}\n`)
-    await until(() => counts(this).all !== before.all, COUNTED_MILLISECONDS)
+    const end = this.#end(port)
+    end.program.write(`${toHex(frame)}\n`)
+    end.sent++
+    // A frame that is consumed is counted by its port alone, which tells after a while.
+    const isTaken = () =>
+      counts(this).all !== before.all ||
+      this.#live.portStatistics(end.port).receivedFrames >= end.sent
+    await until(isTaken, TAKEN_MILLISECONDS)
     // A drop that is answered is counted before its answer.
     await sleep(SETTLED_MILLISECONDS)
     const wanted = counts(this).forwarded - before.forwarded
