@@ -7,11 +7,8 @@
 /** Names of files in test/integration without `.test.ts`, and why each runs alone. */
 export const RUN_ALONE = {
   'bench-wire': 'its benchmarks pin their programs to the cores and keep them busy',
-  handover: 'counts frames lost and milliseconds of silence while the datapath is replaced',
   lab: "expects that nobody sweeps up a dead run before it does; every other test's lab would",
   'pktgen-measure': 'judges measured rates and delays',
-  pktgen: 'sends at set rates and judges what arrives, with a sender that fills a core',
-  recovery: 'limits the time within which a killed datapath is back',
 }
 
 /** Beside each other; a file mostly waits, so one for each core leaves the cores half idle. */

@@ -23,8 +23,8 @@ const PARTS = {
 }
 const ALL = ['lint', 'types', 'unit', 'integration', 'native']
 const STEP_TIMEOUT_SECONDS = 120
-const UNIT_TIMEOUT_SECONDS = 60
-const INTEGRATION_TIMEOUT_SECONDS = 180
+const UNIT_TIMEOUT_SECONDS = 120
+const INTEGRATION_TIMEOUT_SECONDS = 300
 const NATIVE_TIMEOUT_SECONDS = 300
 const LOGS = 'build/test-logs'
 

@@ -79,7 +79,7 @@ function frameLines(snapshot: Snapshot, end: WorldEnd | undefined, paint: Paint)
 function verdictLine(input: SummaryInput, paint: Paint): string {
   const code = exitCode(input)
   if (code === ExitCode.BROKEN_PROMISE) {
-    return paint.bad('NOT as promised: see the lines marked !! and red above.')
+    return paint.bad('NOT as promised: see the lines marked !! or .. above.')
   }
   const part = code === ExitCode.INTERRUPTED ? 'As promised as far as it went' : 'As promised'
   return paint.good(`${part}: what the policy allows worked, and nothing else got through.`)

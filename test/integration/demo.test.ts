@@ -48,7 +48,7 @@ t.test('after kill -9 the next run leaves nothing of either', { skip }, async (t
   const id = await killed.begun()
   killed.process.kill('SIGKILL')
   await killed.end()
-  const next = new Demo('--seconds', '3')
+  const next = new Demo('--seconds', '6')
   const nextId = await next.begun()
   t.equal(await next.end(), 0, next.output)
   t.same(await leftAfterAWhile(id), [])
