@@ -4,7 +4,7 @@
  * the directory.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -13,7 +13,10 @@ const RUNNER = 'test.mjs'
 
 export function openScratch() {
   sweep()
-  return mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`))
+  const path = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`))
+  // As the system's own: some tests act as users who are not root.
+  chmodSync(path, 0o1777)
+  return path
 }
 
 /** With the file systems that tests mounted in it. */

@@ -160,10 +160,10 @@ t.test('sizes that stay are changed by the command that the message names', OPTI
   t.equal((await live.cli(...command.split(' '))).code, 0, command)
   await live.start()
   t.same((await live.status()).problems, [])
-  const maps = await live.json<{ name: string; maxEntries: number }[]>('map')
+  const maps = await live.json<{ name: string; capacity: number }[]>('map')
   t.match(
     maps.find(({ name }) => name === 'ct4'),
-    { maxEntries: 32_768 },
+    { capacity: 32_768 },
   )
   t.equal((await ping(lab, client, server.address)).received, 3)
 })
