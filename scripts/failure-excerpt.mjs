@@ -7,6 +7,8 @@
 const POINT_LINES_MAX = 24
 const OTHER_LINES_MAX = 20
 const LINES_MAX = 90
+/** Of one line: a point's name may be all that a program printed. */
+const CHARACTERS_MAX = 240
 const POINT = /^(\s*)(not ok|ok)\b/
 const OF_TAP = /^\s*(# |#$|\d+\.\.\d+|TAP version|$)/
 
@@ -15,12 +17,15 @@ const OF_TAP = /^\s*(# |#$|\d+\.\.\d+|TAP version|$)/
  * @returns {string} at most some 90 lines
  */
 export function excerptOf(output) {
-  const lines = output.trimEnd().split('\n')
+  const lines = output.trimEnd().split('\n').map(shortened)
   if (!lines.some((line) => POINT.test(line))) return cut(lines, LINES_MAX).join('\n')
   const { failures, others } = read(lines)
   const end = others.slice(-OTHER_LINES_MAX)
   return [...end, ...cut(failures, LINES_MAX - end.length)].join('\n')
 }
+
+const shortened = (line) =>
+  line.length > CHARACTERS_MAX ? `${line.slice(0, CHARACTERS_MAX)}…` : line
 
 /** The lines about points that failed, and those that are no TAP. */
 function read(lines) {

@@ -12,7 +12,7 @@ const problem = await Lab.problem()
 const skip = problem ?? false
 
 t.test('--keep leaves pods that can be played with, until --clean', { skip }, async (t) => {
-  const demo = new Demo('--seconds', '3', '--keep')
+  const demo = new Demo('--seconds', '6', '--keep')
   t.equal(await demo.end(), 0, demo.output)
   const id = /rp-(\w+)-client/.exec(demo.output)?.[1] ?? ''
   t.equal(namespacesOf(id).length, 5)
@@ -31,7 +31,7 @@ t.test('--keep leaves pods that can be played with, until --clean', { skip }, as
 })
 
 t.test('--simulate says so first, and needs nothing', async (t) => {
-  const demo = new Demo('--seconds', '3', '--simulate')
+  const demo = new Demo('--seconds', '6', '--simulate')
   t.equal(await demo.end(), 0, demo.output)
   t.match(demo.output, /^SIMULATION, as asked for/)
   t.match(demo.output, /As promised/)
