@@ -13,8 +13,7 @@ import type { MemoryReport } from './memory-run.js'
 
 const RUN = fileURLToPath(bundled(new URL('./memory-run.js', import.meta.url)))
 const CONNECTIONS = { full: 1_000_000, quick: 1_000_000, smoke: 1000 } as const
-const MAPS_SHOWN = 3
-const MEGABYTE = 1 << 20
+const MAPS_SHOWN = 4
 
 export const memoryBenchmark: Benchmark = {
   name: 'memory',
@@ -25,12 +24,13 @@ export const memoryBenchmark: Benchmark = {
     const connections = CONNECTIONS[options.size]
     const output = execFileSync(process.execPath, ['--expose-gc', RUN, String(connections)])
     const { residentBefore, residentAfter, maps } = JSON.parse(output.toString()) as MemoryReport
+    const total = residentAfter - residentBefore
+    const inMaps = Object.values(maps).reduce((sum, bytes) => sum + bytes, 0)
     const largest = Object.entries(maps).sort((a, b) => b[1] - a[1])
-    const sizes = largest
-      .slice(0, MAPS_SHOWN)
-      .map(([name, bytes]) => `${name} ${(bytes / MEGABYTE).toFixed(0)} MiB`)
-    const note = `${connections} connections of the full chain; maps: ${sizes.join(', ')}`
-    const values = [(residentAfter - residentBefore) / connections]
+    const parts = [...largest.slice(0, MAPS_SHOWN), ['lane and others', total - inMaps] as const]
+    const perConnection = parts.map(([name, bytes]) => `${name} ${Math.round(bytes / connections)}`)
+    const note = `${connections} connections of the full chain; each: ${perConnection.join(', ')}`
+    const values = [total / connections]
     const result = summarize({ name: 'memory/connection', unit: 'bytes', values, note })
     return Promise.resolve([result])
   },

@@ -2,7 +2,7 @@
  * A process that holds the engine with so many connections and tells what memory that takes: its
  * resident set before and after, and the sizes of the maps. Argument: connections.
  */
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
@@ -21,12 +21,14 @@ export interface MemoryReport {
 const BLOCK_BYTES = 512
 const TRAINING_FRAMES = 200_000
 
-/** In files, as the engine's: a page of a map takes memory from when it is first used. */
-const directory = mkdtempSync(join(tmpdir(), 'ringpath-bench-'))
+/** In files, as the engine's, and where it has them: on tmpfs, if there is one. */
+const SHARED_MEMORY = '/dev/shm'
+const parent = existsSync(SHARED_MEMORY) ? SHARED_MEMORY : tmpdir()
+const directory = mkdtempSync(join(parent, 'ringpath-bench-'))
 process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
 
 function rigOf(flows: number): ChainRig {
-  const maps = DatapathMaps.createFiles(join(directory, String(flows)), sizesFor(flows))
+  const maps = DatapathMaps.createFiles(join(directory, String(flows)), sizesFor(flows, false))
   return new ChainRig('full', flows, { maps })
 }
 

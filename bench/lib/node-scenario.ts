@@ -5,6 +5,7 @@
  *
  * A flow's number is in its ports, as lib/two-pods.ts has them.
  */
+import { allocateMemory } from 'xdp-socket-napi'
 import { NodeController } from '../../src/daemon/node-controller.js'
 import { fillMaglev } from '../../src/lb/maglev.js'
 import { ServiceSettings } from '../../src/lb/service-settings.js'
@@ -141,16 +142,23 @@ const servicesOf = (
     algorithm: 'maglev',
   }))
 
-/** Sizes with room for so many flows: each is an entry of its service and one of its own. */
-export function sizesFor(flows: number): MapSizes {
+/**
+ * Sizes with room for so many flows: each is an entry of its service and one of its own, and, if the
+ * chain translates sources, two of the NAT.
+ */
+export function sizesFor(flows: number, isTranslated = true): MapSizes {
   const connections = Math.max(4096, 2 ** Math.ceil(Math.log2(flows * 2)))
+  if (!isTranslated) return { ...MAP_SIZES, connections }
   const destinations = 16_384
   return { ...MAP_SIZES, connections, nat: { snat: connections, destinations } }
 }
 
-/** Maps in memory, for benchmarks without devices; their seeds are fixed, so that runs agree. */
+/**
+ * Maps in memory, for benchmarks without devices: in huge pages, as the engine's files are on tmpfs.
+ * Their seeds are fixed, so that runs agree.
+ */
 export const scenarioMaps = (flows: number): DatapathMaps =>
-  DatapathMaps.inMemory(sizesFor(flows), { seed: 1 })
+  new DatapathMaps((_name, bytes) => allocateMemory(bytes), sizesFor(flows), { seed: 1 })
 
 /** Writes the node into the maps, ports numbered as above. */
 export function writeScenario(maps: DatapathMaps, devices: ScenarioDevices, flows: number): void {

@@ -10,6 +10,7 @@
 
 #include "binding.h"
 #include "device.h"
+#include "huge_pages.h"
 #include "resource.h"
 
 namespace xdp {
@@ -25,8 +26,6 @@ Napi::Value throwFailure(Napi::Env env, const Failure& failure) {
 }
 
 namespace {
-
-constexpr size_t kHugePageBytes = size_t{2} << 20;
 
 constexpr mode_t kOwnerOnly = 0600;
 
@@ -129,18 +128,20 @@ Napi::Value mapSharedFile(const Napi::CallbackInfo& info) {
     return throwFailure(env, failure);
   }
   const size_t present = static_cast<size_t>(status.st_size);
+  const bool isNew = present == 0;
   if (bytes == 0) bytes = present;
   // Touching a page past the end of the file would be a SIGBUS.
   if (present < bytes && (!create || ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)) {
     failure.set("ftruncate", create ? errno : EINVAL, path + " is shorter than was asked for");
     return throwFailure(env, failure);
   }
-  auto mapping = std::make_shared<Mapping>(
-      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0), bytes);
+  auto mapping = std::make_shared<Mapping>(mapAligned(file.get(), bytes));
   if (!mapping->valid()) {
     failure.set("mmap", errno, path);
     return throwFailure(env, failure);
   }
+  // Others who map it get the same pages, and huge ones by their first touch.
+  if (isNew && bytes >= kHugePageBytes) collapse(*mapping);
   void* data = mapping->data();
   Napi::Object result = Napi::Object::New(env);
   result.Set("buffer", makeBuffer(env, data, bytes, mapping));
@@ -152,7 +153,7 @@ Napi::Value mapSharedFile(const Napi::CallbackInfo& info) {
 Napi::Value allocateMemory(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const size_t bytes = static_cast<size_t>(info[0].ToNumber().Int64Value());
-  const size_t whole = (bytes + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+  const size_t whole = roundUp(bytes, kHugePageBytes);
   auto mapping = std::make_shared<Mapping>(
       ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), whole);
   if (!mapping->valid()) {

@@ -10,29 +10,17 @@
 
 #include <cstring>
 
+#include "huge_pages.h"
+
 namespace xdp {
 
 namespace {
-
-// Linux 6.1: huge pages for shared memory, whatever the system's setting for it.
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-
-// Linux 5.14.
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
-constexpr size_t kHugePageBytes = size_t{2} << 20;
 
 // The ledger's header; its version stands for the layout of everything behind the frames.
 constexpr uint32_t kLedgerMagic = 0x4c585055;
 constexpr uint32_t kLedgerVersion = 1;
 constexpr size_t kLedgerWords = 16;
 enum LedgerWord : uint32_t { kMagic = 0, kVersion = 1, kFrames = 2, kStride = 3, kHeadroom = 4 };
-
-size_t roundUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
 bool isPowerOfTwo(uint32_t value) { return (value & (value - 1)) == 0; }
 
@@ -142,25 +130,9 @@ bool Umem::makeNormalFile(size_t bytes, bool tryHugePages, Failure* failure) {
   return true;
 }
 
-// At a multiple of a huge page's size, which mmap does not choose by itself for shared memory.
 bool Umem::mapFile(size_t bytes, Failure* failure) {
-  const int protection = PROT_READ | PROT_WRITE;
-  const int flags = MAP_SHARED | MAP_FIXED;
-  const size_t span = bytes + kHugePageBytes;
-  const int reserve = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  void* space = ::mmap(nullptr, span, PROT_NONE, reserve, -1, 0);
-  if (space == MAP_FAILED) return failure->set("mmap", errno);
-  uint8_t* first = static_cast<uint8_t*>(space);
-  const uintptr_t address = reinterpret_cast<uintptr_t>(first);
-  const size_t before = roundUp(address, kHugePageBytes) - address;
-  memory_ = Mapping(::mmap(first + before, bytes, protection, flags, file_.get(), 0), bytes);
-  const int error = errno;
-  if (before > 0) ::munmap(first, before);
-  ::munmap(first + before + bytes, kHugePageBytes - before);
-  if (!memory_.valid()) {
-    ::munmap(first + before, bytes);
-    return failure->set("mmap", error, "the packet memory");
-  }
+  memory_ = mapAligned(file_.get(), bytes);
+  if (!memory_.valid()) return failure->set("mmap", errno, "the packet memory");
   ::madvise(memory_.data(), bytes, MADV_HUGEPAGE);
   // A child of fork never touches packets.
   ::madvise(memory_.data(), bytes, MADV_DONTFORK);

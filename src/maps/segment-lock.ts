@@ -15,6 +15,10 @@
 import { threadId } from 'node:worker_threads'
 import type { MapOptions } from './map.js'
 import { Header } from './map-header.js'
+import { KEEPS_ORDER as IN_ORDER } from './processor.js'
+
+// V8 loads and checks an imported constant at each use; one of the module's own it knows.
+const KEEPS_ORDER = IN_ORDER
 
 /** Words of a row. All but OWNER are the holder's to write. */
 export const LockRow = {
@@ -45,6 +49,8 @@ const NAP = new Int32Array(new SharedArrayBuffer(4))
 
 export class SegmentLocks {
   readonly #words: Int32Array
+  /** A second view of them, for a store that must not be taken for one to the first. */
+  readonly #again: Int32Array
   readonly #start: number
   readonly #owner: number
   readonly #isProcessAlive: (processId: number) => boolean
@@ -53,6 +59,7 @@ export class SegmentLocks {
   /** @param start index of the first row in `words` */
   constructor(words: Int32Array, start: number, options: MapOptions) {
     this.#words = words
+    this.#again = new Int32Array(words.buffer, words.byteOffset, words.length)
     this.#start = start
     this.#owner = (process.pid << THREAD_BITS) | (threadId & ((1 << THREAD_BITS) - 1))
     this.#isProcessAlive = options.isProcessAlive ?? isProcessAlive
@@ -80,10 +87,18 @@ export class SegmentLocks {
   /**
    * False when somebody took the lock over meanwhile: the caller acquires it again and repairs what
    * it guards.
+   *
+   * A load and a store, where an exchange costs a call: if the lock is taken over between the two,
+   * because the holder stood still just there, it is the other one whose release fails and who
+   * repairs.
    */
   release(segment: number): boolean {
     const owner = this.#owner
-    return Atomics.compareExchange(this.#words, this.row(segment), owner, FREE) === owner
+    const at = this.row(segment)
+    if (!KEEPS_ORDER) return Atomics.compareExchange(this.#words, at, owner, FREE) === owner
+    if (this.#words[at] !== owner) return false
+    this.#again[at] = FREE
+    return true
   }
 
   #acquireSlowly(at: number): boolean {

@@ -96,6 +96,15 @@ export function writePartnerKey(
   partner[SnatKey.PROTOCOL] = protocol ^ SnatDirection.IN
 }
 
+/** Does the entry with this value name the source (forward: NAT) end of the other half's key? */
+export function leadsTo(words: Int32Array, value: number, key: Int32Array): boolean {
+  const isForwardKey = ((key[SnatKey.PROTOCOL] as number) & SnatDirection.IN) === 0
+  const ports = key[SnatKey.PORTS] as number
+  const address = key[isForwardKey ? SnatKey.SOURCE : SnatKey.DESTINATION]
+  const port = isForwardKey ? ports >>> 16 : ports & 0xffff
+  return words[value + Snat.ADDRESS] === address && words[value + Snat.PORT] === port
+}
+
 /** As the connection table's lifetimes (A10), as far as one packet tells. */
 export function expiryOf(key: Int32Array, tcpFlags: number, nowSeconds: number): number {
   const isTcp = ((key[SnatKey.PROTOCOL] as number) & 0xff) === TCP

@@ -23,6 +23,7 @@ import { PORT_TRIES_MAX, PortProbe } from './port-probe.js'
 import type { PortUse } from './port-use.js'
 import {
   expiryOf,
+  leadsTo,
   SNAT_KEY_WORDS,
   SNAT_VALUE_WORDS,
   Snat,
@@ -83,6 +84,8 @@ export class SourceNat {
   #madeReverse: Slot = NOT_FOUND
   #madeReverseGeneration = 0
   #insertedGeneration = 0
+  /** Words touched ahead; kept so that no compiler may drop the loads. */
+  touched = 0
   /** Ports became scarce: the collector is to look at once. It takes the sign down. */
   isFillingUp = false
 
@@ -115,6 +118,7 @@ export class SourceNat {
     writeForwardKey(this.#key, words, start)
     const expires = expiryOf(this.#key, tcpFlags, nowSeconds)
     const hash = this.table.hash(this.#key)
+    this.#touchHalves(hash, address4)
     for (let tries = 0; tries < BEGINS_MAX; tries++) {
       const slot = this.table.lookupHashed(this.#key, hash)
       if (slot !== NOT_FOUND && this.#goesOn(slot, address4, flags, expires)) return true
@@ -206,6 +210,13 @@ export class SourceNat {
     }
   }
 
+  /** Reads where both halves lie, or will as a rule, so that their cache misses overlap. */
+  #touchHalves(hash: number, address4: number): void {
+    const partner = this.#partner
+    writePartnerKey(partner, this.#key, address4, (this.#key[SnatKey.PORTS] as number) >>> 16)
+    this.touched = this.table.touch(hash) ^ this.table.touch(this.table.hash(partner))
+  }
+
   /** An existing mapping goes on, if it still is what is wanted; else it is removed. */
   #goesOn(slot: Slot, address4: number, flags: number, expires: number): boolean {
     const table = this.table
@@ -252,7 +263,8 @@ export class SourceNat {
     const forwardGeneration = this.table.writtenGeneration
     // In a table of a few entries the one may have evicted the other.
     if (forward < 0 || (this.table.hasEvicted && !this.#ownsPort())) {
-      this.#removeBoth()
+      if (this.table.delete(this.#partner)) this.#uncount(this.#partner)
+      this.table.delete(this.#key)
       this.#fail()
       return Made.NOT
     }
@@ -316,15 +328,8 @@ export class SourceNat {
     this.#histogram[failed] = (this.#histogram[failed] as number) + 1
   }
 
-  /** Does the entry name the source (forward: NAT) end of the other half's key? */
   #leadsTo(slot: Slot, key: Int32Array): boolean {
-    const { words } = this.table
-    const value = this.table.valueStart(slot)
-    const isForwardKey = ((key[SnatKey.PROTOCOL] as number) & SnatDirection.IN) === 0
-    const ports = key[SnatKey.PORTS] as number
-    const address = key[isForwardKey ? SnatKey.SOURCE : SnatKey.DESTINATION]
-    const port = isForwardKey ? ports >>> 16 : ports & 0xffff
-    return words[value + Snat.ADDRESS] === address && words[value + Snat.PORT] === port
+    return leadsTo(this.table.words, this.table.valueStart(slot), key)
   }
 
   /** The mapping of the flow whose other direction's packet `#key` was made of. */
@@ -377,11 +382,6 @@ export class SourceNat {
     }
     if (slot >= 0) this.#count(key)
     return slot
-  }
-
-  #removeBoth(): void {
-    if (this.table.delete(this.#partner)) this.#uncount(this.#partner)
-    this.table.delete(this.#key)
   }
 
   #count(key: Int32Array): void {

@@ -7,6 +7,7 @@ import type { HashMap } from '../maps/hash-map.js'
 import { type MapSpec, NOT_FOUND, type Slot } from '../maps/map.js'
 import { DropReason } from '../packet/drop-reason.js'
 import { Direction } from '../packet/verdict.js'
+import { PolicyAnswers } from './policy-answers.js'
 import {
   ANY_IDENTITY,
   POLICY_KEY_WORDS,
@@ -64,7 +65,10 @@ export class PolicyMap {
   readonly #entries: HashMap
   readonly #prefixes: ArrayMap
   readonly #key = new Int32Array(POLICY_KEY_WORDS)
+  readonly #answers: PolicyAnswers
+  /** Of the entry found last. */
   #prefixLength = 0
+  #isExact = false
 
   /** Of the last lookup: what kind of entry decided. */
   match: PolicyMatch = PolicyMatch.NONE
@@ -75,6 +79,7 @@ export class PolicyMap {
 
   constructor(entries: HashMap, prefixes: ArrayMap) {
     this.#entries = entries
+    this.#answers = new PolicyAnswers(entries.words)
     this.#prefixes = prefixes
   }
 
@@ -97,24 +102,44 @@ export class PolicyMap {
     if (!hasPort) prefixes &= (1 << (PREFIX_PROTOCOL + 1)) - 1
     this.#key[0] = (number << 1) | word
 
+    if (prefixes === 0) return this.#refuse(hasPort)
+
+    const answers = this.#answers
+    const asked = (protocol << 16) | port
+    if (!answers.recall(this.#key[0] as number, identity, asked, prefixes)) {
+      const slot = this.#find(identity, protocol, port, prefixes)
+      answers.remember(prefixes, slot, (this.#prefixLength << 1) | (this.#isExact ? 1 : 0))
+      if (slot === NOT_FOUND) return this.#refuse(hasPort)
+      return this.#decide(slot, this.#prefixLength, this.#isExact)
+    }
+    if (answers.slot === NOT_FOUND) return this.#refuse(hasPort)
+    return this.#decide(answers.slot, answers.kind >>> 1, (answers.kind & 1) !== 0)
+  }
+
+  #refuse(hasPort: boolean): number {
+    this.match = PolicyMatch.NONE
+    this.cookie = 0
+    this.proxyPort = 0
+    return hasPort ? DropReason.POLICY_DENIED : DropReason.FRAGMENT_UNSUPPORTED
+  }
+
+  /** The entry that decides, with `#prefixLength` and `#isExact` of it; NOT_FOUND if none does. */
+  #find(identity: number, protocol: number, port: number, prefixes: number): Slot {
+    this.#isExact = true
     const exact = this.#longest(identity, protocol, port, prefixes)
     const exactPrefix = this.#prefixLength
-    if (exact !== NOT_FOUND && this.#precedenceOf(exact) === PRECEDENCE_MAX) {
-      return this.#decide(exact, exactPrefix, true)
-    }
+    if (exact !== NOT_FOUND && this.#precedenceOf(exact) === PRECEDENCE_MAX) return exact
     const any = this.#longest(ANY_IDENTITY, protocol, port, prefixes)
-    const anyPrefix = this.#prefixLength
     if (any === NOT_FOUND) {
-      if (exact !== NOT_FOUND) return this.#decide(exact, exactPrefix, true)
-      this.match = PolicyMatch.NONE
-      this.cookie = 0
-      this.proxyPort = 0
-      return hasPort ? DropReason.POLICY_DENIED : DropReason.FRAGMENT_UNSUPPORTED
+      this.#prefixLength = exactPrefix
+      return exact
     }
-    if (exact === NOT_FOUND || this.#wins(any, anyPrefix, exact, exactPrefix)) {
-      return this.#decide(any, anyPrefix, false)
+    if (exact === NOT_FOUND || this.#wins(any, this.#prefixLength, exact, exactPrefix)) {
+      this.#isExact = false
+      return any
     }
-    return this.#decide(exact, exactPrefix, true)
+    this.#prefixLength = exactPrefix
+    return exact
   }
 
   /** The entry of the longest prefix for one identity; at most 25 probes, in practice two. */

@@ -198,3 +198,34 @@ t.test('a writer that takes over deletes revisions that nobody names', async (t)
   new PolicyWriter(entries, prefixes, new Set([kept]))
   t.equal(entries.size, 1)
 })
+
+t.test('a remembered answer is the one that the map gives, whatever changed', async (t) => {
+  const prng = seededPrng(t)
+  const { entries, prefixes } = maps()
+  const writer = new PolicyWriter(entries, prefixes)
+  const remembering = new PolicyMap(entries, prefixes)
+  const names: number[] = []
+  for (let step = 0; step < 4000; step++) {
+    if (names.length === 0 || prng.below(20) === 0) {
+      if (names.length > 3) writer.delete(names.splice(prng.below(names.length), 1)[0] ?? 0)
+      const ports = [{ protocol: TCP, firstPort: 80 + prng.below(3), lastPort: 84 }]
+      const action = prng.below(2) === 0 ? 'allow' : 'deny'
+      const rule = { identities: [300 + prng.below(2)], ports, action, cookie: step } as const
+      names.push(writer.add(enforced(rule, { ports: [{ protocol: UDP }], cookie: 1 })))
+    }
+    const name = names[prng.below(names.length)] ?? 0
+    const identity = 300 + prng.below(3)
+    const protocol = prng.below(2) === 0 ? TCP : UDP
+    const port = 79 + prng.below(6)
+    const hasPort = prng.below(4) !== 0
+    const ask = (map: PolicyMap) => [
+      map.lookup(name, Direction.INGRESS, identity, protocol, port, hasPort),
+      map.match,
+      map.cookie,
+      map.proxyPort,
+    ]
+    const expected = ask(new PolicyMap(entries, prefixes))
+    const found = ask(remembering)
+    if (found.join() !== expected.join()) t.same(found, expected, `step ${step}`)
+  }
+})
