@@ -253,10 +253,10 @@ export class XskExchange implements FrameExchange {
    * here, and changes nothing. The burst has to be empty.
    */
   handOver(): void {
-    this.#isClosed = true
     const attached = this.#attachments.filter((attachment) => attachment !== null)
-    this.#poller ??= this.#start(new Burst(1))
-    const poller = this.#poller
+    // Of a successor that gave up before it was prepared: it lets go of sockets by a poller, too.
+    const poller = this.#poller ?? this.#start(new Burst(1))
+    this.#isClosed = true
     runAll([
       () => poller.handOver(),
       ...attached.map(

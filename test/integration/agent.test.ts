@@ -147,23 +147,6 @@ const replaced = (pid: number | undefined) =>
     return datapath.pid !== pid && datapath.isReady
   })
 
-t.test('kill -9 of the datapath under TCP is repaired in less than a second', async (t) => {
-  await standby()
-  await seconds(1)
-  const before = await live.status()
-  const to = { ns: server, address: server.address, port: 5002 }
-  const transfer = transferWithHash(lab, client, to, 100)
-  const milliseconds = await silence(async () => {
-    process.kill(before.datapath.pid ?? 0, 'SIGKILL')
-    await replaced(before.datapath.pid)
-  })
-  const { datapath } = await live.status()
-  t.comment(`silent for ${milliseconds} ms; ready after ${datapath.lastRepairMilliseconds} ms`)
-  t.ok(milliseconds < 1_000, `${milliseconds} ms`)
-  const report = await transfer
-  t.equal(report.receivedHash, report.sentHash)
-})
-
 t.test('a datapath that is told to stop hands over to the one that stands by', async (t) => {
   await standby()
   await seconds(1)
@@ -175,48 +158,6 @@ t.test('a datapath that is told to stop hands over to the one that stands by', a
   t.comment(`silent for ${milliseconds} ms`)
   t.ok(milliseconds < 1_000, `${milliseconds} ms`)
   t.equal((await live.status()).datapath.pid, before.datapath.standbyPid)
-})
-
-t.test('upgrade hands the sockets to a new process, and no packet is lost', async (t) => {
-  await standby()
-  const before = await live.status()
-  const to = { ns: server, address: server.address, port: 5003 }
-  const transfer = transferWithHash(lab, client, to, 100)
-  let said = ''
-  const milliseconds = await silence(async () => {
-    const { stdout, stderr, code } = await live.cli('upgrade')
-    said = `${stdout}${stderr}`
-    t.equal(code, 0, said)
-    await replaced(before.datapath.pid)
-  })
-  t.comment(`${said.trim()}; ${milliseconds} ms of pings unanswered`)
-  t.match(said, /ports handed from \d+ to \d+: [\d.]+ ms without packets/)
-  const report = await transfer
-  t.equal(report.receivedHash, report.sentHash)
-  const { datapath } = await live.status()
-  t.not(datapath.pid, before.datapath.standbyPid, 'one that was started for it')
-  t.equal(datapath.deaths, before.datapath.deaths, 'nobody died')
-  t.match(live.process?.output, /datapath handed over/)
-})
-
-t.test('a datapath that is stopped is replaced, and does not come back', async (t) => {
-  await standby()
-  await seconds(1.5)
-  const { datapath: before } = await live.status()
-  const milliseconds = await silence(async () => {
-    process.kill(before.pid ?? 0, 'SIGSTOP')
-    await replaced(before.pid)
-  })
-  const { datapath } = await live.status()
-  t.comment(`silent for ${milliseconds} ms`)
-  const reasons = [...(live.process?.output ?? '').matchAll(/"reason":"([^"]*)"/g)]
-  t.same(
-    reasons.map(([, reason]) => reason),
-    ['it is stopped'],
-  )
-  t.equal(datapath.pid, before.standbyPid)
-  t.throws(() => process.kill(before.pid ?? 0, 'SIGCONT'), { code: 'ESRCH' })
-  t.equal((await ping(lab, client, server.address)).received, 3)
 })
 
 t.test('SIGTERM leaves the datapath running, and a second agent is refused', async (t) => {

@@ -13,11 +13,10 @@ import { HANDOVER_VERSION, type Hello, handoverPath } from '../../src/engine/han
 import type { LabProcess } from '../../src/lab/lab-process.js'
 import { ping, transferWithHash } from '../../src/lab/traffic.js'
 import { PortMode } from '../../src/port/port-table.js'
+import { GapStream } from '../support/gap-stream.js'
 import { LiveNode } from '../support/live-node.js'
-import type { PacedReport } from '../support/programs/paced-stream.js'
 
 const CLI = fileURLToPath(new URL('../../src/cli/ringpath.js', import.meta.url))
-const PACED = fileURLToPath(new URL('../support/programs/paced-stream.js', import.meta.url))
 const HANDOVERS = 4
 
 const live = await LiveNode.create('handover', { hasUplink: true })
@@ -68,41 +67,24 @@ async function programs(): Promise<string> {
 const received = (port: number) => live.portStatistics(port).receivedFrames
 
 t.test('a datapath hands its sockets to the next one under a paced stream', async (t) => {
-  const paced = (role: string) => [PACED, role, server.address, '7000']
-  const echo = lab.spawn(server, process.execPath, paced('serve'))
-  await echo.waitForOutput(/listening/)
   const before = await programs()
   const countedBefore = received(client.port)
-  const stream = lab.spawn(client, process.execPath, paced('send'))
-  await stream.waitForOutput(/sending/)
-  const gaps: number[] = []
-  /** The longest time without a packet since it was asked for last. */
-  const gap = async (): Promise<number> => {
-    const seen = gaps.length
-    stream.write('\n')
-    const pattern = new RegExp(`(?:gap [\\d.]+[\\s\\S]*){${seen + 1}}`)
-    const [all] = await stream.waitForOutput(pattern)
-    gaps.push(Number([...all.matchAll(/gap ([\d.]+)/g)].at(-1)?.[1]))
-    return gaps.at(-1) as number
-  }
+  const stream = await GapStream.start(lab, client, server)
   for (let i = 0; i < HANDOVERS; i++) {
     const taker = await standby()
     await seconds(0.3)
-    await gap()
+    await stream.gap()
     await seconds(0.3)
-    const quiet = await gap()
+    const quiet = await stream.gap()
     const line = await handOver(taker)
     await seconds(0.1)
-    t.comment(`${line}; without a packet ${await gap()} ms, and ${quiet} ms at other times`)
+    t.comment(`${line}; without a packet ${await stream.gap()} ms, and ${quiet} ms at other times`)
     t.equal(await programs(), before, 'the same programs are on the devices')
   }
-  stream.closeInput()
-  const [line] = await stream.waitForOutput(/^\{.*\}$/m)
-  const report = JSON.parse(line) as PacedReport
+  const report = await stream.stop()
   t.comment(`${HANDOVERS} hand-overs: ${report.received} of ${report.sent} packets came back`)
   t.ok(report.received > report.sent * 0.99, `${report.received} of ${report.sent}`)
   t.ok(received(client.port) - countedBefore >= report.sent, 'the counters go on')
-  await echo.stop()
 })
 
 t.test('a TCP transfer goes on through hand-overs', { timeout: 120_000 }, async (t) => {

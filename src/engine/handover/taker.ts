@@ -3,7 +3,13 @@
  * everything while that one goes on, and takes its place with one word. Whatever goes wrong before
  * that word leaves the other one as it was.
  */
-import { closeDescriptors, DescriptorChannel, type ReceivedMessage } from 'xdp-socket-napi'
+import {
+  closeDescriptors,
+  DescriptorChannel,
+  type ReceivedMessage,
+  XdpError,
+  XdpErrorCode,
+} from 'xdp-socket-napi'
 import { assert } from '../../base/assert.js'
 import type { Burst } from '../../packet/burst.js'
 import {
@@ -136,12 +142,25 @@ function openMemory(options: TakerOptions, message: ReceivedMessage): [XskExchan
 }
 
 function openPort(exchange: XskExchange, message: ReceivedMessage): TakenPort {
+  const description = JSON.parse(message.text) as PortDescription
   try {
-    const description = JSON.parse(message.text) as PortDescription
     return { description, made: exchange.adopt(description, message.descriptors) }
+  } catch (error) {
+    // Another steering program is on the device: it is exchanged when the device is attached anew.
+    if (!isOtherVersion(error)) throw error
+    throw new HandoverRefused(`${description.device} has another version of the steering program`)
   } finally {
     closeDescriptors(message.descriptors)
   }
+}
+
+function isOtherVersion(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined
+  return (
+    cause instanceof XdpError &&
+    cause.code === XdpErrorCode.UNSUPPORTED &&
+    cause.syscall === 'adopt'
+  )
 }
 
 function say(channel: DescriptorChannel, message: FromTaker): void {
