@@ -166,6 +166,125 @@ TEST("a packet outside its frame, a port that never was, and a damaged pool stop
   CHECK(breaking([](Lab* lab) { lab->umem->poolWords()[0] = 513; }) == xdp::kBadPool);
 }
 
+// Another process's view of a lab: everything is adopted by its descriptors.
+struct Successor {
+  explicit Successor(const Lab& lab) {
+    xdp::UmemOptions options;
+    options.frameCount = kFrames;
+    options.strideBytes = lab.umem->geometry().strideBytes();
+    umem = xdp::Umem::adopt(options, lab.umem->fd(), &failure);
+    if (umem == nullptr) return;
+    words.resize(xdp::kHeaderWords + 3 * kBurst);
+    poller = xdp::Poller::create(umem, words.data(), static_cast<uint32_t>(words.size()), &failure);
+    for (uint32_t port = 0; port < lab.sockets.size(); port++) {
+      const xdp::Socket& from = *lab.sockets[port];
+      xdp::ProgramOptions programOptions;
+      programOptions.objectPath = XDP_PROGRAM_OBJECT;
+      programOptions.interfaceIndex = from.options().interfaceIndex;
+      const std::vector<int> descriptors = lab.programs[port]->descriptors();
+      programs.push_back(xdp::Program::adopt(programOptions, descriptors, &failure));
+      std::shared_ptr<xdp::Socket> socket =
+          xdp::Socket::adopt(umem, from.options(), from.fd(), from.tag(), &failure);
+      if (programs.back() == nullptr || socket == nullptr) return;
+      if (!poller->addAdopted(socket, port, &failure)) return;
+    }
+    ready = true;
+  }
+
+  xdp::Failure failure;
+  std::shared_ptr<xdp::Umem> umem;
+  std::vector<int32_t> words;
+  std::shared_ptr<xdp::Poller> poller;
+  std::vector<std::shared_ptr<xdp::Program>> programs;
+  bool ready = false;
+};
+
+TEST("a successor goes on with memory, rings and programs in mid-flight, and no frame is lost") {
+  Lab lab(2112);
+  CHECK(lab.ready);
+  if (!lab.ready) return;
+  CHECK(sendAndCount(&lab, 200) == 200);
+  Successor next(lab);
+  CHECK(next.ready);
+  if (!next.ready) return;
+  for (int i = 0; i < 20; i++) lab.append(0, 1);
+  CHECK(lab.poller->exchange(0) == 0);
+  const xdp::Audit before = lab.poller->audit();
+  CHECK(before.isSound(kFrames) && before.inBurst == 0);
+  lab.poller->handOver();
+  for (const auto& program : lab.programs) program->release();
+  next.poller->resume();
+  const xdp::Audit after = next.poller->audit();
+  CHECK(after.isSound(kFrames));
+  CHECK(after.free == before.free && after.onRings == before.onRings);
+  uint32_t arrived = 0;
+  for (int round = 0; round < 100 && arrived < 20; round++) {
+    const int32_t count = next.poller->exchange(kBurst);
+    CHECK(count >= 0);
+    for (int32_t i = 0; i < count; i++) {
+      const int32_t start = next.words[xdp::kHeaderWords + static_cast<uint32_t>(i)];
+      const uint8_t* frame = next.umem->data() + start;
+      if (frame[12] == 0x88 && frame[13] == 0xb5) arrived++;
+      next.words[xdp::kHeaderWords + 2 * kBurst + static_cast<uint32_t>(i)] = xdp::kNoPort;
+    }
+    if (count == 0) next.poller->wait(5);
+  }
+  CHECK(arrived == 20);
+  next.poller->close();
+  CHECK(next.umem->pool().freeCount() == kFrames);
+}
+
+TEST("a successor that gives up leaves the first one as it was") {
+  Lab lab(2112);
+  CHECK(lab.ready);
+  if (!lab.ready) return;
+  for (int i = 0; i < 3; i++) {
+    Successor next(lab);
+    CHECK(next.ready);
+    next.umem->handOver();
+    next.poller->handOver();
+    for (const auto& program : next.programs) program->release();
+  }
+  CHECK(sendAndCount(&lab, 200) == 200);
+  lab.poller->close();
+  CHECK(lab.umem->pool().freeCount() == kFrames);
+}
+
+TEST("what is no memory, socket or program of another process is refused") {
+  Lab lab(2112);
+  CHECK(lab.ready);
+  if (!lab.ready) return;
+  xdp::Failure failure;
+  xdp::UmemOptions options;
+  options.frameCount = kFrames * 2;
+  options.strideBytes = 2112;
+  CHECK(xdp::Umem::adopt(options, lab.umem->fd(), &failure) == nullptr);
+  options.frameCount = kFrames;
+  CHECK(xdp::Umem::adopt(options, 0, &failure) == nullptr);
+  CHECK(xdp::Umem::adopt(options, -1, &failure) == nullptr);
+  const xdp::Socket& socket = *lab.sockets[0];
+  CHECK(xdp::Socket::adopt(lab.umem, socket.options(), -1, 1, &failure) == nullptr);
+  CHECK(xdp::Socket::adopt(lab.umem, socket.options(), lab.umem->fd(), 1, &failure) == nullptr);
+  xdp::ProgramOptions program;
+  program.objectPath = XDP_PROGRAM_OBJECT;
+  program.interfaceIndex = socket.options().interfaceIndex;
+  std::vector<int> descriptors = lab.programs[0]->descriptors();
+  program.mode = 1;
+  CHECK(xdp::Program::adopt(program, descriptors, &failure) == nullptr);
+  CHECK(failure.number == EPROTO);
+  program.mode = 0;
+  program.objectPath = "/dev/null";
+  CHECK(xdp::Program::adopt(program, descriptors, &failure) == nullptr);
+  program.objectPath = XDP_PROGRAM_OBJECT;
+  program.interfaceIndex++;
+  CHECK(xdp::Program::adopt(program, descriptors, &failure) == nullptr);
+  program.interfaceIndex--;
+  descriptors.pop_back();
+  CHECK(xdp::Program::adopt(program, descriptors, &failure) == nullptr);
+  descriptors.assign(descriptors.size() + 1, lab.umem->fd());
+  CHECK(xdp::Program::adopt(program, descriptors, &failure) == nullptr);
+}
+
 TEST("a netlink socket hears of a change, tells of lost messages and goes on behind them") {
   xdp::Failure failure;
   xdp::NetlinkOptions options;

@@ -138,6 +138,15 @@ t.test('no file names a path of one machine or a package registry', async (t) =>
   )
 })
 
+t.test('nothing that runs on a node starts a shell', async (t) => {
+  const product = code.filter(({ path }) => /^src\/(?!lab\/|demo\/|cli\/completion)/.test(path))
+  const shell = /\bshell: true|\bexecSync\(|child_process.*\bexec\b|['"/](ba)?sh['"]/
+  t.same(
+    faults(product, (line) => shell.test(line)),
+    [],
+  )
+})
+
 t.test('no test is skipped, left for later or run alone', async (t) => {
   const mark = /\b(skip|todo|only)\s*:|\bt\.(skip|todo|only)\(/
   t.same(
