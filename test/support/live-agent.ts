@@ -160,7 +160,6 @@ spec: { device: ${device}, address: ${address}, mac: "${podMac}"${more} }
     }
     if (this.#options.lab === undefined) await this.lab.close()
     rmSync(this.directory, { recursive: true, force: true })
-    this.pins.close()
   }
 
   #nodeDocument(spec: string): string {
