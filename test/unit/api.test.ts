@@ -4,6 +4,7 @@ import { statSync } from 'node:fs'
 import { connect } from 'node:net'
 import t from 'tap'
 import { ROUTES } from '../../src/daemon/api/routes.js'
+import { ApiServer } from '../../src/daemon/api/server.js'
 import { Metrics, NotedReason } from '../../src/monitor/metrics.js'
 import type { Explanation } from '../../src/observe/explain.js'
 import { Direction } from '../../src/packet/verdict.js'
@@ -184,6 +185,15 @@ t.test('the log level changes while it runs', async (t) => {
   })
   t.equal(wrong.statusCode, 400)
   test.agent.log.level = 'silent'
+})
+
+t.test('a group that is not there is told by its field, and nothing listens', async (t) => {
+  const other = new ApiServer(test.agent)
+  const path = test.path('other.sock')
+  const expected = /spec.api.group: 'rp-nobody', expected a group of this system/
+  await t.rejects(other.listen(path, 'rp-nobody'), { code: 'ECONFIG_INVALID', message: expected })
+  const connected = new Promise((resolve) => connect(path).on('error', resolve))
+  t.match(await connected, { code: /ENOENT|ECONNREFUSED/ })
 })
 
 t.test(

@@ -64,7 +64,13 @@ export class ApiServer {
     } finally {
       process.umask(mask)
     }
-    grantSocket({ socket: path, stateDirectory: this.#agent.paths.stateDirectory, group })
+    try {
+      grantSocket({ socket: path, stateDirectory: this.#agent.paths.stateDirectory, group })
+    } catch (error) {
+      // A socket that listens would keep the process alive that is to end with this error.
+      await this.#server.close()
+      throw error
+    }
   }
 
   async close(): Promise<void> {

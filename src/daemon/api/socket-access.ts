@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { ErrorCode, RingpathError } from '../../base/errors.js'
 
 const SOCKET_MODE = 0o660
 /** The group passes it, to a name that it knows, and cannot list it; files in it have modes of their own. */
@@ -22,7 +23,7 @@ export interface SocketAccess {
   readonly group: string | undefined
 }
 
-/** Throws when there is no such group. */
+/** @throws RingpathError CONFIG_INVALID when there is no such group */
 export function grantSocket({ socket, stateDirectory, group }: SocketAccess): void {
   const ownerId = process.getuid?.() ?? 0
   const id = group === undefined ? (process.getgid?.() ?? 0) : groupId(group)
@@ -42,6 +43,11 @@ function groupId(name: string): number {
     const [found, , id] = line.split(':')
     if (found === name) return Number(id)
   }
-  const line = execFileSync('getent', ['group', '--', name], { encoding: 'utf8' })
-  return Number(line.split(':')[2])
+  try {
+    const line = execFileSync('getent', ['group', '--', name], { encoding: 'utf8' })
+    return Number(line.split(':')[2])
+  } catch (error) {
+    const text = `spec.api.group: '${name}', expected a group of this system`
+    throw new RingpathError(ErrorCode.CONFIG_INVALID, text, error)
+  }
 }
