@@ -10,7 +10,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, relative, resolve } from 'node:path'
-import { rollup } from 'rollup'
+import { rollup } from '@rollup/wasm-node'
 
 const DIST = resolve(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '../dist')
 const BUNDLE = resolve(DIST, 'bundle')
