@@ -57,8 +57,10 @@ t.test(
   { timeout: 90_000 },
   async (t) => {
     const to = { ns: live.outside, address: OUTSIDE_ADDRESS, port: 7100 }
+    const before = live.portStatistics(client.port).receivedFrames
     const transfer = transferWithHash(lab, client, to, 100)
-    await seconds(0.6)
+    // It begins when its file is written.
+    while (live.portStatistics(client.port).receivedFrames < before + 100) await seconds(0.02)
     await live.datapath?.kill()
     await seconds(0.5)
     await live.start()
