@@ -18,8 +18,10 @@ import type { Monitor } from '../monitor/monitor.js'
 import type { Burst } from '../packet/burst.js'
 import type { PacketBuffer } from '../packet/packet-buffer.js'
 import * as envelope4 from '../wire/envelope4.js'
+import * as ipv4 from '../wire/ipv4.js'
 import { completePartialChecksum } from '../wire/partial-checksum.js'
 import * as plain4 from '../wire/plain4.js'
+import { Protocol } from '../wire/protocols.js'
 import { ENVELOPE_BYTES as BYTES } from '../wire/vxlan.js'
 import { AdjacencyTable, ROW_SHIFT } from './adjacency-table.js'
 import type { PacketContext } from './context.js'
@@ -32,6 +34,7 @@ const TTL_HOPS_MAX = 3
 const { NONE, STEADY } = plain4.Plain
 const { ACTION, NEW_ENDS_A, NEW_ENDS_B, NEW_ENDS_C, DELTAS, AROUND } = Flow
 const NO_FLOW = NONE_FOUND
+const { TCP, UDP } = Protocol
 const ENVELOPE_BYTES = BYTES
 const ADJACENCY_SHIFT = ROW_SHIFT
 
@@ -358,22 +361,19 @@ export class FlowLane {
 
   /**
    * A connection began with the packet that leaves: what its reply's addresses and ports met before,
-   * as packets of no connection or of another, is not what the reply will meet.
+   * as packets of no connection or of another, is not what the reply will meet. The packet itself
+   * need not be plain: a connection may begin with a fragment.
    */
   #forgetReply(ctx: PacketContext): void {
-    const words = this.#words
-    const { start, length } = ctx.packet
-    if (plain4.classify(words, start, length) === NONE) return
-    const at = start >> 2
-    const a = plain4.endsA(words, at)
-    const b = plain4.endsB(words, at)
-    const c = plain4.endsC(words, at)
-    const replyA = plain4.turnedA(b, c)
-    const replyB = plain4.turnedB(a, c)
-    const replyC = plain4.turnedC(a, b)
-    const way = (ctx.egressPort << 8) | plain4.protocol(words, at)
-    const home = this.#table.homeOf(replyA, replyB, replyC, way)
-    const flow = this.#table.find(home, replyA, replyB, replyC, way)
+    const { packet: p, l3Offset, l4Offset, protocol } = ctx
+    if (protocol !== TCP && protocol !== UDP) return
+    const source = ipv4.destination(p, l3Offset)
+    const destination = ipv4.source(p, l3Offset)
+    const a = plain4.packA(source, p.u16(l4Offset))
+    const b = plain4.packB(source, destination)
+    const c = plain4.packC(destination, p.u16(l4Offset + 2))
+    const way = (ctx.egressPort << 8) | protocol
+    const flow = this.#table.find(this.#table.homeOf(a, b, c, way), a, b, c, way)
     if (flow !== NO_FLOW) this.#table.forget(flow)
   }
 

@@ -87,10 +87,13 @@ export const endsA = (words: Int32Array, at: number): number =>
   ((words[at + 6] as number) & UPPER) | ((words[at + 9] as number) & LOWER)
 export const endsB = (words: Int32Array, at: number): number => words[at + 7] as number
 export const endsC = (words: Int32Array, at: number): number => words[at + 8] as number
-/** The ends of a packet in the other direction. */
-export const turnedA = (b: number, c: number): number => (b & UPPER) | (c >>> 16)
-export const turnedB = (a: number, c: number): number => (a & UPPER) | (c & LOWER)
-export const turnedC = (a: number, b: number): number => ((a & LOWER) << 16) | (b & LOWER)
+/** The same words from addresses and ports as numbers, of a packet that need not be plain itself. */
+export const packA = (source: number, destinationPort: number): number =>
+  (swap16(source >>> 16) << 16) | swap16(destinationPort)
+export const packB = (source: number, destination: number): number =>
+  (swap16(destination >>> 16) << 16) | swap16(source)
+export const packC = (destination: number, sourcePort: number): number =>
+  (swap16(sourcePort) << 16) | swap16(destination)
 
 /**
  * Is the transport's checksum the sum of the pseudo header, as a sender with offload leaves it (see

@@ -171,4 +171,21 @@ t.test('what leaves is right when what came was, and never depends on the lane',
   for (const { node } of worlds) node.close()
 })
 
+t.test('what a connection makes void is not repeated, whatever packet it began with', async (t) => {
+  const world = new World(true)
+  const [client] = CLIENTS as [string]
+  const fromClient = fromOutside(UPLINK_ADDRESS, client).udp({ from: 50_001, to: REMOTE_PORT })
+  const request = fromClient.payload('request').bytes()
+  // The UDP header's length is none that the lane would take.
+  request[39] = 115
+  const reply = (text: string): string[] => {
+    const packet = fromOutside(UPLINK_ADDRESS, REMOTE).udp({ from: 8080, to: 50_001 })
+    return world.send(0, packet.payload(text).bytes()).flat().map(describe)
+  }
+  for (let i = 0; i < 3; i++) t.match(reply('to nobody'), [/> 192\.0\.2\.2\.50001/])
+  t.match(world.send(0, request).flat().map(describe), [/192\.0\.2\.2\.50001 > 10\.0\.2\.1\.8080/])
+  t.match(reply('to the client'), [/192\.0\.2\.2\.30081 > 198\.51\.100\.1\.50001/])
+  world.node.close()
+})
+
 t.end()
