@@ -121,3 +121,5 @@ install_modules
 build_addon
 build_generator
 quietly npm run --silent build
+# It is run by its name: README's alias, a link in /usr/bin.
+chmod +x dist/src/cli/ringpath.js

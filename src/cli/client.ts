@@ -4,7 +4,7 @@
  */
 import { readdirSync, statSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 /** What a command ends with; docs/cli.md lists them. */
 export const ExitCode = {
@@ -84,12 +84,18 @@ export class Client {
   }
 
   #unreachable(error: NodeJS.ErrnoException): CommandError {
-    const why =
-      error.code === 'EACCES'
-        ? 'not permitted: be root, or in the group of spec.api.group'
-        : `no agent answers (${error.code ?? error.message})`
+    const why = error.code === 'EACCES' ? NOT_PERMITTED : `no agent answers (${reasonOf(error)})`
     return new CommandError(`${this.socket}: ${why}`, ExitCode.UNREACHABLE)
   }
+}
+
+const START_ONE = 'start one by `ringpath agent --config FILE`'
+const NOT_PERMITTED = 'not permitted: be root, or in the group of spec.api.group of the Node'
+
+function reasonOf({ code, message }: NodeJS.ErrnoException): string {
+  if (code === 'ENOENT') return `no such socket: ${START_ONE}`
+  if (code === 'ECONNREFUSED') return 'the one that made it has ended'
+  return code ?? message
 }
 
 function problemError(text: string): CommandError {
@@ -107,24 +113,33 @@ export interface NodeChoice {
   readonly state?: string
 }
 
-export function stateDirectoryOf({ state }: NodeChoice): string {
+/** @throws CommandError where neither an option nor the machine says which one */
+export function stateDirectoryOf({ state, socket }: NodeChoice): string {
   if (state !== undefined) return state
+  const own = socket ?? process.env.RINGPATH_SOCKET
+  if (own !== undefined) return dirname(own)
   const nodes = directoriesIn(STATE_ROOT)
   const [only, ...more] = nodes
   if (only !== undefined && more.length === 0) return join(STATE_ROOT, only)
-  const found = nodes.length === 0 ? 'none' : nodes.join(', ')
-  const text = `which node? ${STATE_ROOT} has ${found}: give --state DIRECTORY or --socket PATH`
+  const text =
+    only === undefined
+      ? `no node runs here (${STATE_ROOT} is empty): ${START_ONE}, ` +
+        'or give --state DIRECTORY or --socket PATH'
+      : `which node? ${STATE_ROOT} has ${nodes.join(', ')}: give --state DIRECTORY or --socket PATH`
   throw new CommandError(text, ExitCode.UNREACHABLE)
 }
 
 export function socketOf(choice: NodeChoice): string {
-  return choice.socket ?? process.env.RINGPATH_SOCKET ?? join(stateDirectoryOf(choice), SOCKET_NAME)
+  const { socket, state } = choice
+  const own = socket ?? (state === undefined ? process.env.RINGPATH_SOCKET : undefined)
+  return own ?? join(stateDirectoryOf(choice), SOCKET_NAME)
 }
 
 function directoriesIn(path: string): string[] {
   try {
     return readdirSync(path).filter((name) => statSync(join(path, name)).isDirectory())
-  } catch {
-    return []
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') return []
+    throw new CommandError(`${path}: ${NOT_PERMITTED}`, ExitCode.UNREACHABLE)
   }
 }

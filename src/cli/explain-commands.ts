@@ -61,20 +61,7 @@ function addTrace(program: Command): void {
     .option('--ttl <hops>', 'time to live (64)', wholeNumber(0, 255))
     .option('--pcap <file>', 'instead of a description: a frame of a capture')
     .option('--frame <number>', 'which one, from 1', wholeNumber(1, 2 ** 31), 1)
-  withOutput(trace)
-    .addHelpText(
-      'after',
-      `
-The node's own chain runs over a copy of its maps, so that its answer is the datapath's.
-Exit code 0: it would be forwarded or answered; 5: dropped.
-
-Examples:
-  ringpath trace --in client --to 10.96.0.10:80
-  ringpath trace --in client --to web:8080 -p udp
-  ringpath trace --in eth1 --from 192.0.2.9 --to 192.0.2.1:30080
-  ringpath trace --in client --pcap bad.pcapng --frame 17`,
-    )
-    .action(runTrace)
+  withOutput(trace).action(runTrace)
 }
 
 async function runTrace(options: TraceOptions): Promise<void> {
@@ -138,25 +125,18 @@ function addReplay(program: Command): void {
     .argument('<file>', 'pcap or pcapng')
     .option('--in <endpoint>', 'every frame comes in by this port; else by that of its source MAC')
     .option('--stages', 'every stage of every frame', false)
-  withOutput(command)
-    .addHelpText(
-      'after',
-      `
-It runs on a copy of the maps and with the capture's clock. Without an agent, the files of the
-state directory are read, and the process is your own: node --inspect-brk stops in it.`,
-    )
-    .action(async (file: string, options: ReplayOptions) => {
-      const counts = new Map<string, number>()
-      for await (const frame of replayed(options, file)) {
-        const { verdict, dropReason } = frame.explanation
-        const name = verdict === 'DROPPED' ? `DROPPED ${dropReason}` : verdict
-        counts.set(name, (counts.get(name) ?? 0) + 1)
-        if (options.output === 'json') print(JSON.stringify(frame))
-        else print(replayText(frame, options.stages))
-      }
-      if (options.output === 'json') return
-      print([...counts].map(([name, count]) => `${count} ${name}`).join(', ') || 'no frames')
-    })
+  withOutput(command).action(async (file: string, options: ReplayOptions) => {
+    const counts = new Map<string, number>()
+    for await (const frame of replayed(options, file)) {
+      const { verdict, dropReason } = frame.explanation
+      const name = verdict === 'DROPPED' ? `DROPPED ${dropReason}` : verdict
+      counts.set(name, (counts.get(name) ?? 0) + 1)
+      if (options.output === 'json') print(JSON.stringify(frame))
+      else print(replayText(frame, options.stages))
+    }
+    if (options.output === 'json') return
+    print([...counts].map(([name, count]) => `${count} ${name}`).join(', ') || 'no frames')
+  })
 }
 
 async function* replayed(
@@ -187,18 +167,24 @@ function readCaptureFile(file: string): Uint8Array {
   }
 }
 
-export function explanationText(explanation: Explanation): string {
+export const explanationText = (explanation: Explanation): string =>
+  `${stepsText(explanation)}\n\n${verdictText(explanation)}`
+
+function stepsText(explanation: Explanation): string {
   const lines = [paint.bold(clean(explanation.packet)), `from ${explanation.ingress}`, '']
   for (const { stage, number, purpose, notes, outcome } of explanation.steps) {
     const title = number < 0 ? stage : `${number} ${stage}`
     lines.push(`${paint.bold(title)} ${paint.dim(purpose)}`)
     lines.push(...notes.map((note) => `    ${clean(note)}`), `    ${paint.dim(outcome)}`)
   }
-  return [...lines, '', verdictText(explanation)].join('\n')
+  return lines.join('\n')
 }
 
+const headOf = ({ dropCode, dropReason, dropText }: Explanation): string =>
+  `${paint.red('DROPPED')} ${dropCode} ${dropReason}: ${dropText}`
+
 function verdictText(explanation: Explanation): string {
-  const { verdict, egress, packetOut, dropCode, dropReason, dropText, advice } = explanation
+  const { verdict, egress, packetOut, advice } = explanation
   if (verdict === 'FORWARDED') {
     return `${paint.green('FORWARDED')} to ${egress}\nas ${clean(packetOut ?? '')}`
   }
@@ -206,12 +192,12 @@ function verdictText(explanation: Explanation): string {
   const { because, remedy } = explanation
   const lines = [
     ...(egress === undefined ? [] : [`its sender is answered: ${clean(packetOut ?? '')}`]),
-    ...(advice === undefined || advice === '' ? [] : [advice]),
+    ...(advice === undefined || advice === '' || because !== undefined ? [] : [advice]),
     ...(because === undefined ? [] : [`${paint.bold('because:')} ${clean(because)}`]),
     ...(remedy === undefined ? [] : [`${paint.bold('to do:')} ${clean(remedy)}`]),
   ]
   const told = lines.map((line) => `\n${line}`).join('')
-  return `${paint.red('DROPPED')} ${dropCode} ${dropReason}: ${dropText}${told}`
+  return `${headOf(explanation)}${told}`
 }
 
 function replayText({ number, seconds, explanation }: ReplayedFrame, stages: boolean): string {
@@ -222,13 +208,21 @@ function replayText({ number, seconds, explanation }: ReplayedFrame, stages: boo
   return stages ? `${line}\n${explanationText(explanation)}\n` : line
 }
 
-function whyText({ answer, now }: Why): string {
-  const lines = answer.map((line, i) => (i === 0 ? paint.bold(clean(line)) : clean(line)))
+function whyText({ flow, answer, because, now }: Why): string {
+  const lines = answer.map((line, i) => (i === 0 ? paint.bold(clean(line)) : whyLine(line)))
   if (now === undefined) return lines.join('\n')
+  // What is told above already is not told again.
+  const isSame = because !== undefined && now.dropCode === flow.dropCode
+  const text = stepsText(now)
   return [
     ...lines,
     '',
     'The same packet through the node as it is now:',
-    explanationText(now),
+    isSame ? `${text}\n\n${headOf(now)}` : `${text}\n\n${verdictText(now)}`,
   ].join('\n')
 }
+
+const LABELLED = /^(because|to do):/
+
+const whyLine = (line: string): string =>
+  clean(line).replace(LABELLED, (label) => paint.bold(label))

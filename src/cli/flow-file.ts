@@ -1,6 +1,8 @@
 /** Flows as a pcapng file: the first 128 bytes of each packet that was told of, with what became of it. */
-import type { Flow } from '../observe/flow.js'
+import type { FlowView } from '../observe/flow-view.js'
 import type { CaptureWriter } from '../port/pcap/capture.js'
+
+import { CommandError } from './client.js'
 
 const ETHERNET = 1
 const SAMPLE_BYTES = 128
@@ -18,11 +20,15 @@ export class FlowFile {
 
   static async create(path: string): Promise<FlowFile> {
     const { createCapture } = await import('../port/pcap/open-capture.js')
-    return new FlowFile(createCapture(path))
+    try {
+      return new FlowFile(createCapture(path))
+    } catch (error) {
+      throw new CommandError(`--write ${path}: ${(error as Error).message}`)
+    }
   }
 
   /** @param verdict in words */
-  add(flow: Flow, verdict: string): void {
+  add(flow: FlowView, verdict: string): void {
     let index = this.#interfaces.get(flow.ingressPort)
     if (index === undefined) {
       const name = `port ${flow.ingressPort}`
@@ -45,7 +51,7 @@ export class FlowFile {
   }
 }
 
-function commentOf(flow: Flow, verdict: string): string {
+function commentOf(flow: FlowView, verdict: string): string {
   const identities = `identity ${flow.sourceIdentity} to ${flow.destinationIdentity}`
-  return `#${flow.id} ${verdict}; stage ${flow.stage}; ${identities}; ${flow.connection}`
+  return `#${flow.id} ${verdict}; stage ${flow.stageName}; ${identities}; ${flow.connection}`
 }

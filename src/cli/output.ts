@@ -9,6 +9,8 @@ export interface Column<T> {
   readonly value: (row: T) => string | number
   /** Shown by `-o wide` alone. */
   readonly isWide?: boolean
+  /** Stands at the right of its column. */
+  readonly isNumber?: boolean
 }
 
 const useColours = process.stdout.isTTY === true && process.env.NO_COLOR === undefined
@@ -45,7 +47,11 @@ export function printRows<T>(
   if (format === 'json') print(JSON.stringify(rows, null, 2))
   else if (format === 'yaml') print(yamlText(rows))
   else print(tableText(rows, columns, format === 'wide'))
+  // For people alone: a program counts the lines after the first.
+  if (rows.length === 0 && isTable(format)) console.error('(none)')
 }
+
+const isTable = (format: Format): boolean => format === 'table' || format === 'wide'
 
 /** One value: JSON and YAML as asked, else as `text` says. */
 export function printValue(value: unknown, format: Format, text: () => string): void {
@@ -66,7 +72,9 @@ export function tableText<T>(
   )
   const line = (texts: readonly string[]): string =>
     texts
-      .map((text, i) => text.padEnd(widths[i] ?? 0))
+      .map((text, i) =>
+        shown[i]?.isNumber === true ? text.padStart(widths[i] ?? 0) : text.padEnd(widths[i] ?? 0),
+      )
       .join('  ')
       .trimEnd()
   const head = paint.bold(line(shown.map(({ title }) => title)))

@@ -52,7 +52,7 @@ async function openFiles(choice: NodeChoice, unreachable: CommandError): Promise
   }
   return {
     get: async <T>(path: string, query: Readonly<Record<string, string>> = {}): Promise<T> =>
-      answer(view, path, query) as T,
+      (await answer(view, path, query)) as T,
   }
 }
 
@@ -76,6 +76,8 @@ function answer(view: NodeView, path: string, query: Readonly<Record<string, str
       return view.connections(page)
     case 'nat':
       return view.nat(page)
+    case 'top':
+      return import('../observe/top-view.js').then(({ topView }) => topView(view, page.limit))
     case 'counters':
       return view.counters()
     case 'maps':

@@ -7,20 +7,21 @@ import type { statusOf } from '../daemon/status.js'
 import { KINDS } from '../k8s/kinds.js'
 import { type Problem, problemText } from '../k8s/problem.js'
 import { readTextFile } from '../k8s/text-file.js'
+import { changeText } from './change-text.js'
 import { Client, CommandError, ExitCode, socketOf } from './client.js'
 import { type ShowOptions, withOutput } from './options.js'
-import { type Column, paint, print, printRows, printValue, yamlText } from './output.js'
+import { type Column, clean, paint, print, printRows, printValue, yamlText } from './output.js'
 
 type Status = ReturnType<typeof statusOf>
 
+/** Of the reasons for drops. */
+const DROPS_SHOWN = 5
+/** Share of a map in use from which `status` speaks of it. */
+const PRESSURE_TOLD = 0.8
+
 export function addStateCommands(program: Command): void {
   const status = program.command('status').description('agent, datapath and documents at a glance')
-  withOutput(status)
-    .addHelpText(
-      'after',
-      '\nExit code 0 while frames flow, 1 while they do not, 3 without an agent.',
-    )
-    .action(showStatus)
+  withOutput(status).action(showStatus)
   addCheck(program)
   addApply(program)
   addGet(program)
@@ -34,31 +35,51 @@ async function showStatus(options: ShowOptions): Promise<void> {
 }
 
 function statusText(status: Status): string {
-  const { datapath, health, endpoints, problems, failures } = status
+  const { health, endpoints, problems, failures, counters, events } = status
   const well = health.isHealthy ? paint.green('healthy') : paint.red(health.reasons.join('; '))
-  const repaired =
-    datapath.lastRepairMilliseconds === undefined
-      ? ''
-      : `, last repaired in ${Math.round(datapath.lastRepairMilliseconds)} ms`
-  const deaths = datapath.deaths === 0 ? '' : `, deaths: ${datapath.deaths}${repaired}`
-  const drops = status.counters.filter(({ code }) => code > 0).sort((a, b) => b.packets - a.packets)
-  const dropLines = drops.slice(0, 5).map((d) => `  ${d.packets} ${d.reason} (${d.direction})`)
+  const drops = counters.filter(({ code }) => code > 0).sort((a, b) => b.packets - a.packets)
+  const forwarded = counters.filter(({ code }) => code === 0)
+  const packets = (of: Status['counters']): number => of.reduce((sum, c) => sum + c.packets, 0)
+  const lost = events.lost === 0 ? '' : paint.yellow(`, ${events.lost} lost`)
+  const dropLines = drops
+    .slice(0, DROPS_SHOWN)
+    .map((d) => `  ${d.packets} ${d.reason} (${d.direction})`)
   return [
-    `Node       ${paint.bold(status.node)}: ${well}`,
-    `Agent      ${status.version}, pid ${status.agent.pid}, since ${status.agent.startedAt}`,
-    `Datapath   ${datapath.isReady ? `up, pid ${datapath.pid}` : paint.red('down')}${deaths}`,
+    `Node       ${paint.bold(clean(status.node))}: ${well}`,
+    `Agent      ${status.version}, process ${status.agent.pid}, since ${status.agent.startedAt}`,
+    ...datapathLines(status),
     `Endpoints  ${endpoints.attached} of ${endpoints.count} attached`,
     `Services   ${status.services} frontends`,
     `Documents  ${status.documents} in force`,
-    ...problems.map((text) => paint.red(`  refused: ${text}`)),
+    ...problems.map((text) => paint.red(`  refused: ${clean(text)}`)),
     ...failures.map((f) => paint.yellow(`  pending: ${f.action} ${f.object}: ${f.message}`)),
-    `Events     ${status.events.seen} seen, ${status.events.lost} lost`,
     ...setupLines(status.setup),
-    `Drops      ${drops.length === 0 ? 'none' : ''}`,
+    ...fullMaps(status.maps),
+    `Events     ${events.seen} seen${lost}`,
+    `Forwarded  ${packets(forwarded)} packets`,
+    `Dropped    ${packets(drops)} packets${drops.length === 0 ? '' : ' (ringpath drops)'}`,
     ...dropLines,
+  ].join('\n')
+}
+
+function datapathLines({ datapath }: Status): string[] {
+  const { isReady, pid, version, standbyPid, deaths, lastRepairMilliseconds: repair } = datapath
+  const ended = deaths === 1 ? '; ended once' : `; ended ${deaths} times`
+  const repaired = repair === undefined ? '' : `, last replaced in ${Math.round(repair)} ms`
+  const history = deaths === 0 ? '' : `${ended}${repaired}`
+  const standby = standbyPid === undefined ? '' : `process ${standbyPid}`
+  return [
+    `Datapath   ${isReady ? `${version ?? ''}, process ${pid}` : paint.red('down')}${history}`,
+    `Standby    ${standby || paint.yellow('none yet')}`,
   ]
-    .map((line) => line.trimEnd())
-    .join('\n')
+}
+
+function fullMaps(maps: Status['maps']): string[] {
+  const full = maps.filter(({ pressure }) => pressure >= PRESSURE_TOLD)
+  return full.map(({ name, pressure, evictions }) => {
+    const text = `Map        ${name} is ${Math.round(pressure * 100)} % full, ${evictions} evicted`
+    return paint.yellow(`${text} (ringpath top)`)
+  })
 }
 
 function setupLines({ managed, routes, sysctls, problems }: Status['setup']): string[] {
@@ -137,7 +158,6 @@ function addApply(program: Command): void {
     .command('diff')
     .description('show what apply would change; nothing is done')
     .option('-f, --filename <file>', FILE_HELP, collect, [] as string[])
-    .addHelpText('after', '\nExit code 0: nothing would change; 4: something would.')
   withOutput(diff).action(async (options: FileOptions) => {
     const { changes } = await send(options, '/v1/diff')
     printChanges(changes, options)
@@ -157,6 +177,9 @@ async function send(options: FileOptions, path: string): Promise<Applied> {
   const files = readFiles(options.filename)
   const problems = files.flatMap(({ text, name }) => readDocuments(text, name).problems)
   if (problems.length > 0) throw new DocumentError(problems)
+  if (!files.some(({ text }) => text.trim() !== '')) {
+    throw new CommandError(`${files.map(({ name }) => name).join(', ')}: no document in it`)
+  }
   const text = files.map((file) => file.text).join('\n---\n')
   const body = { type: 'application/yaml', bytes: text }
   return new Client(socketOf(options)).json<Applied>('POST', path, body)
@@ -166,17 +189,6 @@ function printChanges(changes: readonly Change[], { output }: ShowOptions): void
   printValue(changes, output, () =>
     changes.length === 0 ? 'nothing changes' : changes.map(changeText).join('\n'),
   )
-}
-
-function changeText({ action, kind, name, fields, before, after }: Change): string {
-  const what = `${kind} ${name}`
-  if (action === 'create') return paint.green(`+ ${what}`)
-  if (action === 'delete') return paint.red(`- ${what}`)
-  const lines = fields.map((field) => {
-    const from = JSON.stringify(before?.spec[field])
-    return `    ${field}: ${from} → ${JSON.stringify(after?.spec[field])}`
-  })
-  return [paint.yellow(`~ ${what}`), ...lines].join('\n')
 }
 
 interface StoredObject {
@@ -204,7 +216,7 @@ function addGet(program: Command): void {
       const rows = all
         .filter(({ key }) => wanted === undefined || key.startsWith(`${wanted} `))
         .filter(({ key }) => name === undefined || isNamed(key, name))
-      if (name !== undefined && rows.length === 0) throw new CommandError(`no ${kind} ${name}`)
+      if (name !== undefined && rows.length === 0) throw notThere(`${wanted}`, name)
       if (name !== undefined && options.output === 'table') {
         print(rows.map(({ document }) => yamlText(document)).join('\n---\n'))
       } else printRows(rows, OBJECTS, options.output)
@@ -223,7 +235,7 @@ function addDelete(program: Command): void {
     const client = new Client(socketOf(options))
     const all = await client.json<StoredObject[]>('GET', '/v1/objects')
     const found = all.find(({ key }) => key.startsWith(`${wanted} `) && isNamed(key, name))
-    if (found === undefined) throw new CommandError(`no ${wanted} ${name}`)
+    if (found === undefined) throw notThere(wanted, name)
     const [first = '', second] = (found.key.split(' ')[1] ?? '').split('/')
     const place = second === undefined ? ['-', first] : [first, second]
     const path = ['/v1/objects', wanted, ...place.map(encodeURIComponent)].join('/')
@@ -231,6 +243,9 @@ function addDelete(program: Command): void {
     printChanges(changes, options)
   })
 }
+
+const notThere = (kind: string, name: string): CommandError =>
+  new CommandError(`no ${kind} ${name} is in force; \`ringpath get ${kind}\` lists what is`)
 
 function kindOf(text: string): string {
   const found = KINDS.find((kind) =>

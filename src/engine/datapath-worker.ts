@@ -10,6 +10,7 @@ import { allocateMemory, removePins } from 'xdp-socket-napi'
 import { assert } from '../base/assert.js'
 import { BURST_CAPACITY, PORTS_MAX } from '../base/limits.js'
 import { ConntrackGc } from '../conntrack/ct-gc.js'
+import { WORKER_CELLS } from '../monitor/worker-statistics.js'
 import { NatGc } from '../nat/nat-gc.js'
 import { Burst } from '../packet/burst.js'
 import { PacketBuffer } from '../packet/packet-buffer.js'
@@ -99,7 +100,8 @@ class Engine {
     const state = maps.stateFor(input.worker, undefined, goesOn)
     maps.forgetWorkersFrom(input.workers)
     send({ type: 'prepared' })
-    const cells = maps.workerStatistics.row(input.worker).fill(0)
+    // Its own until frames flow: one that stands by must not touch the rows of the one that runs.
+    const cells = new Float64Array(WORKER_CELLS)
     const timer = new StageTimer(cells, () => performance.now())
     this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, {
       allocate: allocateMemory,
@@ -115,8 +117,8 @@ class Engine {
     const { worker } = input
     this.#capture = new CaptureTask(maps.capture, this.#pipeline, packet, openRing, log, worker)
     const idle = new IdleStrategy(input.idle)
-    const rings = maps.portRings.row(worker).fill(0)
-    const meter = new WorkerMeter(exchange, cells, rings, () => ({
+    const shared = { cells: maps.workerStatistics.row(worker), rings: maps.portRings.row(worker) }
+    const meter = new WorkerMeter(exchange, cells, shared, () => ({
       frames: this.#loop.frames,
       bursts: this.#loop.bursts,
       repeated: this.#pipeline.framesRepeated,

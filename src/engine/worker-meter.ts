@@ -25,10 +25,17 @@ export interface MeteredCounts {
   readonly sleeps: number
 }
 
+/** Rows of `worker_statistics` and `port_rings`; what another process left there is replaced. */
+export interface MeteredRows {
+  readonly cells: Float64Array
+  readonly rings: Float64Array
+}
+
 export class WorkerMeter implements Housekeeping {
   readonly #exchange: FrameExchange
   readonly #cells: Float64Array
   readonly #rings: Float64Array
+  readonly #shared: MeteredRows
   readonly #counts: () => MeteredCounts
   readonly #collector = new GCProfiler()
   readonly #times = new Float64Array(3)
@@ -39,18 +46,19 @@ export class WorkerMeter implements Housekeeping {
   #toldSecond = -1
 
   /**
-   * @param cells row of `worker_statistics`
-   * @param rings row of `port_rings`
+   * @param cells this worker's own, of which stages keep theirs
+   * @param shared where all of it is told
    */
   constructor(
     exchange: FrameExchange,
     cells: Float64Array,
-    rings: Float64Array,
+    shared: MeteredRows,
     counts: () => MeteredCounts,
   ) {
     this.#exchange = exchange
     this.#cells = cells
-    this.#rings = rings
+    this.#rings = new Float64Array(shared.rings.length)
+    this.#shared = shared
     this.#counts = counts
     this.#collector.start()
   }
@@ -92,6 +100,8 @@ export class WorkerMeter implements Housekeeping {
     cells[WorkerCell.HEAP_USED] = heap.used_heap_size
     cells[WorkerCell.HEAP_TOTAL] = heap.total_heap_size
     this.#tellRings()
+    this.#shared.cells.set(cells)
+    this.#shared.rings.set(this.#rings)
   }
 
   #takeCollections(): void {

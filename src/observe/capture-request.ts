@@ -114,14 +114,16 @@ function stageNumber(text: string): number {
   throw invalid('at', `stage:${text}`, `one of ${Object.keys(TailCall).join(', ')}`)
 }
 
-function dropCode(text: string): number {
+/** Code of a drop reason by its name or number. @throws RingpathError ECONFIG_INVALID */
+export function dropCode(text: string): number {
   const name = text.toUpperCase()
   const found = Object.entries(DropReason).find(([key, n]) => key === name || `${-n}` === text)
   if (found !== undefined) return -found[1]
   throw invalid('reason', text, `a number or one of ${Object.keys(DropReason).join(', ')}`)
 }
 
-function protocolNumber(text: string): number {
+/** Number of an IP protocol by its name or number. @throws RingpathError ECONFIG_INVALID */
+export function protocolNumber(text: string): number {
   const name = text.toUpperCase() === 'ICMP' ? 'ICMPV4' : text.toUpperCase()
   const known = (Protocol as Readonly<Record<string, number>>)[name]
   const number = known ?? (/^\d{1,3}$/.test(text) ? Number(text) : ANY)

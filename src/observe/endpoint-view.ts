@@ -148,5 +148,7 @@ export function identityRows(maps: DatapathMaps, names: NameBook): IdentityRowVi
   }
   return [...found]
     .sort(([a], [b]) => a - b)
-    .map(([identity, row]) => ({ identity, labels: names.identity(identity), ...row }))
+    .map(([identity, row]) => {
+      return { identity, labels: names.identityLabels(identity).join(', '), ...row }
+    })
 }

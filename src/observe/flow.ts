@@ -59,13 +59,13 @@ const PROTOCOLS = new Map<number, string>(
 const DIRECTIONS: readonly FlowDirection[] = ['none', 'ingress', 'egress', 'service']
 /** By CtResult. */
 const CONNECTIONS = ['new', 'established', 'reply', 'related']
-const FLAG_NAMES = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR']
+export const TCP_FLAG_NAMES = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR']
 
 export const protocolName = (number: number): string => PROTOCOLS.get(number) ?? `${number}`
 export const connectionName = (result: number): string => CONNECTIONS[result] ?? `${result}`
 
 export const tcpFlagNames = (flags: number): string =>
-  FLAG_NAMES.filter((_, bit) => (flags & (1 << bit)) !== 0).join(',')
+  TCP_FLAG_NAMES.filter((_, bit) => (flags & (1 << bit)) !== 0).join(',')
 
 /** @param words an event as the ring has it */
 export function flowOf(words: Int32Array, id: number, now: Date): Flow {

@@ -40,7 +40,7 @@ export function mapRows(directory: string): MapRowView[] {
     if (opened === undefined) continue
     const { spec, buffer, close } = opened
     const words = new Int32Array(buffer, 0, 64)
-    const entries = SIZED.has(spec.type) ? (words[Header.SIZE] ?? 0) : spec.maxEntries
+    const entries = entriesOf(spec, buffer, words)
     rows.push({
       name: spec.name,
       type: spec.type,
@@ -58,6 +58,12 @@ export function mapRows(directory: string): MapRowView[] {
     close()
   }
   return rows
+}
+
+function entriesOf(spec: MapSpec, buffer: ArrayBufferLike, words: Int32Array): number {
+  // Prefixes are counted by the hash that lies inside of theirs.
+  if (spec.type === 'lpm') return LpmMap.open(buffer, spec).size
+  return SIZED.has(spec.type) ? (words[Header.SIZE] ?? 0) : spec.maxEntries
 }
 
 export interface MapEntryView {

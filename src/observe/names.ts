@@ -34,6 +34,8 @@ const RESERVED = new Map<number, string>(
   Object.entries(Identity).map(([name, n]) => [n, `reserved:${name.toLowerCase()}`]),
 )
 const HOST_ENDPOINT = 65_535
+/** Names of objects say their namespace; the default one goes without saying. */
+const DEFAULT_NAMESPACE_LABEL = 'k8s:io.kubernetes.pod.namespace=default'
 
 export class NameBook {
   readonly #endpoints = new Map<number, NamedObject>()
@@ -116,9 +118,16 @@ export class NameBook {
 
   /** "k8s:app=web, …" without what every pod has, or "reserved:world". */
   identity(number: number): string {
+    return this.identityLabels(number)
+      .filter((label) => label !== DEFAULT_NAMESPACE_LABEL)
+      .join(', ')
+  }
+
+  /** Every label but those of the namespace itself: "k8s:app=web", or "reserved:world" alone. */
+  identityLabels(number: number): readonly string[] {
     const reserved = RESERVED.get(number)
-    if (reserved !== undefined) return reserved
-    return labelText(this.#labels.get(number) ?? {})
+    if (reserved !== undefined) return [reserved]
+    return labelTexts(this.#labels.get(number) ?? {})
   }
 
   /** "default/web:80", or '' for a frontend of no service known. */
@@ -144,10 +153,9 @@ function closes(rule: RuleSpec, isEgress: boolean): boolean {
   return (isEgress ? enableDefaultDeny?.egress : enableDefaultDeny?.ingress) ?? has !== undefined
 }
 
-/** Labels in one line, without those of the namespace's own labels. */
-export function labelText(labels: Readonly<Record<string, string>>): string {
+/** Labels as "key=value", without those of the namespace's own labels. */
+function labelTexts(labels: Readonly<Record<string, string>>): string[] {
   return Object.entries(labels)
     .filter(([key]) => !key.includes('io.cilium.k8s.namespace.labels.'))
     .map(([key, value]) => (value === '' ? key : `${key}=${value}`))
-    .join(', ')
 }

@@ -35,9 +35,12 @@ export function whyDropped(
   const canRun = sample.length >= SAMPLE_BYTES_MIN && flow.ingressPort >= 0
   const now = canRun ? explainer.run(frame, flow.ingressPort, nowSeconds) : undefined
   const cause = causeOf(flow, maps, names)
+  const advice = adviceFor(flow.dropCode)
+  const general = advice === '' ? [] : [advice]
   const answer = [
     ...whatHappened(flow, names),
     ...(cause === undefined ? [] : [`because: ${cause.because}`, `to do: ${cause.remedy}`]),
+    ...general,
     ...(now === undefined ? [] : [compared(flow, now)]),
   ]
   return { flow, answer, ...cause, ...(now === undefined ? {} : { now }) }
@@ -46,7 +49,7 @@ export function whyDropped(
 function whatHappened(flow: Flow, names: NameBook): string[] {
   const who = (address: string, port: number, identity: number): string => {
     const name = names.ofAddress(address)
-    const labels = names.identity(identity)
+    const labels = identity === 0 ? '' : names.identity(identity)
     const place = port === 0 || flow.protocol === 'ICMP' ? address : `${address}:${port}`
     const parts = [name, labels].filter((text) => text !== '').join(', ')
     return parts === '' ? place : `${place} (${parts})`
@@ -54,17 +57,32 @@ function whatHappened(flow: Flow, names: NameBook): string[] {
   const source = who(flow.source, flow.sourcePort, flow.sourceIdentity)
   const destination = who(flow.destination, flow.destinationPort, flow.destinationIdentity)
   const lines = [`${flow.protocol} from ${source} to ${destination}, ${flow.bytes} bytes`]
-  if (flow.dropCode === 0) return [...lines, `was not dropped: ${flow.verdict.toLowerCase()}`]
+  if (flow.dropCode === 0) return [...lines, `was not dropped: ${fateOf(flow, names)}`]
   lines.push(`dropped with ${flow.dropCode} ${flow.dropReason}: ${flow.dropText}`)
   const side =
     flow.direction === 'none' ? '' : `, ${flow.direction} of ${names.endpoint(flow.endpoint)}`
   lines.push(`in stage ${stageName(flow.stage)}${side}; connection ${flow.connection}`)
   if (flow.ruleCookie !== 0) lines.push(`the rule that decided: ${names.rule(flow.ruleCookie)}`)
-  const advice = adviceFor(flow.dropCode)
-  return advice === '' ? lines : [...lines, advice]
+  return lines
+}
+
+/** Of one that was not dropped. */
+function fateOf(
+  { verdict, observationPoint, direction, endpoint, ruleCookie }: Flow,
+  names: NameBook,
+) {
+  if (verdict === 'FORWARDED') return `forwarded ${observationPoint ?? ''}`.trimEnd()
+  const rule = names.rule(ruleCookie)
+  const by = rule === '' ? ', no policy being there' : ` by ${rule}`
+  return `${direction} policy of ${names.endpoint(endpoint)} allowed it${by}`
 }
 
 function compared(flow: Flow, now: Explanation): string {
+  if (flow.dropCode === 0) {
+    return now.verdict === 'DROPPED'
+      ? `now the same packet would be dropped with ${now.dropCode} ${now.dropReason}`
+      : 'now the same packet would pass, too'
+  }
   if (now.verdict !== 'DROPPED') {
     return 'now the same packet would pass: something has changed since, or it was a race'
   }

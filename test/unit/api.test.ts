@@ -161,7 +161,7 @@ t.test('requests that are wrong or too large are refused', async (t) => {
   const status = async (url: string) => (await api.inject({ url })).statusCode
   t.equal(await status('/v1/conntrack?limit=1000000'), 400)
   t.equal(await status('/v1/conntrack?x=1'), 400)
-  t.equal(await status('/v1/flows?port=99999'), 400)
+  t.equal(await status('/v1/flows?port=99999'), 422)
   t.equal(await status('/v1/flows?ip=nonsense'), 422)
   t.equal(await status('/v1/flows/1'), 404)
   t.equal(await status('/v1/maps/..%2f..%2fetc%2fpasswd'), 422)
@@ -171,6 +171,32 @@ t.test('requests that are wrong or too large are refused', async (t) => {
   t.equal((await post('/v1/trace', '{', json)).statusCode, 400)
   const capture = { 'content-type': 'application/vnd.tcpdump.pcap' }
   t.equal((await post('/v1/replay', 'no capture', capture)).statusCode, 422)
+})
+
+t.test('errors of a request name the field, its value, and what was expected', async (t) => {
+  const detail = async (url: string) => (await get(url)).detail as string
+  t.equal(await detail('/v1/conntrack?limit=0'), "query.limit: '0', expected 1 or more")
+  t.equal(await detail('/v1/conntrack?limit=x'), "query.limit: 'x', expected a whole number")
+  t.equal(await detail('/v1/flows?follow=yes'), "query.follow: 'yes', expected one of true, false")
+  t.equal(await detail('/v1/flows?colour=red'), 'query.colour: not a field here')
+  t.match(
+    await detail('/v1/flows?not.port=x'),
+    "port: 'x', expected a whole number from 0 to 65535",
+  )
+  t.match(await detail('/v1/flows?since=soon'), "since: 'soon', expected a span")
+  const several = await api.inject({ url: '/v1/flows?port=1&port=2' })
+  t.equal(several.statusCode, 200, 'several values of one field')
+  const trace = (await post('/v1/trace', '{"in":1,"protocol":"tcp"}', json)).json().detail
+  t.equal(trace, 'body.in: 1, expected a string; body.destination: nothing, expected a string')
+  const none = await post('/v1/apply', ' ')
+  t.equal(none.json().detail, 'body: nothing, expected documents as YAML or JSON')
+})
+
+t.test('who fills the tables is told', async (t) => {
+  t.match(await get('/v1/top?limit=3'), {
+    connections: { entries: 0, capacity: 16_384, evictions: 0, sources: [] },
+    nat: { exhausted: 0, destinations: [], sources: [] },
+  })
 })
 
 t.test('the log level changes while it runs', async (t) => {
@@ -202,6 +228,7 @@ t.test(
     const path = test.path('api.sock')
     await api.listen(path)
     t.equal(statSync(path).mode & 0o777, 0o660)
+    t.equal(statSync(test.path('state')).mode & 0o777, 0o700, 'and its directory for its owner')
     const sockets = Array.from({ length: 80 }, () => connect(path))
     const closed = sockets.map(
       (socket) =>

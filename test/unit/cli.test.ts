@@ -37,7 +37,7 @@ t.test('tables are read from the files of a node that does not run', async (t) =
     JSON.parse(list.stdout).map((row: { name: string }) => row.name),
     ['host', 'default/client', 'default/server'],
   )
-  t.match(ringpath(['map', 'dump', 'ipcache', ...state]).stdout, /^SLOT +KEY +VALUE\n/)
+  t.match(ringpath(['map', 'dump', 'ipcache', ...state]).stdout, /^ +SLOT +KEY +VALUE\n/)
   t.match(ringpath(['endpoint', 'get', 'client', ...state]).stdout, 'name: default/client')
 })
 
@@ -62,7 +62,7 @@ t.test('mistakes end with a code and a sentence, never with a stack', async (t) 
     [['cleanup', '--remove', '--state', '/etc'], 1, /\/etc: no state directory of a node/],
     [['cleanup', '--state', '/nowhere'], 1, /\/nowhere: no state directory/],
     [['agent', '-c', '/nowhere.yaml'], 1, /\/nowhere.yaml: no such file/],
-    [['endpoint', 'get', 'nobody', ...state], 1, /no endpoint 'nobody'/],
+    [['endpoint', 'get', 'nobody', ...state], 1, /'nobody', expected one of host, default\/client/],
     [['map', 'dump', '../../etc/passwd', ...state], 1, /map: '..\/..\/etc\/passwd', expected/],
     [['map', 'dump', 'nothing', ...state], 1, /map: 'nothing', expected/],
     [['trace', '--in', 'client', ...state], 2, /give --in and --to/],
@@ -76,7 +76,7 @@ t.test('mistakes end with a code and a sentence, never with a stack', async (t) 
       1,
       /0 documents of kind Node/,
     ],
-    [['completion', 'tcsh'], 2, /expected one of bash, zsh, fish/],
+    [['completion', 'tcsh'], 2, /Allowed choices are bash, zsh, fish/],
     [['drops', '--port', '70000', ...state], 2, /whole number from 0 to 65535/],
   ]
   for (const [args, code, says] of cases) {

@@ -213,14 +213,18 @@ t.test('the flow log keeps the newest, filters, and tells who follows', async (t
   log.poll()
   stop()
   t.equal(followed.length, log.count)
-  const drops = log.last(10, flowMatcher({ reason: 'POLICY_DENIED' }), true)
+  const drops = log.last(10, flowMatcher({ is: { reason: ['POLICY_DENIED'] } }), true)
   t.same(
     drops.map((flow) => flow.destinationPort),
     [1, 2, 3],
   )
-  t.same(log.last(1, flowMatcher({ port: 2, verdict: 'DROPPED' }))[0]?.destinationPort, 2)
+  t.same(
+    log.last(1, flowMatcher({ is: { port: ['2'], verdict: ['dropped'] } }))[0]?.destinationPort,
+    2,
+  )
   t.equal(
-    log.last(10, flowMatcher({ source: '10.0.1.0/24', destination: '10.0.9.0/24' })).length,
+    log.last(10, flowMatcher({ is: { source: ['10.0.1.0/24'], destination: ['10.0.9.0/24'] } }))
+      .length,
     0,
   )
   t.equal(log.find(drops[0]?.id ?? 0), drops[0])

@@ -64,8 +64,9 @@ t.test('the clock costs what it costs, and stages what is beyond it', async (t) 
 t.test('time goes to the state that it was spent in', async (t) => {
   const node = new TestNode()
   const cells = new Float64Array(WORKER_CELLS)
+  const told = new Float64Array(WORKER_CELLS)
   const rings = new Float64Array(PORT_RINGS_CELLS)
-  const meter = new WorkerMeter(node.exchange, cells, rings, () => none)
+  const meter = new WorkerMeter(node.exchange, cells, { cells: told, rings }, () => none)
   meter.stamped(10, 999_999_000)
   meter.state = WorkerState.BUSY
   meter.stamped(11, 0)
@@ -84,8 +85,9 @@ t.test('time goes to the state that it was spent in', async (t) => {
 t.test('collections are counted with their pauses, and the heap is told', async (t) => {
   const node = new TestNode()
   const cells = new Float64Array(WORKER_CELLS)
+  const told = new Float64Array(WORKER_CELLS)
   const rings = new Float64Array(PORT_RINGS_CELLS)
-  const meter = new WorkerMeter(node.exchange, cells, rings, () => none)
+  const meter = new WorkerMeter(node.exchange, cells, { cells: told, rings }, () => none)
   let kept: number[][] = []
   for (let n = 0; n < 300; n++) {
     kept = Array.from({ length: 5_000 }, (_, i) => [i, n])
@@ -99,8 +101,23 @@ t.test('collections are counted with their pauses, and the heap is told', async 
   node.close()
 })
 
+t.test('rows of the process that runs stay as they are until one tells of itself', async (t) => {
+  const node = new TestNode()
+  const cells = new Float64Array(WORKER_CELLS)
+  const told = new Float64Array(WORKER_CELLS).fill(5)
+  const rings = new Float64Array(PORT_RINGS_CELLS).fill(5)
+  const meter = new WorkerMeter(node.exchange, cells, { cells: told, rings }, () => none)
+  cells[WorkerCell.STAGES] = 3
+  t.ok(told.every((n) => n === 5) && rings.every((n) => n === 5))
+  meter.publish()
+  t.equal(told[WorkerCell.STAGES], 3)
+  t.equal(rings[PORT_RINGS_CELLS - 1], 0, 'what another left is replaced')
+  node.close()
+})
+
 t.test('rings are told by port, where an exchange has any', async (t) => {
   const cells = new Float64Array(WORKER_CELLS)
+  const told = new Float64Array(WORKER_CELLS)
   const rings = new Float64Array(PORT_RINGS_CELLS)
   const node = new TestNode()
   const state = { framesReceiving: 9, framesSending: 3, kicks: 5, kickErrors: 1, fillRingEmpty: 2 }
@@ -108,9 +125,9 @@ t.test('rings are told by port, where an exchange has any', async (t) => {
     portNames: ['a', ''],
     rings: () => state,
   })
-  new WorkerMeter(exchange, cells, rings, () => ({ ...none, frames: 7 })).publish()
+  new WorkerMeter(exchange, cells, { cells: told, rings }, () => ({ ...none, frames: 7 })).publish()
   t.equal(rings[RingCell.FRAMES_RECEIVING], 9)
   t.equal(rings[RingCell.FILL_RING_EMPTY], 2)
-  t.equal(cells[WorkerCell.FRAMES], 7)
+  t.equal(told[WorkerCell.FRAMES], 7)
   node.close()
 })

@@ -1,6 +1,8 @@
 /** Every route of the API, version 1. docs/api.md shows each in use. */
 import * as z from 'zod'
 import { DocumentError } from '../../k8s/problem.js'
+import { flowView } from '../../observe/flow-view.js'
+import { topView } from '../../observe/top-view.js'
 import type { Agent } from '../agent.js'
 import type { Proposal } from '../document-store.js'
 import { LOG_LEVELS } from '../log-level.js'
@@ -10,7 +12,7 @@ import { explainFlow, replayCapture, tracePacket } from './explain-routes.js'
 import { openApiDocument } from './openapi.js'
 import { HttpError } from './problem.js'
 import type { Request, Route } from './route.js'
-import { flowQuery, flowStream, pageOf, pageQuery } from './views.js'
+import { flowQuery, flowStream, pageOf, pageQuery, topQuery } from './views.js'
 
 const endpointQuery = pageQuery.extend({
   endpoint: z.coerce.number().int().min(0).max(65_535).optional(),
@@ -79,6 +81,13 @@ const tables: readonly Route[] = [
 
 const observation: readonly Route[] = [
   get(
+    '/v1/top',
+    'getTop',
+    'Who has the most entries of the connection table and the NAT',
+    (a, r) => topView(a.view, r.query.limit as number),
+    { query: topQuery },
+  ),
+  get(
     '/v1/counters',
     'listCounters',
     'Forwarded and dropped packets by reason and direction',
@@ -98,7 +107,9 @@ const observation: readonly Route[] = [
     (a, r) => flowStream(a, r.query, r.closed, false),
     { query: flowQuery, produces: 'application/x-ndjson' },
   ),
-  get('/v1/flows/{id}', 'getFlow', 'One flow by its number', (a, r) => flow(a, r)),
+  get('/v1/flows/{id}', 'getFlow', 'One flow by its number', (a, r) =>
+    flowView(flow(a, r), a.view.names),
+  ),
   get(
     '/v1/flows/{id}/explanation',
     'explainFlow',

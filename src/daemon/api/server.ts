@@ -8,6 +8,7 @@ import { Readable } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import type * as z from 'zod'
 import type { Agent } from '../agent.js'
+import { issueText } from './issue-text.js'
 import { HttpError, PROBLEM_TYPE, problemOf } from './problem.js'
 import { CAPTURE_TYPE, isStream, MANIFEST_TYPES, type Route } from './route.js'
 import { ROUTES } from './routes.js'
@@ -119,6 +120,9 @@ function bytesOf(chunks: AsyncIterable<string | Uint8Array>): Readable {
 const urlOf = (path: string): string => path.replaceAll(/\{(\w+)\}/g, ':$1')
 
 function bodyOf({ body }: Route, request: FastifyRequest): unknown {
+  if (body === 'manifests' && String(request.body ?? '').trim() === '') {
+    throw new HttpError(400, 'body: nothing, expected documents as YAML or JSON')
+  }
   if (body === undefined || body === 'manifests' || body === 'capture') return request.body
   let value: unknown
   try {
@@ -132,10 +136,7 @@ function bodyOf({ body }: Route, request: FastifyRequest): unknown {
 function checked(where: string, schema: z.ZodType, value: unknown): Record<string, unknown> {
   const result = schema.safeParse(value)
   if (result.success) return result.data as Record<string, unknown>
-  const lines = result.error.issues.map(({ path, message }) => {
-    return `${[where, ...path].join('.')}: ${message}`
-  })
-  throw new HttpError(400, lines.join('; '))
+  throw new HttpError(400, result.error.issues.map((i) => issueText(where, i, value)).join('; '))
 }
 
 function sendProblem(agent: Agent, reply: FastifyReply, error: unknown): void {

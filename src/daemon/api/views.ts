@@ -1,13 +1,20 @@
 /** Shared by the routes: the agent's view of its maps, queries of pages, and streams of flows. */
 import * as z from 'zod'
 import type { Flow } from '../../observe/flow.js'
-import { type FlowFilter, flowMatcher } from '../../observe/flow-filter.js'
+import {
+  FLOW_FIELDS,
+  type FlowField,
+  type FlowFilter,
+  flowMatcher,
+} from '../../observe/flow-filter.js'
+import { flowView } from '../../observe/flow-view.js'
 import type { PageRequest } from '../../observe/table-view.js'
 import type { Agent } from '../agent.js'
 import type { StreamReply } from './route.js'
 
 const LIMIT_DEFAULT = 1_000
 const LIMIT_MAX = 10_000
+const NOT = 'not.'
 const count = (low: number, high: number) => z.coerce.number().int().min(low).max(high)
 
 export const pageQuery = z.strictObject({
@@ -15,27 +22,49 @@ export const pageQuery = z.strictObject({
   limit: count(1, LIMIT_MAX).default(LIMIT_DEFAULT),
 })
 
+/** Rows of each list. */
+export const topQuery = z.strictObject({ limit: count(1, 1_000).default(10) })
+
 export const pageOf = (query: Readonly<Record<string, unknown>>): PageRequest => ({
   cursor: query.cursor as number,
   limit: query.limit as number,
 })
 
-export const FLOW_VERDICTS = ['FORWARDED', 'DROPPED', 'POLICY_ALLOWED', 'POLICY_DENIED'] as const
+/** A field may be given several times: any of the values is meant. */
+const VALUE_BYTES_MAX = 253
+const VALUES_MAX = 64
+const value = z.string().min(1).max(VALUE_BYTES_MAX)
+const values = z.union([value, z.array(value).max(VALUES_MAX)]).optional()
+
+/** Each field, and "not.<field>" for what is to be left out. */
+const flowFields = Object.fromEntries(
+  FLOW_FIELDS.flatMap((field) => [field, `${NOT}${field}`]).map((name) => [name, values] as const),
+)
 
 export const flowQuery = z.strictObject({
   /** Of the flows that are kept, so many of the newest. */
   last: count(0, 8_192).default(100),
   follow: z.enum(['true', 'false']).default('false'),
-  verdict: z.enum(FLOW_VERDICTS).optional(),
-  reason: z.string().max(64).optional(),
-  source: z.string().max(64).optional(),
-  destination: z.string().max(64).optional(),
-  ip: z.string().max(64).optional(),
-  port: count(0, 65_535).optional(),
-  protocol: z.string().max(16).optional(),
-  identity: count(0, 2 ** 32 - 1).optional(),
-  endpoint: count(0, 65_535).optional(),
+  since: z.string().max(64).optional(),
+  until: z.string().max(64).optional(),
+  ...flowFields,
 })
+
+type Values = Partial<Record<FlowField, readonly string[]>>
+
+function filterOf(query: Readonly<Record<string, unknown>>): FlowFilter {
+  const fields = (prefix: string): Values => {
+    const given: Values = {}
+    for (const field of FLOW_FIELDS) {
+      const found = query[`${prefix}${field}`]
+      if (found !== undefined) given[field] = [found].flat() as string[]
+    }
+    return given
+  }
+  const { since, until } = query as { since?: string; until?: string }
+  const times = { ...(since && { since }), ...(until && { until }) }
+  return { is: fields(''), not: fields(NOT), ...times }
+}
 
 /** Flows that wait for a slow client at most; what is beyond is left out, and told. */
 const WAITING_MAX = 10_000
@@ -47,8 +76,8 @@ export function flowStream(
   closed: AbortSignal,
   dropsOnly: boolean,
 ): StreamReply {
-  const { last, follow, ...filter } = query
-  const matches = flowMatcher(filter as FlowFilter)
+  const { last, follow } = query
+  const matches = flowMatcher(filterOf(query), () => agent.view.names)
   const wanted = (flow: Flow): boolean => {
     return (!dropsOnly || flow.verdict === 'DROPPED') && matches(flow)
   }
@@ -63,7 +92,8 @@ async function* lines(
   wanted: ((flow: Flow) => boolean) | undefined,
   closed: AbortSignal,
 ): AsyncGenerator<string> {
-  if (kept.length > 0) yield kept.map((flow) => `${JSON.stringify(flow)}\n`).join('')
+  const line = (flow: Flow): string => `${JSON.stringify(flowView(flow, agent.view.names))}\n`
+  if (kept.length > 0) yield kept.map(line).join('')
   if (wanted === undefined) return
   const waiting: Flow[] = []
   let left = 0
@@ -87,7 +117,7 @@ async function* lines(
       const batch = waiting.splice(0)
       const told = left > 0 ? `${JSON.stringify({ lost: left })}\n` : ''
       left = 0
-      yield batch.map((flow) => `${JSON.stringify(flow)}\n`).join('') + told
+      yield batch.map(line).join('') + told
     }
   } finally {
     stop()
