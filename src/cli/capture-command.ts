@@ -101,7 +101,7 @@ async function capture(options: CaptureOptions): Promise<void> {
     return
   }
   if (options.write === undefined) {
-    throw new CommandError('give -w FILE (see ringpath capture --help)', ExitCode.USAGE)
+    throw new CommandError('where to? give -w FILE, or -w - for a pipe', ExitCode.USAGE)
   }
   const running = await (client === undefined
     ? captureFiles(options, wantedOf(options))
@@ -161,6 +161,12 @@ async function captureByAgent(client: Client, wanted: Wanted): Promise<Capture> 
 
 /** The datapath needs no agent for it: the ring and the wish are files. */
 async function captureFiles(options: NodeChoice, wanted: Wanted): Promise<Capture> {
+  const { holderOf, Role } = await import('../daemon/process-lock.js')
+  const directory = stateDirectoryOf(options)
+  if (holderOf(directory, Role.DATAPATH) === undefined) {
+    const text = `${directory}: neither agent nor datapath runs, and there are no frames to capture`
+    throw new CommandError(text, ExitCode.UNREACHABLE)
+  }
   const service = await serviceOf(options)
   return {
     chunks: service.begin(wanted, new AbortController().signal),

@@ -6,6 +6,15 @@ const TIME_START = 11
 const TIME_END = 23
 const BYTES_PER_LINE = 16
 const RESERVED = 'reserved:'
+const UNSPECIFIED = '::'
+const DEFAULT_NAMESPACE = 'k8s:io.kubernetes.pod.namespace=default'
+/** In the hexadecimal digits of a frame. */
+const ETHER_TYPE_DIGIT = 24
+const ETHER_TYPES = new Map([
+  ['86dd', 'IPv6'],
+  ['8100', 'VLAN'],
+  ['88a8', 'VLAN'],
+])
 
 export interface LineOptions {
   readonly isWide: boolean
@@ -27,7 +36,12 @@ export function flowLine(flow: FlowView | { lost: number }, options: LineOptions
 
 /** "TCP 10.0.1.1:40000 (default/client) → 10.96.0.10:80 (service default/web:80) SYN". */
 export function packetText(flow: FlowView, numeric = false): string {
-  const { protocol, sourcePort, destinationPort, tcpFlags } = flow
+  const { protocol, sourcePort, destinationPort, tcpFlags = '' } = flow
+  // Neither IPv4 nor ARP: there are no addresses that were read.
+  if (flow.source === UNSPECIFIED && flow.destination === UNSPECIFIED) {
+    const owner = flow.endpointName === undefined ? '' : ` (${flow.endpointName})`
+    return `${frameText(flow.sample)}${owner}`
+  }
   const place = (address: string, port: number): string =>
     protocol === 'ICMP' || port === 0 ? address : `${address}:${port}`
   const end = (address: string, port: number, name: string): string =>
@@ -42,7 +56,13 @@ export function packetText(flow: FlowView, numeric = false): string {
     destinationPort,
     nameOf(flow.destinationPod, flow.destinationService, flow.destinationLabels),
   )
-  return `${protocol} ${from} → ${to}${tcpFlags === undefined ? '' : ` ${tcpFlags}`}`
+  return `${protocol} ${from} → ${to}${tcpFlags === '' ? '' : ` ${tcpFlags}`}`
+}
+
+/** Of a frame by its EtherType. */
+function frameText(sample: string): string {
+  const type = sample.slice(ETHER_TYPE_DIGIT, ETHER_TYPE_DIGIT + 4)
+  return `${ETHER_TYPES.get(type) ?? `EtherType 0x${type || '?'}`} frame`
 }
 
 /** Who it is: a pod of this node, a service, one of the reserved identities, or else its labels. */
@@ -55,7 +75,9 @@ function nameOf(
   if (service !== undefined) return `service ${service}`
   const [first = ''] = labels
   if (first === `${RESERVED}unknown`) return ''
-  return first.startsWith(RESERVED) ? first.slice(RESERVED.length) : labels.join(', ')
+  return first.startsWith(RESERVED)
+    ? first.slice(RESERVED.length)
+    : labels.filter((label) => label !== DEFAULT_NAMESPACE).join(', ')
 }
 
 function wideText(flow: FlowView): string {

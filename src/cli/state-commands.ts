@@ -8,7 +8,7 @@ import { KINDS } from '../k8s/kinds.js'
 import { type Problem, problemText } from '../k8s/problem.js'
 import { readTextFile } from '../k8s/text-file.js'
 import { changeText } from './change-text.js'
-import { Client, CommandError, ExitCode, socketOf } from './client.js'
+import { Client, CommandError, ExitCode, socketOf, stateDirectoryOf } from './client.js'
 import { type ShowOptions, withOutput } from './options.js'
 import { type Column, clean, paint, print, printRows, printValue, yamlText } from './output.js'
 
@@ -29,9 +29,28 @@ export function addStateCommands(program: Command): void {
 }
 
 async function showStatus(options: ShowOptions): Promise<void> {
-  const status = await new Client(socketOf(options)).json<Status>('GET', '/v1/status')
+  const status = await statusOrWhy(options)
   printValue(status, options.output, () => statusText(status))
   if (!status.health.isHealthy) process.exitCode = ExitCode.FAILED
+}
+
+/** Without an agent: does the datapath go on? */
+async function statusOrWhy(options: ShowOptions): Promise<Status> {
+  try {
+    return await new Client(socketOf(options)).json<Status>('GET', '/v1/status')
+  } catch (error) {
+    const isAway = error instanceof CommandError && error.exitCode === ExitCode.UNREACHABLE
+    if (!isAway) throw error
+    const { holderOf, isStateDirectory, Role } = await import('../daemon/process-lock.js')
+    const directory = stateDirectoryOf(options)
+    if (!isStateDirectory(directory)) throw error
+    const pid = holderOf(directory, Role.DATAPATH)
+    const what =
+      pid === undefined
+        ? 'no datapath runs either: no frames flow'
+        : `its datapath goes on (process ${pid}); changes of documents wait`
+    throw new CommandError(`${error.message}; ${what}`, ExitCode.UNREACHABLE)
+  }
 }
 
 function statusText(status: Status): string {

@@ -62,13 +62,13 @@ async function showVersion(options: ShowOptions): Promise<void> {
   )
 }
 
-/** Nothing of an agent that does not run, or may not be asked: it is no matter here. */
-async function runningVersions(options: ShowOptions) {
+/** An agent that does not run, or may not be asked, is no matter here. */
+async function runningVersions(options: ShowOptions): Promise<Record<string, string>> {
   try {
     const client = new Client(socketOf(options))
     const status = await client.json<ReturnType<typeof statusOf>>('GET', '/v1/status')
     return { agent: status.version, datapath: status.datapath.version ?? 'not running' }
   } catch {
-    return { agent: 'not running', datapath: 'not running' }
+    return { agent: 'no answer' }
   }
 }

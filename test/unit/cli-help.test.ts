@@ -142,6 +142,8 @@ t.test('a flow is a line with names, or without, or with the bytes of its frame'
   )
   const world = { ...FLOW, sourcePod: undefined, sourceLabels: ['reserved:world'] }
   t.match(flowLine(world as unknown as FlowView, { isWide: false }), '10.0.1.1:4000 (world) →')
+  const ipv6 = { ...FLOW, source: '::', destination: '::', sample: `${'00'.repeat(12)}86dd60` }
+  t.match(flowLine(ipv6, { isWide: false }), ' IPv6 frame DROPPED')
   t.equal(
     hexText(FLOW.sample, FLOW.bytes),
     [
