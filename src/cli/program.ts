@@ -27,6 +27,8 @@ export function makeProgram(): Command {
   const program = new Command('ringpath')
     .description('A userspace packet-processing engine on AF_XDP, in TypeScript')
     .version(VERSION)
+    // Options behind a verb are the verb's: `map dump ct4 --state …`.
+    .enablePositionalOptions()
     .showHelpAfterError('(add --help for what there is)')
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, 'ringpath: ')),

@@ -156,7 +156,7 @@ function noun(
   what: string,
   define: (list: Command) => void,
 ): Command {
-  const command = program.command(name).description(what).enablePositionalOptions()
+  const command = program.command(name).description(what)
   define(command)
   define(command.command('list', { hidden: true }).description(what))
   return command

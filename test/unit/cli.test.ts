@@ -55,6 +55,8 @@ t.test('mistakes end with a code and a sentence, never with a stack', async (t) 
     [['endpoint', '-o', 'xml'], 2, /Allowed choices are table, wide, json, yaml/],
     [['endpoint', '--state', '/nowhere'], 3, /no agent answers .* no maps to read/],
     [['status', '--state', '/nowhere'], 3, /no agent answers/],
+    [['map', 'dump', 'ct4', '--state', '/nowhere'], 3, /\/nowhere.*no agent answers/],
+    [['endpoint', 'get', 'client', '--state', '/nowhere'], 3, /\/nowhere.*no agent answers/],
     [['apply', ...state], 2, /give -f FILE/],
     [['check', '-f', '/nowhere'], 1, /\/nowhere: no such file/],
     [['get', 'nothing', '--socket', '/nowhere'], 2, /'nothing', expected one of Node, Endpoint/],
