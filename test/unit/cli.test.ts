@@ -37,7 +37,7 @@ t.test('tables are read from the files of a node that does not run', async (t) =
     JSON.parse(list.stdout).map((row: { name: string }) => row.name),
     ['host', 'default/client', 'default/server'],
   )
-  t.match(ringpath(['map', 'dump', 'ipcache', ...state]).stdout, /^ +SLOT +KEY +VALUE\n/)
+  t.match(ringpath(['map', 'dump', 'ipcache', ...state]).stdout, /^ *SLOT +KEY +VALUE\n/)
   t.match(ringpath(['endpoint', 'get', 'client', ...state]).stdout, 'name: default/client')
 })
 
