@@ -2,6 +2,7 @@
  * Where a command's answers come from: the agent, or the files of the state directory when no agent
  * runs. Both answer alike.
  */
+import { ErrorCode } from '../base/errors.js'
 import type { NodeView } from '../observe/node-view.js'
 import {
   Client,
@@ -47,7 +48,11 @@ async function openFiles(choice: NodeChoice, unreachable: CommandError): Promise
   try {
     view = NodeView.open(directory, () => holderOf(directory, Role.DATAPATH) ?? 0)
   } catch (error) {
-    const text = `${unreachable.message}; and no maps to read: ${(error as Error).message}`
+    const { message, code } = error as NodeJS.ErrnoException
+    // Another version's: see Upgrade in docs/operations.md.
+    const isOld = code === ErrorCode.MAP_FORMAT
+    const advice = isOld ? '; another version made it: use that one, or remove the directory' : ''
+    const text = `${unreachable.message}; and no maps to read: ${message}${advice}`
     throw new CommandError(text, ExitCode.UNREACHABLE)
   }
   return {

@@ -176,17 +176,17 @@ export function isBlank(buffer: ArrayBufferLike, byteOffset = 0): boolean {
   return header[Header.MAGIC] === MAGIC_UNFINISHED || header.every((word) => word === 0)
 }
 
-/** What the header in this memory says; EMAP_FORMAT when it is none of ours. */
-export function specIn(buffer: ArrayBufferLike, byteOffset = 0): MapSpec {
+/** What the header in this memory says; EMAP_FORMAT, with the name that it should have, when it is none of ours. */
+export function specIn(buffer: ArrayBufferLike, byteOffset = 0, wanted = '?'): MapSpec {
   const available = buffer.byteLength - byteOffset
   if (available < HEADER_WORDS * BYTES_PER_WORD) {
-    throw wrongFormat('?', 'bytes', available, `at least ${HEADER_WORDS * BYTES_PER_WORD}`)
+    throw wrongFormat(wanted, 'bytes', available, `at least ${HEADER_WORDS * BYTES_PER_WORD}`)
   }
   const words = new Int32Array(buffer, byteOffset, HEADER_WORDS)
   const magic = Atomics.load(words, Header.MAGIC)
-  if (magic !== MAGIC_NUMBER) throw wrongFormat('?', 'magic', hex(magic), hex(MAGIC_NUMBER))
+  if (magic !== MAGIC_NUMBER) throw wrongFormat(wanted, 'magic', hex(magic), hex(MAGIC_NUMBER))
   const version = at(words, Header.VERSION)
-  if (version !== FORMAT_VERSION) throw wrongFormat('?', 'version', version, FORMAT_VERSION)
+  if (version !== FORMAT_VERSION) throw wrongFormat(wanted, 'version', version, FORMAT_VERSION)
   const stored = nameBytes(words)
   const end = stored.indexOf(0)
   const name = Buffer.from(stored.slice(0, end < 0 ? stored.length : end)).toString()
@@ -220,7 +220,7 @@ export function openWords(
   options: MapOptions,
 ): { words: Int32Array; spec: MapSpec } {
   const byteOffset = checkedOffset(expected?.name ?? '?', options)
-  const found = specIn(buffer, byteOffset)
+  const found = specIn(buffer, byteOffset, expected?.name)
   if (found.type !== type) throw wrongFormat(found.name, 'type', found.type, type)
   if (expected !== undefined) compareSpecs(found, expected)
   const header = new Int32Array(buffer, byteOffset, HEADER_WORDS)

@@ -292,7 +292,7 @@ export class DatapathMaps {
 function sizesOf(directory: string): MapSizes {
   const entries = (name: string): number => {
     const memory = SharedMemory.open(join(directory, name), 0)
-    const { maxEntries } = specIn(memory.buffer)
+    const { maxEntries } = specIn(memory.buffer, 0, name)
     memory.close()
     return maxEntries
   }
