@@ -26,7 +26,6 @@ import { mapsBenchmark } from './micro-maps.js'
 import { partsBenchmark } from './micro-parts.js'
 import { installPeers, peerBenchmark } from './peers/peer-bench.js'
 import { scaleBenchmark } from './scale/scale-bench.js'
-import { warmStartBenchmark } from './warm-start.js'
 import { latencyBenchmark } from './wire/latency-bench.js'
 import { loadBenchmark } from './wire/load-bench.js'
 import { losslessBenchmark } from './wire/lossless-bench.js'
@@ -41,7 +40,6 @@ const BENCHMARKS: readonly Benchmark[] = [
   setupBenchmark,
   allocBenchmark,
   memoryBenchmark,
-  warmStartBenchmark,
   wireBenchmark,
   peerBenchmark,
   losslessBenchmark,

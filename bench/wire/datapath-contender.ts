@@ -20,6 +20,10 @@ export interface DatapathOptions {
   readonly chain: ChainName
   readonly idle: IdleOptions['mode']
   readonly flows: number
+  /** Of the datapath, besides. */
+  readonly args?: readonly string[]
+  /** Of Node. */
+  readonly nodeArgs?: readonly string[]
 }
 
 export class DatapathContender implements Contender {
@@ -39,7 +43,7 @@ export class DatapathContender implements Contender {
   }
 
   async start(track: Track): Promise<Running> {
-    const { chain, idle, flows } = this.#options
+    const { chain, idle, flows, args: more = [], nodeArgs = [] } = this.#options
     const { uplink, peer } = track.devices
     const state = track.lab.directory('state')
     // What the routes say comes from the node's kernel here, not from the scenario.
@@ -49,8 +53,8 @@ export class DatapathContender implements Contender {
       `route add default via ${peer.address}`,
     ])
     writeScenario(DatapathMaps.createFiles(state, sizesFor(flows)), track.devices, flows)
-    const args = ['datapath', '--state', state, '--idle', idle, '--no-reserve-ports']
-    const process = track.spawn(globalThis.process.execPath, [CLI, ...args])
+    const args = ['datapath', '--state', state, '--idle', idle, '--no-reserve-ports', ...more]
+    const process = track.spawn(globalThis.process.execPath, [...nodeArgs, CLI, ...args])
     await process.waitForOutput(/datapath ready/)
     return {
       process,

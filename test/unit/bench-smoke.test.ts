@@ -14,7 +14,6 @@ import { jsonLine, table } from '../../bench/lib/report.js'
 import { median, summarize } from '../../bench/lib/result.js'
 import { mapsBenchmark } from '../../bench/micro-maps.js'
 import { partsBenchmark } from '../../bench/micro-parts.js'
-import { warmStartBenchmark } from '../../bench/warm-start.js'
 
 const machine = {
   cpu: 'a processor',
@@ -112,9 +111,4 @@ t.test('the maps benchmark finds every key it put in, and none it did not', asyn
   const results = await mapsBenchmark.run({ rounds: 1, size: 'smoke', log })
   t.equal(results.length, 24)
   for (const result of results) t.ok(Number.isFinite(result.median), `${result.name} is a number`)
-})
-
-t.test('the first packets of a node are measured', async (t) => {
-  const results = await warmStartBenchmark.run({ rounds: 1, size: 'smoke', log: () => undefined })
-  t.ok(results.some(({ name, median }) => name === 'warm-start/first-10k/trained' && median > 0))
 })

@@ -5,6 +5,7 @@
  */
 import type { PacketBuffer } from '../../packet/packet-buffer.js'
 import * as arp from '../../wire/arp.js'
+import * as checksums from '../../wire/checksum.js'
 import * as ethernet from '../../wire/ethernet.js'
 import * as icmpv4 from '../../wire/icmpv4.js'
 import * as ipv4 from '../../wire/ipv4.js'
@@ -26,6 +27,7 @@ const VLAN_TAG = 7
 const MORE_FRAGMENTS = 0x2000
 const SECOND_FRAGMENT = 2
 const FRAGMENT_WORD = 6
+const TCP_CHECKSUM = 16
 /** What makes a frame with an envelope in front begin at a whole word. */
 const ENVELOPE_SHIFT = vxlan.ENVELOPE_BYTES % 4
 
@@ -250,8 +252,14 @@ export class FrameWriter {
   #writeFlow(protocol: number, from: number, to: number, toPort: number): void {
     const packet = this.#packet
     ipv4.writeHeader(packet, L3, FRAME_BYTES - L3, TTL, protocol, from, to)
-    if (protocol === Protocol.UDP) udp.writeHeader(packet, L4, PORT, toPort, FRAME_BYTES - L4)
-    else tcp.writeHeader(packet, L4, PORT, toPort, 1, 1, TcpFlag.SYN, 0xffff)
+    if (protocol === Protocol.UDP) {
+      udp.writeHeader(packet, L4, PORT, toPort, FRAME_BYTES - L4)
+      return
+    }
+    tcp.writeHeader(packet, L4, PORT, toPort, 1, 1, TcpFlag.SYN, 0xffff)
+    // As a pod's kernel leaves it, the sum of the pseudo header alone: ports make no difference.
+    const pseudo = checksums.pseudoHeader4(packet, L3, protocol, FRAME_BYTES - L4)
+    packet.setU16(L4 + TCP_CHECKSUM, checksums.fold(pseudo))
   }
 
   #take(
