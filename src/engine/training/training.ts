@@ -21,7 +21,11 @@ import * as icmpv4 from '../../wire/icmpv4.js'
 import * as ipv4 from '../../wire/ipv4.js'
 import { EtherType, Protocol } from '../../wire/protocols.js'
 import * as tcp from '../../wire/tcp.js'
+import { BurstLoop } from '../burst-loop.js'
+import { IDLE_DEFAULTS, IdleStrategy } from '../idle-strategy.js'
+import { WorkerMeter } from '../worker-meter.js'
 import { CompilerWatch } from './compiler-watch.js'
+import { TrainingExchange } from './training-exchange.js'
 import { Answer, FrameWriter, L3, L4, TcpFlag, type TrainingFrame } from './training-frames.js'
 import { TUNNEL_PORT, trainingMaps } from './training-node.js'
 
@@ -53,7 +57,9 @@ const FURTHER_PACKETS = 2
 const FIRST_SECOND = 1000
 /** Rounds to a second of the training's clock, so that lifetimes, reports and sweeps come round. */
 const ROUNDS_PER_SECOND = 2
-const GC_STEPS = 4
+/** Without frames, of each round: the sweeps. */
+const IDLE_TURNS = 4
+const NOTHING_COUNTED = { frames: 0, bursts: 0, repeated: 0, sleeps: 0 }
 /** Rounds between two looks at the compiler. */
 const ROUNDS_PER_LOOK = 8
 /** Stages are timed more often than on a node, so that this is trained, too. */
@@ -104,9 +110,8 @@ export class Training {
   readonly #made: TrainingFrame[] = []
   readonly #ordinary: readonly TrainingFrame[]
   readonly #rare: readonly TrainingFrame[]
-  readonly #conntrackGc: ConntrackGc
-  readonly #natGc: NatGc
-  readonly #fragmentsGc: ConntrackGc
+  readonly #exchange: TrainingExchange
+  readonly #loop: BurstLoop
   #nextPort = 0
   #now = FIRST_SECOND
 
@@ -123,9 +128,14 @@ export class Training {
     const timer = new StageTimer(cells, () => performance.now(), BURSTS_PER_SAMPLE)
     const packet = new PacketBuffer(umem, STRIDE_BYTES)
     this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, { timer })
-    this.#conntrackGc = new ConntrackGc(maps.conntrackTable)
-    this.#natGc = new NatGc(state.nat, maps.conntrackTable, this.#conntrackGc)
-    this.#fragmentsGc = new ConntrackGc(maps.fragmentsMap)
+    const conntrackGc = new ConntrackGc(maps.conntrackTable)
+    const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
+    const housekeeping = [conntrackGc, natGc, new ConntrackGc(maps.fragmentsMap), this.#pipeline]
+    this.#exchange = new TrainingExchange(umem, STRIDE_BYTES)
+    const idle = new IdleStrategy({ ...IDLE_DEFAULTS, mode: 'poll' })
+    this.#loop = new BurstLoop(this.#exchange, this.#pipeline, idle, housekeeping, this.#burst)
+    const rings = maps.portRings.row(0)
+    this.#loop.meter = new WorkerMeter(this.#exchange, cells, rings, () => NOTHING_COUNTED)
     const writer = new FrameWriter(this.#packet, BURST_CAPACITY * STRIDE_BYTES + HEADROOM_BYTES)
     this.#ordinary = writer.ordinary()
     this.#rare = writer.rare()
@@ -142,16 +152,16 @@ export class Training {
     const every = number < ROUNDS_AT_FIRST ? 2 : RARE_EVERY
     const kinds = number % every === 0 ? this.#rare : this.#ordinary
     const firstPort = this.#nextPort
-    this.#exchange(kinds, firstPort, TcpFlag.SYN)
-    for (let i = 0; i < FURTHER_PACKETS; i++) this.#exchange(kinds, firstPort, TcpFlag.ACK)
+    this.#send(kinds, firstPort, TcpFlag.SYN)
+    for (let i = 0; i < FURTHER_PACKETS; i++) this.#send(kinds, firstPort, TcpFlag.ACK)
     const end = number % 2 === 0 ? TcpFlag.FIN | TcpFlag.ACK : TcpFlag.RST
-    this.#exchange(kinds, firstPort, end)
+    this.#send(kinds, firstPort, end)
     this.#nextPort = (firstPort + PORT_STEP) & PORT_MASK
     this.#collect()
   }
 
   /** One packet of each flow, and what comes back. */
-  #exchange(kinds: readonly TrainingFrame[], firstPort: number, flags: number): void {
+  #send(kinds: readonly TrainingFrame[], firstPort: number, flags: number): void {
     this.#fill(kinds, firstPort, flags)
     this.#run()
     if (this.#turnRound(flags)) this.#run()
@@ -159,16 +169,14 @@ export class Training {
 
   #run(): void {
     this.frames += this.#burst.count
-    this.#burst.setTime(this.#now, 0)
-    this.#pipeline.run(this.#burst)
+    this.#exchange.offer(this.#burst.count, this.#now)
+    this.#loop.turn()
   }
 
   #collect(): void {
-    for (let i = 0; i < GC_STEPS; i++) {
-      this.#conntrackGc.step(this.#now)
-      this.#natGc.step(this.#now)
-      this.#fragmentsGc.step(this.#now)
-      this.#pipeline.step()
+    for (let i = 0; i < IDLE_TURNS; i++) {
+      this.#exchange.offer(0, this.#now)
+      this.#loop.turn()
     }
     // Nobody reads the events; a ring that is full is a way of its own.
     if (this.#now % 2 === 0) this.#maps.events.rings[0]?.skip()

@@ -1,0 +1,52 @@
+/**
+ * In place of rings: frames that the training has put into the burst come with the next exchange,
+ * then none, so that the burst loop meets work and rest in turn. They belong to nobody's pool.
+ */
+import type { Burst } from '../../packet/burst.js'
+import { FramePool } from '../../packet/frame-pool.js'
+import type { FrameExchange, PortStatistics } from '../../port/port.js'
+
+/** Nanoseconds from exchange to exchange: no whole milliseconds, as on a node. */
+const STEP = 23_456_789
+const SECOND = 1_000_000_000
+
+export class TrainingExchange implements FrameExchange {
+  readonly umem: ArrayBufferLike
+  readonly stride: number
+  readonly pool: FramePool
+  readonly portNames: readonly string[] = []
+  readonly framesOnRings = 0
+  #waiting = 0
+  #seconds = 0
+  #nanoseconds = 0
+
+  constructor(umem: ArrayBufferLike, stride: number) {
+    this.umem = umem
+    this.stride = stride
+    this.pool = FramePool.filled(0, stride)
+  }
+
+  /** @param frames at the beginning of the burst */
+  offer(frames: number, nowSeconds: number): void {
+    this.#waiting = frames
+    const isSameSecond = nowSeconds === this.#seconds
+    this.#nanoseconds = isSameSecond ? (this.#nanoseconds + STEP) % SECOND : 0
+    this.#seconds = nowSeconds
+  }
+
+  exchange(burst: Burst): number {
+    const count = this.#waiting
+    this.#waiting = 0
+    burst.count = count
+    burst.setTime(this.#seconds, this.#nanoseconds)
+    return count
+  }
+
+  wait(): void {}
+
+  statistics(): PortStatistics {
+    throw new Error('a training keeps no statistics')
+  }
+
+  close(): void {}
+}
