@@ -1,5 +1,6 @@
 /** `ringpath pktgen`: sends test traffic, counts it, finds the highest rate without loss. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { ErrorCode, RingpathError } from '../base/errors.js'
 import { planOf } from '../pktgen/plan.js'
 import { printedFrames, writeCapture } from '../pktgen/preview.js'
 import { framesPerSecond, parseRate } from '../pktgen/rate.js'
@@ -49,7 +50,7 @@ Examples:
   ringpath pktgen --device eth0 --to 10.0.0.2:80 --mode syn --flows 50000 --rate 1M
   ringpath pktgen --device v0 --to 10.0.0.2 --sink v1 --search      RFC 2544: rate without loss`,
     )
-    .action(pktgen)
+    .action((options: PktgenOptions) => pktgen(options).catch(tellOfRights))
 }
 
 function addTrafficOptions(command: Command): void {
@@ -139,6 +140,13 @@ async function pktgen(options: PktgenOptions): Promise<void> {
   } finally {
     await sink?.close()
   }
+}
+
+/** Without root the kernel's refusals are libbpf's, and plain to nobody. */
+function tellOfRights(error: unknown): never {
+  const isRefused = error instanceof RingpathError && error.code === ErrorCode.GENERATOR
+  if (!isRefused || process.geteuid?.() === 0) throw error
+  throw new CommandError('sending and counting need root: run it with sudo')
 }
 
 /** The first Ctrl-C ends the run, and what was counted is told. */

@@ -44,6 +44,8 @@ export abstract class HashTable extends HashReader {
   writtenGeneration = 0
   readonly #segmentShift = Math.log2(this.layout.segmentSlots)
   readonly #gravesMax = Math.max(2, this.layout.segmentSlots * GRAVES_PER_SWEEP)
+  /** The spec of a map that was opened is an object of another shape than that of one made here. */
+  readonly #valueWords = this.spec.valueWords
 
   /** True when the key was there. */
   delete(key: Int32Array, start = 0): boolean {
@@ -298,7 +300,7 @@ export abstract class HashTable extends HashReader {
 
   #writeValue(slot: Slot, value: Int32Array): void {
     const start = this.valueStart(slot)
-    const count = this.spec.valueWords
+    const count = this.#valueWords
     for (let i = 0; i < count; i++) this.words[start + i] = value[i] as number
   }
 }

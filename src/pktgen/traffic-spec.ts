@@ -62,9 +62,17 @@ const VLAN_MAX = 4_094
 /** "10.0.0.1", "10.0.0.1-10.0.0.9:1024-65535". @throws RingpathError CONFIG_INVALID */
 export function parseEnds(option: string, text: string, portsDefault: ValueRange): Ends {
   const [addresses = '', ports, ...rest] = text.split(':')
-  if (rest.length > 0) throw invalid(option, text, 'address[-address][:port[-port]], of IPv4')
+  const wrong = () => invalid(option, text, 'address[-address][:port[-port]], of IPv4')
+  if (rest.length > 0) throw wrong()
+  const addressOf = (part: string): number => {
+    try {
+      return parseIpv4(part) >>> 0
+    } catch {
+      throw wrong()
+    }
+  }
   return {
-    addresses: rangeOf(option, addresses, ADDRESSES, (part) => parseIpv4(part) >>> 0),
+    addresses: rangeOf(option, addresses, ADDRESSES, addressOf),
     ports: ports === undefined ? portsDefault : rangeOf(option, ports, PORTS, portOf),
   }
 }
