@@ -124,7 +124,8 @@ export class Training {
     this.#packet = new PacketBuffer(umem, STRIDE_BYTES)
     this.#words = this.#packet.memoryWords
     const state = maps.stateFor(0)
-    const cells = maps.workerStatistics.row(0)
+    const shared = { cells: maps.workerStatistics.row(0), rings: maps.portRings.row(0) }
+    const cells = new Float64Array(shared.cells.length)
     const timer = new StageTimer(cells, () => performance.now(), BURSTS_PER_SAMPLE)
     const packet = new PacketBuffer(umem, STRIDE_BYTES)
     this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, { timer })
@@ -134,8 +135,7 @@ export class Training {
     this.#exchange = new TrainingExchange(umem, STRIDE_BYTES)
     const idle = new IdleStrategy({ ...IDLE_DEFAULTS, mode: 'poll' })
     this.#loop = new BurstLoop(this.#exchange, this.#pipeline, idle, housekeeping, this.#burst)
-    const rings = maps.portRings.row(0)
-    this.#loop.meter = new WorkerMeter(this.#exchange, cells, rings, () => NOTHING_COUNTED)
+    this.#loop.meter = new WorkerMeter(this.#exchange, cells, shared, () => NOTHING_COUNTED)
     const writer = new FrameWriter(this.#packet, BURST_CAPACITY * STRIDE_BYTES + HEADROOM_BYTES)
     this.#ordinary = writer.ordinary()
     this.#rare = writer.rare()
