@@ -13,8 +13,8 @@
  * marked in `nat_ports`; an ICMP error that quotes a packet sent from one of those; ARP for an
  * address in `announced`; the later fragments of an IPv4 datagram whose first one was ours; frames of
  * a VLAN that is not in `vlans`, once somebody filters VLANs. Not looked into, so passed: other
- * VLAN-tagged frames, IPv6 extension headers unless the destination is in a pod CIDR, and
- * multi-buffer frames.
+ * VLAN-tagged frames, and IPv6 extension headers unless the destination is in a pod CIDR. Of a packet
+ * of several buffers only the first is looked into, which has the headers.
  *
  * UPLINK_KEEP mode is for a program that stays while its datapath is replaced: what is ours is dropped
  * for that time, or the kernel would reset connections that it knows nothing of. What may be the

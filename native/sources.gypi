@@ -7,6 +7,7 @@
       'src/umem.cc',
       'src/socket.cc',
       'src/poller.cc',
+      'src/poller_chains.cc',
       'src/poller_sockets.cc',
       'src/program.cc',
       'src/program_pins.cc',

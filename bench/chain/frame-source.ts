@@ -7,6 +7,7 @@
  */
 import { BURST_RECEIVE_MAX } from '../../src/base/limits.js'
 import type { Burst } from '../../src/packet/burst.js'
+import { FrameChains } from '../../src/packet/frame-chains.js'
 import { FramePool } from '../../src/packet/frame-pool.js'
 import type { FrameExchange, PortStatistics } from '../../src/port/port.js'
 import * as checksums from '../../src/wire/checksum.js'
@@ -32,6 +33,7 @@ export class FrameSource implements FrameExchange {
   readonly umem = new SharedArrayBuffer(FRAMES * STRIDE_BYTES)
   readonly stride = STRIDE_BYTES
   readonly pool = FramePool.filled(0, STRIDE_BYTES)
+  readonly chains = FrameChains.empty(0, STRIDE_BYTES)
   readonly portNames: readonly string[] = []
   readonly framesOnRings = 0
   readonly #words = new Int32Array(this.umem)

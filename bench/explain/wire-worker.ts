@@ -58,6 +58,7 @@ function timedExchange(exchange: XskExchange, times: Float64Array): FrameExchang
     umem: exchange.umem,
     stride: exchange.stride,
     pool: exchange.pool,
+    chains: exchange.chains,
     portNames: exchange.portNames,
     get framesOnRings() {
       return exchange.framesOnRings
@@ -82,7 +83,7 @@ function run(input: WireInput): void {
   const maps = scenarioMaps(input.flows)
   writeScenario(maps, input.devices, input.flows)
   const exchange = new XskExchange({ frameCount: FRAME_COUNT })
-  const packet = new PacketBuffer(exchange.umem, exchange.stride)
+  const packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
   const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY, {
     allocate: allocateMemory,
   })

@@ -67,7 +67,7 @@ async function run(input: WorkerInput): Promise<void> {
   const maps = DatapathMaps.inMemory(sizesFor(input.flows))
   writeScenario(maps, input.devices, input.flows)
   const exchange = new XskExchange({ frameCount: FRAME_COUNT })
-  const packet = new PacketBuffer(exchange.umem, exchange.stride)
+  const packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
   const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY, {
     allocate: allocateMemory,
   })

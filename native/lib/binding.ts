@@ -28,6 +28,7 @@ export interface NativeSocketOptions {
   readonly completionRingSize: number
   readonly fillTarget: number
   readonly tryZeroCopy: boolean
+  readonly tryMultiBuffer: boolean
   readonly busyPollMicroseconds: number
   readonly busyPollBudget: number
 }
@@ -77,10 +78,11 @@ export interface Binding {
     readonly handle: UmemHandle
     readonly buffer: ArrayBuffer
     readonly pool: ArrayBuffer
+    readonly chains: ArrayBuffer
     readonly hugePages: boolean
     readonly hugePagesReason: string
   }
-  closeUmem(umem: UmemHandle, buffer: ArrayBuffer, pool: ArrayBuffer): void
+  closeUmem(umem: UmemHandle, buffer: ArrayBuffer, pool: ArrayBuffer, chains: ArrayBuffer): void
   openSocket(
     umem: UmemHandle,
     options: NativeSocketOptions,
@@ -91,6 +93,8 @@ export interface Binding {
     readonly fd: number
     readonly zeroCopy: boolean
     readonly modeReason: string
+    readonly multiBuffer: boolean
+    readonly multiBufferReason: string
   }
   closeSocket(socket: SocketHandle): void
   socketStatistics(socket: SocketHandle, counts: Float64Array): void

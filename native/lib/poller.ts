@@ -46,6 +46,7 @@ const BROKEN: Readonly<Record<number, string>> = {
   [-4]: 'a frame was given that a ring owns already: it was sent or freed twice',
   [-5]: 'the frame pool is damaged: a frame was freed twice, or a word that is no frame is in it',
   [-6]: 'the kernel returned a frame that it was not given',
+  [-8]: 'the buffers of a packet are linked wrongly',
 }
 const CLOSED = -7
 

@@ -37,6 +37,11 @@ export interface XdpSocketOptions {
   readonly fillTarget?: number
   /** 'auto': zero copy when the driver can, else copy mode; `modeReason` tells why. */
   readonly zeroCopy?: 'auto' | 'never'
+  /**
+   * 'auto': packets of several buffers (XDP_USE_SG) in copy mode, where the kernel has it; 'never'
+   * unless told. The first socket of a UMEM decides for all. See `Umem.chainWords`.
+   */
+  readonly multiBuffer?: 'auto' | 'never'
   readonly busyPoll?: BusyPollOptions
 }
 
@@ -49,7 +54,7 @@ export interface SocketStatistics {
   readonly sentBytes: number
   /** The transmit ring was full: the frame went back to the pool. */
   readonly sendDropped: number
-  /** rxDropped + rxRingFull. */
+  /** rxDropped + rxRingFull + chainsRefused. */
   readonly receiveDropped: number
   /** Calls that asked the kernel to send. */
   readonly kicks: number
@@ -72,6 +77,8 @@ export interface SocketStatistics {
   readonly framesSending: number
   /** The device is gone: remove the socket. */
   readonly deviceGone: boolean
+  /** Packets of more buffers than a socket sends (17). */
+  readonly chainsRefused: number
 }
 
 /** Order of the numbers that the native function writes. */
@@ -92,8 +99,9 @@ const SocketCounter = {
   FRAMES_RECEIVING: 13,
   FRAMES_SENDING: 14,
   DEVICE_GONE: 15,
+  CHAINS_REFUSED: 16,
 } as const
-const SOCKET_COUNTERS = 16
+const SOCKET_COUNTERS = 17
 
 /** What a socket needs of the poller it is in. */
 export interface SocketOwner {
@@ -107,7 +115,7 @@ export interface SocketLedger {
   /** The program's own counters. */
   readonly counters: readonly number[]
 }
-const LEDGER_NUMBERS = 8
+const LEDGER_NUMBERS = 9
 
 /** A socket of another process, by the descriptor that came from there. It is duplicated. */
 export interface AdoptedSocket {
@@ -122,6 +130,9 @@ export class XdpSocket {
   readonly mode: 'zero-copy' | 'copy'
   /** Empty in zero-copy mode; else why it is copy mode. */
   readonly modeReason: string
+  /** Whether packets of several buffers come and go; else why not. */
+  readonly multiBuffer: boolean
+  readonly multiBufferReason: string
   /** For poll(2) and diagnostics; the socket keeps it. */
   readonly fd: number
   readonly #handle: SocketHandle
@@ -157,6 +168,8 @@ export class XdpSocket {
     this.queue = options.queue
     this.mode = made.zeroCopy ? 'zero-copy' : 'copy'
     this.modeReason = made.modeReason
+    this.multiBuffer = made.multiBuffer
+    this.multiBufferReason = made.multiBufferReason
     this.fd = made.fd
     this.#handle = made.handle
     options.umem.addUser(1)
@@ -185,7 +198,7 @@ export class XdpSocket {
       sentFrames: at('SENT_FRAMES'),
       sentBytes: at('SENT_BYTES'),
       sendDropped: at('SEND_DROPPED'),
-      receiveDropped: at('RX_DROPPED') + at('RX_RING_FULL'),
+      receiveDropped: at('RX_DROPPED') + at('RX_RING_FULL') + at('CHAINS_REFUSED'),
       kicks: at('KICKS'),
       kickErrors: at('KICK_ERRORS'),
       rxDropped: at('RX_DROPPED'),
@@ -197,6 +210,7 @@ export class XdpSocket {
       framesReceiving: at('FRAMES_RECEIVING'),
       framesSending: at('FRAMES_SENDING'),
       deviceGone: at('DEVICE_GONE') !== 0,
+      chainsRefused: at('CHAINS_REFUSED'),
     }
   }
 
@@ -255,6 +269,7 @@ function nativeOptions(options: XdpSocketOptions) {
     completionRingSize: size('completionRingSize', options.completionRingSize),
     fillTarget,
     tryZeroCopy: (options.zeroCopy ?? 'auto') === 'auto',
+    tryMultiBuffer: options.multiBuffer === 'auto',
     busyPollMicroseconds,
     busyPollBudget,
   }

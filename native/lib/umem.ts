@@ -46,6 +46,12 @@ export class Umem {
    * Word 0 is the number of free frames, then a stack of their first bytes; all are free at first.
    */
   readonly poolWords: Int32Array
+  /**
+   * What lies behind the first buffers of packets of several: word 0 is the number of such packets
+   * that the program has, word 1 that of their further buffers; then two words for each frame: one
+   * more than the first byte of the next buffer, or 0, and the byte behind the buffer's last one.
+   */
+  readonly chainWords: Int32Array
   readonly #handle: UmemHandle
   #users = 0
   #closed = false
@@ -86,6 +92,7 @@ export class Umem {
     this.hugePagesReason = made.hugePagesReason
     this.buffer = made.buffer
     this.poolWords = new Int32Array(made.pool)
+    this.chainWords = new Int32Array(made.chains)
     this.#handle = made.handle
   }
 
@@ -123,7 +130,8 @@ export class Umem {
       )
     }
     this.#closed = true
-    binding().closeUmem(this.#handle, this.buffer, this.poolWords.buffer as ArrayBuffer)
+    const [pool, chains] = [this.poolWords.buffer, this.chainWords.buffer]
+    binding().closeUmem(this.#handle, this.buffer, pool as ArrayBuffer, chains as ArrayBuffer)
   }
 }
 

@@ -38,7 +38,8 @@ Napi::Value socketLedger(const Napi::CallbackInfo& info) {
   const SocketCounters& counted = socket->counters;
   const uint64_t values[] = {socket->tag(),       counted.receivedFrames, counted.receivedBytes,
                              counted.sentFrames,  counted.sentBytes,      counted.sendDropped,
-                             counted.kicks,       counted.kickErrors};
+                             counted.kicks,       counted.kickErrors,
+                             counted.chainsRefused};
   Napi::Float64Array result = info[1].As<Napi::Float64Array>();
   const size_t count = std::min(result.ElementLength(), std::size(values));
   for (size_t i = 0; i < count; i++) result.Data()[i] = static_cast<double>(values[i]);
@@ -54,7 +55,7 @@ Napi::Value setSocketCounters(const Napi::CallbackInfo& info) {
   uint64_t* const places[] = {&counters.receivedFrames, &counters.receivedBytes,
                               &counters.sentFrames,     &counters.sentBytes,
                               &counters.sendDropped,    &counters.kicks,
-                              &counters.kickErrors};
+                              &counters.kickErrors,     &counters.chainsRefused};
   for (size_t i = 0; i < std::size(places) && i + 1 < values.ElementLength(); i++) {
     *places[i] = static_cast<uint64_t>(values.Data()[i + 1]);
   }

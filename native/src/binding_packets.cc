@@ -28,18 +28,20 @@ Napi::Value createUmem(const Napi::CallbackInfo& info) {
   Napi::Object result = Napi::Object::New(env);
   result.Set("buffer", makeBuffer(env, umem->data(), umem->bytes(), umem));
   result.Set("pool", makeBuffer(env, umem->poolWords(), umem->poolBytes(), umem));
+  result.Set("chains", makeBuffer(env, umem->chainWords(), umem->chainBytes(), umem));
   result.Set("hugePages", umem->hugePages());
   result.Set("hugePagesReason", umem->hugePagesReason());
   result.Set("handle", makeHandle(env, umem));
   return result;
 }
 
-// Arguments: handle, and the two buffers, which must not reach the memory once it is gone.
+// Arguments: handle, and the three buffers, which must not reach the memory once it is gone.
 Napi::Value closeUmem(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Umem> umem = fromHandle<Umem>(info[0]);
   if (umem == nullptr) return info.Env().Undefined();
   info[1].As<Napi::ArrayBuffer>().Detach();
   info[2].As<Napi::ArrayBuffer>().Detach();
+  info[3].As<Napi::ArrayBuffer>().Detach();
   umem->release();
   return info.Env().Undefined();
 }
@@ -59,6 +61,7 @@ Napi::Value openSocket(const Napi::CallbackInfo& info) {
   options.completionRingSize = numberAt(given, "completionRingSize");
   options.fillTarget = numberAt(given, "fillTarget");
   options.tryZeroCopy = given.Get("tryZeroCopy").ToBoolean();
+  options.tryMultiBuffer = given.Get("tryMultiBuffer").ToBoolean();
   options.busyPollMicroseconds = numberAt(given, "busyPollMicroseconds");
   options.busyPollBudget = numberAt(given, "busyPollBudget");
   Failure failure;
@@ -71,6 +74,8 @@ Napi::Value openSocket(const Napi::CallbackInfo& info) {
   Napi::Object result = Napi::Object::New(env);
   result.Set("zeroCopy", socket->zeroCopy());
   result.Set("modeReason", socket->modeReason());
+  result.Set("multiBuffer", socket->multiBuffer());
+  result.Set("multiBufferReason", socket->multiBufferReason());
   result.Set("fd", socket->fd());
   result.Set("handle", makeHandle(env, std::move(socket)));
   return result;
@@ -99,7 +104,7 @@ Napi::Value socketStatistics(const Napi::CallbackInfo& info) {
       counted.kickErrors,      kernel.rx_dropped,      kernel.rx_ring_full,
       kernel.rx_fill_ring_empty_descs, kernel.rx_invalid_descs, kernel.tx_invalid_descs,
       kernel.tx_ring_empty_descs, socket->receiveSideFrames(), socket->transmitSideFrames(),
-      socket->down ? 1U : 0U,
+      socket->down ? 1U : 0U,  counted.chainsRefused,
   };
   Napi::Float64Array result = info[1].As<Napi::Float64Array>();
   const size_t count = std::min(result.ElementLength(), sizeof values / sizeof values[0]);

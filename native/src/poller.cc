@@ -61,8 +61,10 @@ bool Poller::submitBurst() {
   if (count > capacity_) return fail(kBadCount, count, 0, 0, 0);
   if (!pool_.isSound()) return fail(kBadPool, 0, 0, 0, 0);
   words_[kDropped] = 0;
+  // Asked once a burst: without big packets nothing is looked up of each.
+  const bool hasChains = chains_.any();
   for (uint32_t i = 0; i < count; i++) {
-    if (!submitFrame(i)) return false;
+    if (!(hasChains && isChained(i) ? submitChain(i) : submitFrame(i))) return false;
   }
   words_[kCount] = 0;
   return true;
@@ -79,19 +81,9 @@ bool Poller::submitFrame(uint32_t index) {
   if (static_cast<uint32_t>(port) >= portSockets_.size()) {
     return fail(kBadPort, index, start, length, port);
   }
-  const std::vector<Socket*>& list = portSockets_[static_cast<uint32_t>(port)];
-  Socket* socket = nullptr;
-  if (!list.empty()) {
-    // A flow arrives on one queue; leaving by one queue keeps its order.
-    socket = list.size() == 1 ? list[0] : list[umem_->ingressQueue(frame) % list.size()];
-  }
+  Socket* socket = socketFor(port, frame);
   if (socket == nullptr || socket->tx.room(1) == 0) {
-    words_[kDropped]++;
-    if (socket == nullptr) {
-      unroutedDrops_++;  // the port's socket was removed after the stages chose it
-    } else {
-      socket->counters.sendDropped++;
-    }
+    countDrop(socket);
     return giveBack(frame) || fail(kBadPool, index, start, length, port);
   }
   xdp_desc& descriptor = socket->tx.push();
@@ -103,6 +95,22 @@ bool Poller::submitFrame(uint32_t index) {
   socket->counters.sentFrames++;
   socket->counters.sentBytes += static_cast<uint32_t>(length);
   return true;
+}
+
+Socket* Poller::socketFor(int32_t port, uint32_t frame) {
+  const std::vector<Socket*>& list = portSockets_[static_cast<uint32_t>(port)];
+  if (list.empty()) return nullptr;
+  // A flow arrives on one queue; leaving by one queue keeps its order.
+  return list.size() == 1 ? list[0] : list[umem_->ingressQueue(frame) % list.size()];
+}
+
+void Poller::countDrop(Socket* socket) {
+  words_[kDropped]++;
+  if (socket == nullptr) {
+    unroutedDrops_++;  // the port's socket was removed after the stages chose it
+  } else {
+    socket->counters.sendDropped++;
+  }
 }
 
 bool Poller::giveBack(uint32_t frame) { return pool_.give(geometry_.startOf(frame)); }
@@ -206,11 +214,21 @@ uint32_t Poller::receive(uint32_t receiveMax) {
 }
 
 uint32_t Poller::receiveFrom(Socket* socket, uint32_t index, uint32_t most) {
-  const uint32_t count = socket->rx.available(most);
-  if (count == 0) return 0;
+  if (socket->isSkipping && skipChain(socket) > 0) socket->rx.release();
+  const uint32_t ready = socket->rx.available(most);
+  if (ready == 0) return 0;
   const OwnerTag tag = socket->tag();
   uint64_t bytes = 0;
-  for (uint32_t i = 0; i < count; i++) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < ready; i++) {
+    if ((socket->rx.peek(0).options & XDP_PKT_CONTD) != 0) [[unlikely]] {
+      uint32_t packets = 0;
+      const uint32_t buffers = receiveChain(socket, index + count, &packets);
+      if (buffers == 0) break;
+      i += buffers - 1;
+      count += packets;
+      continue;
+    }
     const xdp_desc& descriptor = socket->rx.pop();
     const uint64_t address = plainAddress(descriptor.addr);
     const int32_t start = address < kUmemBytesMax ? static_cast<int32_t>(address) : -1;
@@ -222,10 +240,11 @@ uint32_t Poller::receiveFrom(Socket* socket, uint32_t index, uint32_t most) {
     }
     umem_->owner(frame) = kOwnedByUs;
     umem_->ingressQueue(frame) = static_cast<uint16_t>(socket->options().queue);
-    starts_[index + i] = start;
-    lengths_[index + i] = static_cast<int32_t>(descriptor.len);
-    ports_[index + i] = socket->port;
+    starts_[index + count] = start;
+    lengths_[index + count] = static_cast<int32_t>(descriptor.len);
+    ports_[index + count] = socket->port;
     bytes += descriptor.len;
+    count++;
   }
   socket->rx.release();
   socket->counters.receivedFrames += count;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "chains.h"
 #include "socket.h"
 
 namespace xdp {
@@ -41,6 +42,7 @@ enum ExchangeError : int32_t {
   kBadPool = -5,
   kKernelFrame = -6,
   kClosed = -7,
+  kBrokenChain = -8,
 };
 
 struct Teardown {
@@ -93,6 +95,8 @@ class Poller {
   void shareFrames();
   bool submitBurst();
   bool submitFrame(uint32_t index);
+  Socket* socketFor(int32_t port, uint32_t frame);
+  void countDrop(Socket* socket);
   bool giveBack(uint32_t frame);
   void serveTransmit(Socket* socket);
   void kick(Socket* socket);
@@ -100,6 +104,17 @@ class Poller {
   bool refill(Socket* socket);
   uint32_t receiveFrom(Socket* socket, uint32_t index, uint32_t most);
   uint32_t receive(uint32_t receiveMax);
+  // In poller_chains.cc.
+  uint32_t receiveChain(Socket* socket, uint32_t index, uint32_t* packets);
+  uint32_t skipChain(Socket* socket);
+  bool takeBuffer(Socket* socket, Chain* chain);
+  bool fillHead(Chain* chain);
+  bool isChained(uint32_t index) const;
+  bool submitChain(uint32_t index);
+  bool trim(Chain* chain, uint32_t length);
+  bool sendChain(const Chain& chain, uint32_t index);
+  bool giveBackFrom(const Chain& chain, uint32_t first);
+  void giveBackPacket(uint32_t index);
   void stampTime();
   void findLostDevices();
   void setDown(Socket* socket);
@@ -110,6 +125,7 @@ class Poller {
   std::shared_ptr<Umem> umem_;
   FrameGeometry geometry_;
   FramePool pool_;
+  FrameChains chains_;
   int32_t* words_ = nullptr;
   int32_t* starts_ = nullptr;
   int32_t* lengths_ = nullptr;

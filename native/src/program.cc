@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/if_link.h>
 
 #include <cstdarg>
@@ -57,6 +58,28 @@ struct ObjectCloser {
 
 FileDescriptor duplicate(int fd) { return FileDescriptor(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 
+// Newer than some distributions' headers (include/uapi/linux/bpf.h).
+#ifndef BPF_F_XDP_HAS_FRAGS
+#define BPF_F_XDP_HAS_FRAGS (1U << 5)
+#endif
+
+// Does the kernel load programs for packets of several buffers (Linux 5.18)? A veth gets an MTU above
+// a page with such a program only.
+bool kernelTakesFrags() {
+  static const bool takes = [] {
+    const bpf_insn pass[] = {
+        {BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, XDP_PASS},
+        {BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
+    };
+    LIBBPF_OPTS(bpf_prog_load_opts, options);
+    options.prog_flags = BPF_F_XDP_HAS_FRAGS;
+    return FileDescriptor(bpf_prog_load(BPF_PROG_TYPE_XDP, "frags_probe", "GPL", pass,
+                                        std::size(pass), &options))
+        .valid();
+  }();
+  return takes;
+}
+
 // FNV-1a of the object's bytes: the version of the program and its maps.
 uint32_t hashOfFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -65,7 +88,8 @@ uint32_t hashOfFile(const std::string& path) {
        ++byte) {
     hash = (hash ^ static_cast<uint8_t>(*byte)) * 16777619U;
   }
-  return hash;
+  // Loaded otherwise, it is another program.
+  return kernelTakesFrags() ? ~hash : hash;
 }
 
 }  // namespace
@@ -123,6 +147,14 @@ bool Program::load(const ProgramOptions& options, Failure* failure) {
   // A pod's program never looks at them, and there is one per pod.
   bpf_map* natPorts = bpf_object__find_map_by_name(object.get(), kMapNames[kNatPorts]);
   if (natPorts != nullptr && options.mode == kModePod) bpf_map__set_max_entries(natPorts, 1);
+  bpf_program* program = bpf_object__find_program_by_name(object.get(), kProgramName);
+  if (program == nullptr) {
+    return failure->set("bpf_object__find_program_by_name", ENOENT, kProgramName);
+  }
+  // The section's name could say so, too, but then no kernel before would load it.
+  if (kernelTakesFrags()) {
+    bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS);
+  }
   const int loaded = bpf_object__load(object.get());
   if (loaded != 0) return failure->set("bpf_object__load", -loaded, libbpfLog);
   for (size_t i = 0; i < kMapCount; i++) {
@@ -133,10 +165,6 @@ bool Program::load(const ProgramOptions& options, Failure* failure) {
   for (const uint32_t key : {kMode, kObjectHash}) {
     if (bpf_map_update_elem(maps_[kSettings].get(), &key, &settings[key], BPF_ANY) == 0) continue;
     return failure->set("bpf_map_update_elem", errno, "settings");
-  }
-  const bpf_program* program = bpf_object__find_program_by_name(object.get(), kProgramName);
-  if (program == nullptr) {
-    return failure->set("bpf_object__find_program_by_name", ENOENT, kProgramName);
   }
   return link(options, bpf_program__fd(program), failure);
 }

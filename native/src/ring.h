@@ -88,6 +88,10 @@ class ConsumerRing {
     return ready < wanted ? ready : wanted;
   }
   const Entry& pop() { return static_cast<const Entry*>(memory_.entries)[consumed_++ & mask_]; }
+  // One that is ready, `ahead` of the next; it is not taken.
+  const Entry& peek(uint32_t ahead) const {
+    return static_cast<const Entry*>(memory_.entries)[(consumed_ + ahead) & mask_];
+  }
   void release() { storeRelease(memory_.consumer, consumed_); }
 
   uint32_t consumed() const { return consumed_; }

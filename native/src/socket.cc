@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "chains.h"
+
 // Newer than the distribution's headers (include/uapi/linux/if_xdp.h,
 // include/uapi/asm-generic/socket.h).
 #ifndef XDP_MAX_TX_SKB_BUDGET
@@ -116,7 +118,7 @@ bool Socket::createRings(Failure* failure) {
 }
 
 // A bound socket cannot be bound again, so each try is a new one.
-bool Socket::bindOnce(bool zeroCopy, Failure* failure) {
+bool Socket::bindOnce(bool zeroCopy, bool multiBuffer, Failure* failure) {
   fd_ = FileDescriptor(::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
   if (!fd_.valid()) return failure->set("socket AF_XDP", errno);
   const std::vector<BoundSocket>& others = umem_->boundSockets(zeroCopy);
@@ -138,11 +140,28 @@ bool Socket::bindOnce(bool zeroCopy, Failure* failure) {
     address.sxdp_flags = XDP_SHARED_UMEM;
     address.sxdp_shared_umem_fd = static_cast<uint32_t>(others.front().fd);
   } else {
-    address.sxdp_flags = XDP_USE_NEED_WAKEUP | (zeroCopy ? XDP_ZEROCOPY : XDP_COPY);
+    address.sxdp_flags = static_cast<uint16_t>(XDP_USE_NEED_WAKEUP |
+                                               (zeroCopy ? XDP_ZEROCOPY : XDP_COPY) |
+                                               (multiBuffer ? XDP_USE_SG : 0));
   }
   if (::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     return failure->set("bind", errno);
   }
+  if (!shared && !zeroCopy) umem_->setMultiBuffer(multiBuffer);
+  return true;
+}
+
+// Zero copy keeps to one buffer a packet: how many a driver takes it tells elsewhere, and a packet of
+// more would be lost with its frames.
+bool Socket::bindWithBuffers(bool zeroCopy, Failure* failure) {
+  const bool isFirst = umem_->boundSockets(zeroCopy).empty();
+  if (zeroCopy || !isFirst || !options_.tryMultiBuffer) return bindOnce(zeroCopy, false, failure);
+  if (bindOnce(false, true, failure)) return true;
+  // Kernels before 6.6 know no such flag.
+  if (failure->number != EINVAL) return false;
+  const int error = failure->number;
+  if (!bindOnce(false, false, failure)) return false;
+  multiBufferReason_ = std::string("the kernel refused XDP_USE_SG: ") + std::strerror(error);
   return true;
 }
 
@@ -151,7 +170,7 @@ bool Socket::bindOnce(bool zeroCopy, Failure* failure) {
 // after the last try.
 bool Socket::bindInMode(bool zeroCopy, Failure* failure) {
   for (int left = kBusyTries; left > 0; left--) {
-    if (bindOnce(zeroCopy, failure)) return true;
+    if (bindWithBuffers(zeroCopy, failure)) return true;
     fd_.reset();
     if (failure->number != EBUSY) return false;
     ::usleep(kBusyPauseMicroseconds);
@@ -203,6 +222,11 @@ bool Socket::readMode(Failure* failure) {
     return failure->set("getsockopt XDP_OPTIONS", errno);
   }
   zeroCopy_ = (bound.flags & XDP_OPTIONS_ZEROCOPY) != 0;
+  multiBuffer_ = !zeroCopy_ && umem_->multiBuffer();
+  if (!multiBuffer_ && multiBufferReason_.empty()) {
+    multiBufferReason_ = zeroCopy_ ? "zero copy takes packets of one buffer"
+                                   : "the UMEM's first socket was bound without";
+  }
   kickAlways = !zeroCopy_;
   return true;
 }

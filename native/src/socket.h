@@ -22,6 +22,7 @@ struct SocketOptions {
   uint32_t completionRingSize = 0;
   uint32_t fillTarget = 0;  // frames kept on the fill and receive rings
   bool tryZeroCopy = false;
+  bool tryMultiBuffer = false;
   uint32_t busyPollMicroseconds = 0;  // 0: no busy polling
   uint32_t busyPollBudget = 0;
 };
@@ -34,6 +35,7 @@ struct SocketCounters {
   uint64_t sendDropped = 0;
   uint64_t kicks = 0;
   uint64_t kickErrors = 0;
+  uint64_t chainsRefused = 0;  // received packets of more buffers than we take
 };
 
 class Socket {
@@ -52,6 +54,9 @@ class Socket {
   bool isOpen() const { return fd_.valid(); }
   bool zeroCopy() const { return zeroCopy_; }
   const std::string& modeReason() const { return modeReason_; }
+  // Packets of several buffers come and go; the reason is empty then.
+  bool multiBuffer() const { return multiBuffer_; }
+  const std::string& multiBufferReason() const { return multiBufferReason_; }
   const SocketOptions& options() const { return options_; }
   Umem& umem() const { return *umem_; }
   const std::shared_ptr<Umem>& sharedUmem() const { return umem_; }
@@ -78,11 +83,13 @@ class Socket {
   bool down = false;        // the device is gone
   int32_t port = -1;        // its index in the poller
   bool inPoller = false;
+  bool isSkipping = false;   // within a packet of more buffers than we take
   bool sendPending = false;  // descriptors written and not yet shown to the kernel
 
  private:
   Socket() = default;
-  bool bindOnce(bool zeroCopy, Failure* failure);
+  bool bindOnce(bool zeroCopy, bool multiBuffer, Failure* failure);
+  bool bindWithBuffers(bool zeroCopy, Failure* failure);
   bool bindInMode(bool zeroCopy, Failure* failure);
   bool createRings(Failure* failure);
   bool mapRings(Failure* failure);
@@ -98,6 +105,8 @@ class Socket {
   OwnerTag tag_ = kOwnedByUs;
   bool zeroCopy_ = false;
   std::string modeReason_;
+  bool multiBuffer_ = false;
+  std::string multiBufferReason_;
 };
 
 }  // namespace xdp

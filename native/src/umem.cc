@@ -18,9 +18,8 @@ namespace {
 
 // The ledger's header; its version stands for the layout of everything behind the frames.
 constexpr uint32_t kLedgerMagic = 0x4c585055;
-constexpr uint32_t kLedgerVersion = 1;
+constexpr uint32_t kLedgerVersion = 2;
 constexpr size_t kLedgerWords = 16;
-enum LedgerWord : uint32_t { kMagic = 0, kVersion = 1, kFrames = 2, kStride = 3, kHeadroom = 4 };
 
 bool isPowerOfTwo(uint32_t value) { return (value & (value - 1)) == 0; }
 
@@ -83,7 +82,7 @@ size_t Umem::ledgerStart() const {
 size_t Umem::fileBytes() const {
   const size_t perFrame = sizeof(OwnerTag) + sizeof(uint16_t);
   const size_t bytes = ledgerStart() + kLedgerWords * sizeof(uint32_t) + poolBytes() +
-                       perFrame * geometry_.frameCount();
+                       chainBytes() + perFrame * geometry_.frameCount();
   // Of whole huge pages in any case: then they can be had afterwards, too.
   return roundUp(bytes, kHugePageBytes);
 }
@@ -92,7 +91,8 @@ void Umem::findLedger() {
   const uint32_t count = geometry_.frameCount();
   ledger_ = reinterpret_cast<uint32_t*>(data() + ledgerStart());
   poolWords_ = reinterpret_cast<int32_t*>(ledger_ + kLedgerWords);
-  owners_ = reinterpret_cast<OwnerTag*>(poolWords_ + count + 1);
+  chainWords_ = poolWords_ + count + 1;
+  owners_ = reinterpret_cast<OwnerTag*>(chainWords_ + FrameChains::wordsFor(count));
   ingressQueues_ = owners_ + count;
 }
 

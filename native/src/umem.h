@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "chains.h"
 #include "failure.h"
 #include "frames.h"
 #include "resource.h"
@@ -57,6 +58,15 @@ class Umem {
 
   int32_t* poolWords() { return poolWords_; }
   size_t poolBytes() const { return (size_t{geometry_.frameCount()} + 1) * sizeof(int32_t); }
+  int32_t* chainWords() { return chainWords_; }
+  size_t chainBytes() const {
+    return size_t{FrameChains::wordsFor(geometry_.frameCount())} * sizeof(int32_t);
+  }
+  FrameChains chains() { return FrameChains(chainWords_); }
+  // Sockets in copy mode take packets of several buffers: the first one of a UMEM decides for all
+  // (XDP_USE_SG), in whatever process.
+  bool multiBuffer() const { return ledger_[kMultiBuffer] != 0; }
+  void setMultiBuffer(bool isOn) { ledger_[kMultiBuffer] = isOn ? 1 : 0; }
   FramePool pool() { return FramePool(poolWords_, geometry_.frameCount()); }
   OwnerTag& owner(uint32_t frame) { return owners_[frame]; }
   // The queue each frame last came in by, to keep a flow's frames on one transmit queue.
@@ -84,6 +94,16 @@ class Umem {
   void giveTag(OwnerTag tag) { tagInUse_[tag] = false; }
 
  private:
+  // Words of the ledger's header.
+  enum LedgerWord : uint32_t {
+    kMagic = 0,
+    kVersion = 1,
+    kFrames = 2,
+    kStride = 3,
+    kHeadroom = 4,
+    kMultiBuffer = 5,
+  };
+
   Umem() = default;
   bool makeFile(bool tryHugePages, Failure* failure);
   bool makeNormalFile(size_t bytes, bool tryHugePages, Failure* failure);
@@ -105,6 +125,7 @@ class Umem {
   bool handedOver_ = false;
   uint32_t* ledger_ = nullptr;  // header words; see umem.cc
   int32_t* poolWords_ = nullptr;
+  int32_t* chainWords_ = nullptr;
   OwnerTag* owners_ = nullptr;
   uint16_t* ingressQueues_ = nullptr;
   std::vector<BoundSocket> copySockets_;

@@ -96,7 +96,7 @@ class Engine {
     this.#control = control
     this.#input = input
     this.exchange = exchange
-    const packet = new PacketBuffer(exchange.umem, exchange.stride)
+    const packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
     const state = maps.stateFor(input.worker, undefined, goesOn)
     maps.forgetWorkersFrom(input.workers)
     send({ type: 'prepared' })

@@ -55,7 +55,7 @@ function run(input: FollowerInput): void {
     exchange.close()
     return
   }
-  const packet = new PacketBuffer(exchange.umem, exchange.stride)
+  const packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
   const state = maps.stateFor(worker)
   const pipeline = new Pipeline(state, packet, BURST_CAPACITY, { allocate: allocateMemory })
   const marks = new NatMarks(state.nat.portUse, (port) => exchange.program(port)?.natPorts)

@@ -2,11 +2,15 @@
  * A movable view of one frame in the UMEM: re-pointed at each frame, it owns no memory and
  * allocates nothing.
  *
+ * A packet of several buffers (frame-chains.ts) is seen by its first one, which has the headers, and its
+ * whole length; sums and copies go on into the others.
+ *
  * Offsets count from the packet's first byte; values are in network byte order. Check `has` once
  * per header: the accessors do not repeat it, and past the packet's end they read whatever the
  * frame holds there.
  */
 import { assert } from '../base/assert.js'
+import { CHAIN_HEAD_BYTES_MIN, type FrameChains } from './frame-chains.js'
 
 /** The sum below reads whole words in the machine's order, which swaps the bytes of the result. */
 const IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
@@ -21,6 +25,7 @@ export class PacketBuffer {
   readonly memoryWords: Int32Array
   readonly #headroomBytes: number
   readonly #stride: number
+  readonly #chains: FrameChains | null
   #start = 0
   #length = 0
 
@@ -28,8 +33,14 @@ export class PacketBuffer {
    * @param umem the memory that all frames lie in
    * @param stride bytes from one frame to the next
    * @param headroomBytes at the start of each frame that `pushHead` leaves alone
+   * @param chains of the same memory; null: packets have one buffer
    */
-  constructor(umem: ArrayBufferLike, stride: number, headroomBytes = 0) {
+  constructor(
+    umem: ArrayBufferLike,
+    stride: number,
+    headroomBytes = 0,
+    chains: FrameChains | null = null,
+  ) {
     assert(stride > 0 && headroomBytes < stride, 'a frame is longer than what it keeps free')
     this.#bytes = new Uint8Array(umem)
     this.#view = new DataView(umem)
@@ -37,6 +48,7 @@ export class PacketBuffer {
     this.memoryWords = new Int32Array(umem, 0, umem.byteLength >>> 2)
     this.#stride = stride
     this.#headroomBytes = headroomBytes
+    this.#chains = chains
   }
 
   get start(): number {
@@ -50,6 +62,11 @@ export class PacketBuffer {
   /** Bytes that `pushHead` can grow by. */
   get headroom(): number {
     return (this.#start % this.#stride) - this.#headroomBytes
+  }
+
+  /** It goes on behind its first buffer. Not for what a stage has cut to fit one frame. */
+  get isChained(): boolean {
+    return (this.#start % this.#stride) + this.#length > this.#stride
   }
 
   attach(start: number, length: number): void {
@@ -97,6 +114,8 @@ export class PacketBuffer {
    * would lose the carries.
    */
   sum16(offset: number, byteCount: number): number {
+    // Whatever is shorter lies in the first buffer, for it begins in the headers.
+    if (byteCount > CHAIN_HEAD_BYTES_MIN && this.isChained) return this.#sumChain(offset, byteCount)
     let at = this.#start + offset
     const end = at + byteCount
     if ((at & 1) !== 0) return this.#sum16Unaligned(at, end)
@@ -128,6 +147,43 @@ export class PacketBuffer {
     if (at < end) sum += halfWord(bytes[at] as number, 0)
     const folded = fold(((sum / TWO_TO_32) | 0) + ((sum | 0) >>> 16) + (sum & 0xffff))
     return IS_LITTLE_ENDIAN ? ((folded & 0xff) << 8) | (folded >>> 8) : folded
+  }
+
+  /**
+   * RFC 1071 section 2: the sum of what begins at an odd byte of the range has its bytes swapped. Here
+   * that is a buffer behind an odd number of bytes.
+   */
+  #sumChain(offset: number, byteCount: number): number {
+    const chains = this.#chains
+    assert(chains !== null, 'a packet is longer than its frame')
+    const start = this.#start
+    const length = this.#length
+    let from = start + offset
+    let left = byteCount
+    let sum = 0
+    while (left > 0) {
+      const hasNext = chains.isChained(from)
+      const bytes = hasNext ? Math.min(left, chains.end(from) - from) : left
+      // Each buffer in turn is the packet.
+      this.attach(from, bytes)
+      const part = this.sum16(0, bytes)
+      const isOdd = ((byteCount - left) & 1) !== 0
+      sum = fold(sum + (isOdd ? ((part & 0xff) << 8) | (part >>> 8) : part))
+      left -= bytes
+      if (hasNext) from = chains.next(from)
+    }
+    this.attach(start, length)
+    return sum
+  }
+
+  /** Copies the first `byteCount` bytes, of all buffers, to `target[at]` and on. */
+  copyTo(target: Uint8Array, at: number, byteCount: number): void {
+    const bytes = this.#bytes
+    if (this.#chains !== null && this.isChained) {
+      this.#chains.copyTo(bytes, this.#start, byteCount, target, at)
+      return
+    }
+    for (let i = 0; i < byteCount; i++) target[at + i] = bytes[this.#start + i] as number
   }
 
   /** Frames that begin at an odd byte: legal, and so rare that they may be slow. */

@@ -226,6 +226,12 @@ export class PacketTap implements PipelineObserver {
     words[at + CaptureRecord.FRAME_BYTES] = packet.length
     words[at + CaptureRecord.CAPTURED_BYTES] = bytes
     const frame = at + CaptureRecord.FRAME
+    if (packet.isChained) {
+      // A view for each: packets of several buffers are few, and a capture is for a while.
+      const target = new Uint8Array(words.buffer, words.byteOffset + 4 * frame, bytes)
+      packet.copyTo(target, 0, bytes)
+      return
+    }
     for (let offset = 0; offset < bytes; offset += 4) {
       words[frame + (offset >> 2)] = packet.i32(offset)
     }

@@ -6,6 +6,7 @@
  * A capture that cannot be written (a full disk) ends; it never stops the frames.
  */
 import { type Burst, NO_PORT } from '../packet/burst.js'
+import type { FrameChains } from '../packet/frame-chains.js'
 import type { FramePool } from '../packet/frame-pool.js'
 import { type CaptureWriter, Direction, LINK_TYPE_ETHERNET } from './pcap/capture.js'
 import type { FrameExchange, PortStatistics } from './port.js'
@@ -55,6 +56,10 @@ export class CaptureExchange implements FrameExchange {
 
   get pool(): FramePool {
     return this.#inner.pool
+  }
+
+  get chains(): FrameChains {
+    return this.#inner.chains
   }
 
   get portNames(): readonly string[] {
@@ -115,10 +120,18 @@ export class CaptureExchange implements FrameExchange {
     const name = this.#inner.portNames[port] ?? ''
     if (this.#options.ports !== undefined && !this.#options.ports.has(name)) return
     const start = burst.starts[index]
-    const frame = this.#bytes.subarray(start, start + burst.lengths[index])
+    const frame = this.#frame(start, burst.lengths[index])
     const comments = this.#options.describe?.(burst, index, direction) ?? []
     this.#writer.write(this.#interfaceOf(port, name), time, frame, { direction, comments })
     this.#frameCount++
+  }
+
+  #frame(start: number, length: number): Uint8Array {
+    const { chains } = this.#inner
+    if (!chains.hasAny || !chains.isChained(start)) return this.#bytes.subarray(start, start + length)
+    const frame = new Uint8Array(length)
+    chains.copyTo(this.#bytes, start, length, frame, 0)
+    return frame
   }
 
   /** A port index that was given to another port gets another interface. */

@@ -4,11 +4,14 @@
  * its probability. The same seed and the same traffic give the same faults. Frames stay conserved:
  * what it holds back counts as `framesOnRings`.
  *
+ * Of a packet of several buffers bits flip in the first one, and it is not duplicated.
+ *
  * Delay is counted in exchanges, not in time, so that a replay does not depend on how fast it runs.
  */
 import { assert } from '../base/assert.js'
 import { Prng } from '../base/prng.js'
 import { type Burst, NO_PORT } from '../packet/burst.js'
+import type { FrameChains } from '../packet/frame-chains.js'
 import { type FramePool, NO_FRAME } from '../packet/frame-pool.js'
 import { copyBytes } from './frame-queue.js'
 import type { FrameExchange, PortStatistics } from './port.js'
@@ -78,6 +81,10 @@ export class FaultExchange implements FrameExchange {
 
   get pool(): FramePool {
     return this.#inner.pool
+  }
+
+  get chains(): FrameChains {
+    return this.#inner.chains
   }
 
   get portNames(): readonly string[] {
@@ -237,10 +244,11 @@ class FaultLine {
   }
 
   #damage(start: number, length: number): number {
+    const firstBytes = this.#isChained(start) ? this.#exchange.chains.end(start) - start : length
     if (this.#prng.chance(this.#rates.corrupt) && length > 0) {
       this.statistics.corrupted++
       for (let bits = 1 + this.#prng.below(FLIPPED_BITS_MAX); bits > 0; bits--) {
-        const at = start + this.#prng.below(length)
+        const at = start + this.#prng.below(firstBytes)
         this.#bytes[at] ^= 1 << this.#prng.below(8)
       }
     }
@@ -253,6 +261,7 @@ class FaultLine {
 
   /** Without a free frame there is no duplicate. */
   #duplicate(burst: Burst, start: number, length: number, port: number): void {
+    if (this.#isChained(start)) return
     const frame = this.#exchange.pool.take()
     if (frame === NO_FRAME) return
     this.statistics.duplicated++
@@ -273,7 +282,14 @@ class FaultLine {
   }
 
   #free(start: number): void {
-    this.#exchange.pool.give(start - (start % this.#exchange.stride))
+    const { chains, pool, stride } = this.#exchange
+    chains.release(start, pool)
+    pool.give(start - (start % stride))
+  }
+
+  #isChained(start: number): boolean {
+    const { chains } = this.#exchange
+    return chains.hasAny && chains.isChained(start)
   }
 }
 

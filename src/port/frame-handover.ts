@@ -55,8 +55,12 @@ export class FrameHandover {
     this.#strideBytes = strideBytes
   }
 
-  /** Copies a frame for the port to another worker; false when its ring is full. */
+  /**
+   * Copies a frame for the port to another worker; false when its ring is full, or the packet has
+   * several buffers.
+   */
   give(worker: number, port: number, start: number, length: number): boolean {
+    if ((start % this.#strideBytes) + length > this.#strideBytes) return false
     const words = this.#words
     const ring = this.#ring(this.#peers.place.index, worker)
     const given = words[ring + GIVEN] as number

@@ -109,9 +109,14 @@ export class MemoryPort implements SoftwarePort {
   receive(umem: Uint8Array, start: number, capacity: number): number {
     if (!this.#inbound.isDue(this.#now())) return NOTHING_WAITS
     const length = this.#inbound.firstLength
-    if (length <= capacity) this.#inbound.copyFirst(umem, start)
+    if (length > capacity) return length
+    this.#inbound.copyFirst(umem, start)
     this.#inbound.drop()
     return length
+  }
+
+  skip(): void {
+    this.#inbound.drop()
   }
 
   send(umem: Uint8Array, start: number, length: number): boolean {

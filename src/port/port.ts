@@ -6,6 +6,7 @@
  * call) and over software ports (memory, pcap); the fault exchange wraps either.
  */
 import type { Burst } from '../packet/burst.js'
+import type { FrameChains } from '../packet/frame-chains.js'
 import type { FramePool } from '../packet/frame-pool.js'
 
 /**
@@ -42,6 +43,8 @@ export interface FrameExchange {
   /** Bytes from one frame to the next. */
   readonly stride: number
   readonly pool: FramePool
+  /** What lies behind the first buffers of packets of several. */
+  readonly chains: FrameChains
   /** Names by port index, as the stages use it. */
   readonly portNames: readonly string[]
   /**

@@ -4,12 +4,16 @@
  * it is kept: received frames begin `headroomBytes` into their frame, as XDP_PACKET_HEADROOM leaves
  * them.
  *
+ * A frame that is longer than a buffer becomes a packet of several, as with the kernel; the ports see
+ * it in one piece.
+ *
  * Ports may come and go between exchanges; an index is reused only after its port was removed.
  */
 import { assert } from '../base/assert.js'
 import { type Clock, VirtualClock } from '../base/clock.js'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { type Burst, NO_PORT } from '../packet/burst.js'
+import { CHAIN_BUFFERS_MAX, FrameChains } from '../packet/frame-chains.js'
 import { FramePool, NO_FRAME } from '../packet/frame-pool.js'
 import { OwnedFramePool } from './owned-frame-pool.js'
 import type { FrameExchange, PortStatistics } from './port.js'
@@ -47,6 +51,7 @@ export class SoftwareExchange implements FrameExchange {
   readonly stride: number
   readonly headroomBytes: number
   readonly pool: FramePool
+  readonly chains: FrameChains
   readonly portNames: string[] = []
   readonly framesOnRings = 0
   /** One word in shared memory: another thread stores 1 and notifies to end a `wait`. */
@@ -57,6 +62,8 @@ export class SoftwareExchange implements FrameExchange {
   readonly #clock: Clock
   readonly #owned: OwnedFramePool | null
   readonly #sleep: (timeoutMilliseconds: number) => void
+  /** One packet of several buffers in one piece. */
+  readonly #large: Uint8Array
   #burst: Burst | null = null
   #nextPort = 0
   #isClosed = false
@@ -73,6 +80,8 @@ export class SoftwareExchange implements FrameExchange {
     this.#bytes = new Uint8Array(this.umem)
     this.#owned = options.debug === false ? null : new OwnedFramePool(frameCount, this.stride)
     this.pool = this.#owned ?? FramePool.filled(frameCount, this.stride)
+    this.chains = FrameChains.empty(frameCount, this.stride)
+    this.#large = new Uint8Array(CHAIN_BUFFERS_MAX * this.stride)
     this.#clock = options.clock
     const isVirtual = options.clock instanceof VirtualClock
     this.#sleep = options.sleep ?? (isVirtual ? () => {} : (ms) => this.#sleepUntilWoken(ms))
@@ -153,7 +162,7 @@ export class SoftwareExchange implements FrameExchange {
     for (const port of this.#ports) port?.close()
     const burst = this.#burst
     if (burst !== null) {
-      for (let i = 0; i < burst.count; i++) this.pool.give(this.#frameOf(burst.starts[i]))
+      for (let i = 0; i < burst.count; i++) this.#giveBack(burst.starts[i])
       burst.count = 0
     }
     const free = this.pool.freeCount
@@ -175,28 +184,61 @@ export class SoftwareExchange implements FrameExchange {
         this.#owned?.assertOwned(frame)
         this.#send(port, start, burst.lengths[i], frame)
       }
-      this.pool.give(frame)
+      this.#giveBack(start)
     }
+  }
+
+  #giveBack(start: number): void {
+    if (this.chains.hasAny) this.chains.release(start, this.pool)
+    this.pool.give(this.#frameOf(start))
   }
 
   #send(portIndex: number, start: number, length: number, frame: number): void {
     const statistics = this.#statistics[portIndex]
     assert(statistics !== undefined, `a stage sent a frame to port ${portIndex}: never was one`)
+    const port = this.#ports[portIndex]
+    const isBig = this.chains.hasAny && this.chains.isChained(start)
     assert(
-      length >= 0 && start + length <= frame + this.stride,
+      length >= 0 && (isBig || start + length <= frame + this.stride),
       `a packet of ${length} bytes at ${start} reaches over the end of its frame`,
     )
-    const port = this.#ports[portIndex]
     // The kernel refuses what is shorter than a link-layer header, too (net/xdp/xsk.c,
     // dev_validate_header).
     const isSent =
-      port !== null && length >= ETHERNET_HEADER_BYTES && port.send(this.#bytes, start, length)
+      port !== null &&
+      length >= ETHERNET_HEADER_BYTES &&
+      (isBig ? this.#sendBig(port, start, length) : port.send(this.#bytes, start, length))
     if (isSent) {
       statistics.sentFrames++
       statistics.sentBytes += length
     } else {
       statistics.sendDropped++
     }
+  }
+
+  #sendBig(port: SoftwarePort, start: number, length: number): boolean {
+    this.chains.copyTo(this.#bytes, start, length, this.#large, 0)
+    return port.send(this.#large, 0, length)
+  }
+
+  /** Spreads the port's next frame over its first frame and more; false, and it is gone, without. */
+  #receiveBig(port: SoftwarePort, first: number, length: number, capacity: number): boolean {
+    const more = Math.ceil(length / capacity) - 1
+    if (more >= CHAIN_BUFFERS_MAX || this.pool.freeCount < more) {
+      port.skip()
+      return false
+    }
+    port.receive(this.#large, 0, length)
+    this.#bytes.set(this.#large.subarray(0, capacity), first)
+    let before = first
+    for (let done = capacity; done < length; done += capacity) {
+      const start = this.pool.take() + this.headroomBytes
+      const bytes = Math.min(capacity, length - done)
+      this.#bytes.set(this.#large.subarray(done, done + bytes), start)
+      this.chains.append(before, before + capacity, start, start + bytes, before === first)
+      before = start
+    }
+    return true
   }
 
   /**
@@ -218,7 +260,8 @@ export class SoftwareExchange implements FrameExchange {
       const index = this.#nextPort < ports.length ? this.#nextPort : 0
       this.#nextPort = index + 1
       const start = frame + this.headroomBytes
-      const length = ports[index]?.receive(this.#bytes, start, capacity) ?? NOTHING_WAITS
+      const port = ports[index]
+      const length = port?.receive(this.#bytes, start, capacity) ?? NOTHING_WAITS
       if (length === NOTHING_WAITS) {
         idle++
         continue
@@ -226,7 +269,7 @@ export class SoftwareExchange implements FrameExchange {
       idle = 0
       triesLeft--
       const statistics = this.#statistics[index]
-      if (length > capacity) {
+      if (length > capacity && port && !this.#receiveBig(port, start, length, capacity)) {
         statistics.receiveDropped++
         continue
       }

@@ -20,10 +20,12 @@ export interface SoftwarePort {
   readonly receiveDropped: number
   /**
    * Copies the next waiting frame to `umem[start]` and on, and returns its length in bytes;
-   * NOTHING_WAITS when there is none. A frame longer than `capacity` is consumed but not copied,
-   * and its full length is returned.
+   * NOTHING_WAITS when there is none. A frame longer than `capacity` stays the next one, and its length
+   * is returned.
    */
   receive(umem: Uint8Array, start: number, capacity: number): number
+  /** Drops the frame that was too long. */
+  skip(): void
   /** Copies `length` bytes out; false when the port has no room (the exchange counts the drop). */
   send(umem: Uint8Array, start: number, length: number): boolean
   /** Called once, when the port leaves its exchange or the exchange closes. */

@@ -257,7 +257,7 @@ export function addCounters(total: PortStatistics, socket: XdpSocket): void {
   total.sendDropped += counted.sendDropped
   // Not `receiveDropped` of the package: a frame that found the fill ring empty is counted there
   // twice, as it is among the kernel's rx_dropped, too (net/xdp/xsk.c, __xsk_rcv).
-  total.receiveDropped += counted.rxDropped + counted.rxRingFull
+  total.receiveDropped += counted.rxDropped + counted.rxRingFull + counted.chainsRefused
 }
 
 /** Of a device, within a pin directory: a bpffs takes no dots in names. */
@@ -294,6 +294,7 @@ function socketOptions({ zeroCopy = 'auto', busyPoll }: AttachmentOptions, ringS
     completionRingSize: ringSize,
     fillTarget: Math.min(FILL_TARGET, ringSize),
     zeroCopy,
+    multiBuffer: 'auto' as const,
     ...(busyPoll === undefined ? {} : { busyPoll }),
   }
 }

@@ -17,6 +17,7 @@ import { assert } from '../base/assert.js'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { PORTS_MAX } from '../base/limits.js'
 import { Burst, NO_PORT } from '../packet/burst.js'
+import { FrameChains } from '../packet/frame-chains.js'
 import { FramePool } from '../packet/frame-pool.js'
 import type { FrameExchange, PortStatistics, RingState } from './port.js'
 import type { WorkerTeam } from './worker-team.js'
@@ -66,6 +67,7 @@ export interface XskExchangeOptions extends AttachmentOptions {
 export class XskExchange implements FrameExchange {
   readonly umem: ArrayBufferLike
   readonly stride: number
+  readonly chains: FrameChains
   readonly portNames: string[] = []
   readonly #options: XskExchangeOptions
   readonly #umem: Umem
@@ -107,6 +109,7 @@ export class XskExchange implements FrameExchange {
     this.umem = this.#umem.buffer
     this.stride = this.#umem.strideBytes
     this.#pool = new FramePool(this.#umem.poolWords)
+    this.chains = new FrameChains(this.#umem.chainWords, this.stride)
     this.#team?.useMemory(this.umem, this.stride)
   }
 

@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import type { MemoryDescription, PortCounters, PortDescription } from '../../port/xsk-exchange.js'
 
 /** Of everything that two processes have to agree on, beside the maps' own versions. */
-export const HANDOVER_VERSION = 1
+export const HANDOVER_VERSION = 2
 
 /** So long one side waits for the other's next word. */
 export const ANSWER_MILLISECONDS = 5_000

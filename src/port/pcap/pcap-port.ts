@@ -88,9 +88,14 @@ export class PcapReadPort implements SoftwarePort {
     const cutOff = frame.originalLength - frame.bytes.length
     const checkSequence = Math.max(0, frame.checkSequenceBytes - cutOff)
     const length = Math.max(0, frame.bytes.length - checkSequence)
-    if (length <= capacity) umem.set(frame.bytes.subarray(0, length), start)
+    if (length > capacity) return length
+    umem.set(frame.bytes.subarray(0, length), start)
     this.#advance()
     return length
+  }
+
+  skip(): void {
+    this.#advance()
   }
 
   /** What is sent to a replay goes nowhere, and the exchange counts it as dropped. */
@@ -169,6 +174,8 @@ export class PcapWritePort implements SoftwarePort {
   receive(): number {
     return NOTHING_WAITS
   }
+
+  skip(): void {}
 
   send(umem: Uint8Array, start: number, length: number): boolean {
     if (this.#failure !== null) return false
