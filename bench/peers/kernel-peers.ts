@@ -11,7 +11,7 @@ import type { LabProcess } from '../../src/lab/lab-process.js'
 import { programPath } from '../lib/native-programs.js'
 import { DESTINATION } from '../lib/node-scenario.js'
 import type { Contender, Running } from '../wire/contender.js'
-import type { Track } from '../wire/track.js'
+import type { Track, TrackOptions } from '../wire/track.js'
 
 const WARM_UP_MILLISECONDS = 200
 const BACKEND_PORT = 8080
@@ -66,6 +66,13 @@ async function addRoute({ lab, node, receiver }: Track): Promise<void> {
 export class Routing extends KernelPeer {
   readonly name = 'routing'
   readonly description = 'Linux routing, without netfilter; one core'
+  readonly track: TrackOptions
+
+  /** @param track as the contender has it that it is compared with */
+  constructor(track: TrackOptions = {}) {
+    super()
+    this.track = track
+  }
 
   protected async connect(track: Track): Promise<Running> {
     await addRoute(track)

@@ -8,7 +8,7 @@ import { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
 import { type ChainName, destinationOf, sizesFor, writeScenario } from '../lib/node-scenario.js'
 import type { Contender, Running } from './contender.js'
 import { leavesByUplink } from './prepare.js'
-import type { Track } from './track.js'
+import type { Track, TrackOptions } from './track.js'
 
 const CLI = fileURLToPath(new URL('../../src/cli/ringpath.js', import.meta.url))
 const WARM_UP_MILLISECONDS = 3000
@@ -24,17 +24,20 @@ export interface DatapathOptions {
   readonly args?: readonly string[]
   /** Of Node. */
   readonly nodeArgs?: readonly string[]
+  readonly track?: TrackOptions
 }
 
 export class DatapathContender implements Contender {
   readonly warmUpMilliseconds = WARM_UP_MILLISECONDS
   readonly name: string
   readonly description: string
+  readonly track: TrackOptions
   readonly #options: DatapathOptions
 
   constructor(options: DatapathOptions) {
     this.#options = options
     this.name = options.name
+    this.track = options.track ?? {}
     this.description = `ringpath datapath --idle ${options.idle}, chain "${options.chain}"`
   }
 

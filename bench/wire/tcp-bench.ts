@@ -1,6 +1,7 @@
 /**
  * TCP from pod to pod by iperf3: through `ringpath datapath`, and through the kernel's routing on
  * the same kind of veths, where segments stay large from end to end (TSO), which XDP on a veth ends.
+ * At an MTU of 1500 bytes, and of 9000, where a packet has several buffers.
  */
 import { iperf } from '../../src/lab/traffic.js'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
@@ -15,27 +16,41 @@ const SECONDS = { full: 5, quick: 1, smoke: 1 } as const
 /** One that the scenario's policy lets in. */
 const PORT = 9090
 const YARDSTICK = 'routing'
-const CONNECTIONS = [1, 4] as const
+/** The last part of a name says by what it differs from the plain case. */
+const CASES = [
+  { name: '1', connections: 1, mtuBytes: 1500 },
+  { name: '4', connections: 4, mtuBytes: 1500 },
+  { name: '9000', connections: 1, mtuBytes: 9000 },
+  { name: '9000/4', connections: 4, mtuBytes: 9000 },
+] as const
+type Case = (typeof CASES)[number]
 
 export const tcpBenchmark: Benchmark = {
   name: 'tcp',
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
-    const ours = { name: 'pod', chain: 'pod', idle: 'adaptive', flows: WIRE_FLOWS } as const
-    const contenders = [new Routing(), new DatapathContender(ours)]
-    const contest = await Contest.open(contenders, options.log)
-    try {
-      for (const { track } of contest.entrants.values()) await addWaysBack(track)
-      const results: BenchResult[] = []
-      for (const parallel of CONNECTIONS) {
-        results.push(...(await runRounds(contest, parallel, options)))
-      }
-      return results
-    } finally {
-      await contest.close()
-    }
+    const results: BenchResult[] = []
+    for (const mtuBytes of [1500, 9000]) results.push(...(await runAtMtu(mtuBytes, options)))
+    return results
   },
+}
+
+async function runAtMtu(mtuBytes: number, options: BenchOptions): Promise<BenchResult[]> {
+  const ours = { name: 'pod', chain: 'pod', idle: 'adaptive', flows: WIRE_FLOWS } as const
+  const track = { mtu: mtuBytes }
+  const contenders = [new Routing(track), new DatapathContender({ ...ours, track })]
+  const contest = await Contest.open(contenders, options.log)
+  try {
+    for (const { track } of contest.entrants.values()) await addWaysBack(track)
+    const results: BenchResult[] = []
+    for (const each of CASES) {
+      if (each.mtuBytes === mtuBytes) results.push(...(await runRounds(contest, each, options)))
+    }
+    return results
+  } finally {
+    await contest.close()
+  }
 }
 
 /** Neighbours that the generator's traffic, which goes one way, does not need. */
@@ -52,23 +67,24 @@ async function addWaysBack({ lab, node, sender, receiver }: Track): Promise<void
 
 async function runRounds(
   contest: Contest,
-  parallel: number,
+  { name: suffix, connections, mtuBytes }: Case,
   { size, rounds, log }: BenchOptions,
 ): Promise<BenchResult[]> {
   const entrants = [...contest.entrants.values()]
   const values = new Map<string, number[]>(entrants.map(({ contender }) => [contender.name, []]))
   for (let round = 0; round < rounds; round++) {
     for (const entrant of entrants) {
-      const gigabits = await transfer(contest, entrant, parallel, SECONDS[size])
+      const gigabits = await transfer(contest, entrant, connections, SECONDS[size])
       values.get(entrant.contender.name)?.push(gigabits)
-      log(`${entrant.contender.name}, ${parallel} connections: ${gigabits.toFixed(2)} Gbit/s`)
+      const what = `${entrant.contender.name}, MTU ${mtuBytes}, ${connections} connections`
+      log(`${what}: ${gigabits.toFixed(2)} Gbit/s`)
     }
   }
   const samples = (name: string) => ({
-    name: `tcp/${name}/${parallel}`,
+    name: `tcp/${name}/${suffix}`,
     unit: 'Gbit/s',
     values: values.get(name) ?? [],
-    note: `iperf3, ${parallel} connections, MTU 1500`,
+    note: `iperf3, ${connections} connections, MTU ${mtuBytes}`,
   })
   return entrants.map(({ contender: { name } }) =>
     name === YARDSTICK ? summarize(samples(name)) : summarize(samples(name), samples(YARDSTICK)),

@@ -30,6 +30,8 @@ export interface End {
 export interface TrackOptions {
   /** RX and TX queues of every device; 1 unless given. */
   readonly queues?: number
+  /** Of every device, in bytes; 1500 unless given. */
+  readonly mtu?: number
 }
 
 export class Track {
@@ -68,7 +70,7 @@ export class Track {
   /** @param name part of its namespaces' names; once in a lab */
   static async create(lab: Lab, name: string, options: TrackOptions = {}): Promise<Track> {
     const node = await lab.namespace(`${name}-n`)
-    const device = { queues: options.queues ?? 1 }
+    const device = { queues: options.queues ?? 1, mtu: options.mtu ?? 1500 }
     const pod = async (title: string, address: string): Promise<Pod> => {
       const made = await lab.pod(node, `${name}-${title}`, { address, ...device })
       return made

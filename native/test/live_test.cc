@@ -248,6 +248,7 @@ TEST("a successor that gives up leaves the first one as it was") {
     for (const auto& program : next.programs) program->release();
   }
   CHECK(sendAndCount(&lab, 200) == 200);
+}
 
 // A packet for `port` with a pattern that tells a byte moved or lost, in buffers of at most
 // `bufferBytes`; returns its first frame.

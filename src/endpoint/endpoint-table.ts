@@ -37,6 +37,8 @@ export const Endpoint = {
   /** Thousands of bits per second that the endpoint may send, and get; 0 for no limit. */
   EGRESS_RATE: 13,
   INGRESS_RATE: 14,
+  /** Of the port's device in bytes, as the datapath found it; 0 while nobody knows. */
+  MTU: 15,
 } as const
 
 export const EndpointFlag = {
@@ -145,6 +147,14 @@ export class EndpointTable {
     const start = this.rowStart(port)
     Atomics.store(this.words, start + Endpoint.EGRESS_RATE, egress)
     Atomics.store(this.words, start + Endpoint.INGRESS_RATE, ingress)
+    markChanged(this.words)
+  }
+
+  /** Datapath: what its device carries. It stays when the control plane writes the row anew. */
+  setMtu(port: number, mtuBytes: number): void {
+    const at = this.rowStart(port) + Endpoint.MTU
+    if (this.words[at] === mtuBytes) return
+    Atomics.store(this.words, at, mtuBytes)
     markChanged(this.words)
   }
 

@@ -6,7 +6,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
-import { allocateMemory, removePins } from 'xdp-socket-napi'
+import { allocateMemory, deviceInfo, removePins } from 'xdp-socket-napi'
 import { assert } from '../base/assert.js'
 import { BURST_CAPACITY, PORTS_MAX } from '../base/limits.js'
 import { ConntrackGc } from '../conntrack/ct-gc.js'
@@ -29,6 +29,7 @@ import { HandoverRefused, HandoverTaker } from './handover/taker.js'
 import { Heartbeat } from './heartbeat.js'
 import { IdleStrategy } from './idle-strategy.js'
 import { type DevicePorts, PortManager } from './port-manager.js'
+import { PortMtuTask } from './port-mtu-task.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
 import { trainWorker } from './training/training.js'
 import { UplinkSteering } from './uplink-steering.js'
@@ -74,6 +75,7 @@ class Engine {
   readonly #control: Int32Array
   readonly #input: WorkerInput
   readonly #ports: PortManager
+  readonly #mtus: PortMtuTask
   readonly #table: PortTable
   readonly #steering: UplinkSteering
   readonly #pipeline: Pipeline
@@ -111,6 +113,7 @@ class Engine {
     this.#steering = new UplinkSteering(maps, state.nat.portUse, programOf, log)
     this.#table = maps.ports
     this.#heartbeat = new Heartbeat(input.stateDirectory, input.worker)
+    this.#mtus = new PortMtuTask(maps.endpoints, (device) => deviceInfo(device).mtuBytes)
     this.#ports = new PortManager(maps.ports, this.#devices(), log, this.#steering, team?.ports)
     this.#publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
     const openRing = (worker: number) => openCaptureRing(input.stateDirectory, worker)
@@ -128,6 +131,7 @@ class Engine {
     const housekeeping = [
       { step: () => this.#beat() },
       { step: (now: number) => this.#stepPorts(now) },
+      this.#mtus,
       this.#steering,
       conntrackGc,
       new NatGc(state.nat, maps.conntrackTable, conntrackGc, place),
@@ -162,6 +166,7 @@ class Engine {
   takeOver(taker: HandoverTaker): void {
     for (const { description } of taker.ports) {
       this.#ports.adopt(description.port, description.device, description.mode)
+      this.#mtus.attached(description.port, description.device)
     }
     const stopped = taker.take(this.burst)
     this.#loop.turn()
@@ -218,10 +223,13 @@ class Engine {
     return {
       attach: (port, device, mode) => {
         this.#beat()
-        return exchange.attach(port, device, mode)
+        const made = exchange.attach(port, device, mode)
+        this.#mtus.attached(port, device)
+        return made
       },
       detach: (port) => {
         this.#beat()
+        this.#mtus.detached(port)
         exchange.detach(port)
       },
       lostPorts: () => exchange.lostPorts(),

@@ -13,7 +13,7 @@ import * as ethernet from '../wire/ethernet.js'
 import * as ipv4 from '../wire/ipv4.js'
 import { TupleWord } from '../wire/tuple.js'
 import { type PacketContext, tailCall } from './context.js'
-import { rewriteMacs } from './local-delivery.js'
+import { isTooLarge, rewriteMacs } from './local-delivery.js'
 import type { DatapathState } from './stage.js'
 import { TailCall } from './tail-call.js'
 
@@ -66,11 +66,21 @@ export class Forwarding {
    * would tell the address that our NAT gave the packet.
    */
   refusal(ctx: PacketContext, way: FibResult): TailCall | typeof NO_REFUSAL {
+    if (way === FibResult.NOT_OURS) return this.#refusalOfStack(ctx)
     if (way !== FibResult.FOUND && way !== FibResult.NO_NEIGHBOUR) return NO_REFUSAL
     const { packet, l3Offset } = ctx
     if (ipv4.ttl(packet, l3Offset) <= 1) return TailCall.TIME_EXCEEDED
     if (!this.#isTooLarge(ctx) || !ipv4.dontFragment(packet, l3Offset)) return NO_REFUSAL
     ctx.mtuBytes = this.#fib.mtuBytes
+    return TailCall.IPV4_FRAGMENTATION_NEEDED
+  }
+
+  /** The stack routes the packet, if only its pair carries it. */
+  #refusalOfStack(ctx: PacketContext): TailCall | typeof NO_REFUSAL {
+    const host = this.#node.hostPort
+    if (host === NO_PORT || !isTooLarge(ctx, this.#endpoints, host)) return NO_REFUSAL
+    if (!ipv4.dontFragment(ctx.packet, ctx.l3Offset)) return NO_REFUSAL
+    ctx.mtuBytes = this.#endpoints.words[this.#endpoints.rowStart(host) + Endpoint.MTU] as number
     return TailCall.IPV4_FRAGMENTATION_NEEDED
   }
 
@@ -95,6 +105,7 @@ export class Forwarding {
   toStack(ctx: PacketContext): Verdict {
     const host = this.#node.hostPort
     if (host === NO_PORT) return DropReason.UNROUTABLE
+    if (isTooLarge(ctx, this.#endpoints, host)) return DropReason.FRAGMENTATION_NEEDED
     rewriteMacs(ctx, this.#endpoints, host)
     ctx.egressPort = host
     return Verdict.REDIRECT

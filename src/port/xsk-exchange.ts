@@ -50,13 +50,9 @@ export type {
 const DEFAULT_FRAME_COUNT = 4096
 
 export interface XskExchangeOptions extends AttachmentOptions {
-  /**
-   * 1 to 1,048,576; at most 2 GiB in all; 4096 unless told. Half of them may wait on receive rings.
-   */
+  /** 1 to 1,048,576, 2 GiB in all; half may wait on receive rings. 4096 unless told. */
   readonly frameCount?: number
-  /**
-   * Bytes from one frame to the next, 2048 to 4096; 2112 unless told. The kernel may force 2048.
-   */
+  /** From one frame to the next: 2048 to 4096, 2112 unless told; the kernel may force 2048. */
   readonly strideBytes?: number
   /** Kept free before a frame beyond the kernel's 256 bytes; 0 unless told. */
   readonly headroomBytes?: number

@@ -46,6 +46,8 @@ export interface LiveNodeOptions {
   readonly workers?: number
   /** Programs are pinned in a bpffs; they go with the datapath unless this is true. */
   readonly isPinned?: boolean
+  /** Of pods, host pair and uplink, unless told otherwise; 1500 unless given. */
+  readonly mtuBytes?: number
 }
 
 const WORKERS = Number(process.env.LIVE_WORKERS ?? 1)
@@ -60,6 +62,7 @@ export class LiveNode {
   readonly address: string
   readonly uplinkAddress: string
   readonly workers: number
+  readonly #mtu: { readonly mtu?: number }
   readonly #number: number
   readonly pins: PinDirectory | undefined
   readonly #beside: LiveNode | undefined
@@ -74,6 +77,7 @@ export class LiveNode {
     this.#number = options.number ?? 1
     this.pins = options.isPinned === true ? new PinDirectory(lab) : undefined
     this.#beside = options.beside
+    this.#mtu = options.mtuBytes === undefined ? {} : { mtu: options.mtuBytes }
     const isFirst = this.#number === 1
     this.address = isFirst ? NODE_ADDRESS : `10.0.0.${this.#number}`
     this.uplinkAddress = isFirst ? UPLINK_ADDRESS : `100.64.${this.#number}.2`
@@ -93,7 +97,7 @@ export class LiveNode {
     const live = new LiveNode(lab, node, directory, options)
     const { address } = live
     const podCidr = `10.0.${number}.0/24`
-    const pair = await lab.hostPair(node, { address, podCidr, queues: live.workers })
+    const pair = await lab.hostPair(node, { address, podCidr, queues: live.workers, ...live.#mtu })
     live.controller.addHost({
       device: pair.netDevice,
       addresses: [address],
@@ -129,6 +133,7 @@ export class LiveNode {
       a: { ns: this.node, device: UPLINK_DEVICE, address: `${this.uplinkAddress}/24` },
       b: { ns: outside, device, address: `${gateway}/24` },
       queues: this.workers,
+      ...this.#mtu,
     })
     if (isFirst) await this.lab.ip(outside, [`address add ${OUTSIDE_ADDRESS}/32 dev lo`])
     await this.lab.ip(this.node, [`route add default via ${gateway}`])
@@ -143,12 +148,19 @@ export class LiveNode {
    * Pods of node 1 are 10.0.1.1 with identity 301 and so on, of node 4 10.0.4.1 with 1201.
    *
    * @param queues of its device; one for each worker unless given
+   * @param mtu of its device in bytes; the node's unless given
    */
-  async pod(name: string, policy?: EndpointPolicy, queues = this.workers): Promise<LivePod> {
+  async pod(
+    name: string,
+    policy?: EndpointPolicy,
+    queues = this.workers,
+    mtu = this.#mtu.mtu ?? 1500,
+  ): Promise<LivePod> {
     const id = ++this.#pods
     const pod = await this.lab.pod(this.node, name, {
       address: `10.0.${this.#number}.${id}`,
       queues,
+      mtu,
     })
     const identity = 300 * this.#number + id
     const { device, address, podMac: mac, hostMac: nodeMac } = pod

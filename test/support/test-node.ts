@@ -17,7 +17,7 @@ import { PacketBuffer } from '../../src/packet/packet-buffer.js'
 import { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
 import { Pipeline } from '../../src/pipeline/pipeline.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
-import { MemoryPort } from '../../src/port/memory-port.js'
+import { MemoryPort, type MemoryPortOptions } from '../../src/port/memory-port.js'
 import { SoftwareExchange } from '../../src/port/software-exchange.js'
 import { RouteKind } from '../../src/routing/route-layout.js'
 import { RouteWriter } from '../../src/routing/route-writer.js'
@@ -44,6 +44,8 @@ export interface TestPod {
 }
 
 export interface TestNodeOptions {
+  /** The longest frame that its ports carry; 2048 unless given. */
+  readonly frameBytesMax?: number
   readonly connections?: number
   readonly hasHost?: boolean
   /** With an uplink: 192.0.2.2/24 and a default route by 192.0.2.1, whose MAC is known. */
@@ -71,7 +73,6 @@ const SERVICES = {
   sourceRanges: 256,
 }
 /** More would cost more memory than all maps. */
-const QUEUES = { queueFramesMax: 1024 }
 const SMALL = {
   connections: 4096,
   identities: 1024,
@@ -107,11 +108,14 @@ export class TestNode {
   readonly uplinkAddress: string
   readonly uplinkMac: string
   readonly #number: number
+  readonly #queues: MemoryPortOptions
   #pods = 0
 
   constructor(options: TestNodeOptions = {}) {
     const number = options.number ?? 1
     this.#number = number
+    const { frameBytesMax = 2048 } = options
+    this.#queues = { queueFramesMax: 1024, frameBytesMax }
     this.address = numbered(NODE_ADDRESS, number)
     this.uplinkAddress = numbered(UPLINK_ADDRESS, number)
     this.uplinkMac = numbered(UPLINK_MAC, number * 16 - 15, ':')
@@ -122,7 +126,7 @@ export class TestNode {
     this.maps = DatapathMaps.inMemory(sizes, { seed })
     this.controller = new NodeController(this.maps, { maglevTableSize: 251 })
     this.exchange = new SoftwareExchange([], { clock: this.clock, frameCount: 512 })
-    this.host = new MemoryPort('host', QUEUES)
+    this.host = new MemoryPort('host', this.#queues)
     if (options.hasHost !== false) {
       const port = this.controller.addHost({
         device: 'host',
@@ -132,10 +136,15 @@ export class TestNode {
       })
       this.#place(this.host, port)
     }
-    this.uplink = new MemoryPort('uplink', QUEUES)
+    this.uplink = new MemoryPort('uplink', this.#queues)
     this.routes = new RouteWriter(this.maps.routing)
     if (options.hasUplink === true) this.#addUplink()
-    const packet = new PacketBuffer(this.exchange.umem, this.exchange.stride, 0, this.exchange.chains)
+    const packet = new PacketBuffer(
+      this.exchange.umem,
+      this.exchange.stride,
+      0,
+      this.exchange.chains,
+    )
     const state = this.maps.stateFor(0, seed)
     this.packet = packet
     this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, {
@@ -163,7 +172,7 @@ export class TestNode {
     const group = this.#number === 1 ? '00' : hexByte(this.#number)
     const mac = `02:00:00:00:${group}:${hexByte(id)}`
     const identity = 300 * this.#number + id
-    const port = new MemoryPort(`pod${id}`, QUEUES)
+    const port = new MemoryPort(`pod${id}`, this.#queues)
     const device = `pod${id}`
     const spec = { id, identity, device, address, mac, nodeMac: NODE_MAC, ...options }
     this.#place(port, this.controller.addEndpoint(spec, policy))

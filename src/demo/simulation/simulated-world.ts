@@ -65,7 +65,12 @@ export class SimulatedWorld implements World {
       const spec = { id, identity, address, mac, nodeMac: NODE_MAC, device: `lxc-${name}` }
       this.#place(controller.addEndpoint(spec, policy), name, address, mac)
     }
-    const packet = new PacketBuffer(this.#exchange.umem, this.#exchange.stride, 0, this.#exchange.chains)
+    const packet = new PacketBuffer(
+      this.#exchange.umem,
+      this.#exchange.stride,
+      0,
+      this.#exchange.chains,
+    )
     const pipeline = new Pipeline(this.maps.stateFor(0), packet, BURST_CAPACITY)
     this.#publisher = new StatisticsPublisher(this.#exchange, this.maps.portStatistics.row(0))
     // Spinning, for a loop that sleeps would stop the pods, which share its thread.

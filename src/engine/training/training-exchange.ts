@@ -3,6 +3,7 @@
  * then none, so that the burst loop meets work and rest in turn. They belong to nobody's pool.
  */
 import type { Burst } from '../../packet/burst.js'
+import { FrameChains } from '../../packet/frame-chains.js'
 import { FramePool } from '../../packet/frame-pool.js'
 import type { FrameExchange, PortStatistics } from '../../port/port.js'
 
@@ -14,6 +15,7 @@ export class TrainingExchange implements FrameExchange {
   readonly umem: ArrayBufferLike
   readonly stride: number
   readonly pool: FramePool
+  readonly chains: FrameChains
   readonly portNames: readonly string[] = []
   readonly framesOnRings = 0
   #waiting = 0
@@ -24,6 +26,7 @@ export class TrainingExchange implements FrameExchange {
     this.umem = umem
     this.stride = stride
     this.pool = FramePool.filled(0, stride)
+    this.chains = FrameChains.empty(0, stride)
   }
 
   /** @param frames at the beginning of the burst */
