@@ -15,101 +15,14 @@
 #include "../src/poller.h"
 #include "../src/program.h"
 #include "check.h"
+#include "live_lab.h"
 
 namespace {
 
-constexpr uint32_t kFrames = 512;
-constexpr uint32_t kBurst = 64;
-constexpr uint32_t kFillTarget = 64;
-
-// Two ends of a veth, each with program and socket, in one poller: port 0 and port 1.
-struct Lab {
-  explicit Lab(uint32_t strideBytes) {
-    xdp::UmemOptions options;
-    options.frameCount = kFrames;
-    options.strideBytes = strideBytes;
-    umem = xdp::Umem::create(options, &failure);
-    if (umem == nullptr) return;
-    words.resize(xdp::kHeaderWords + 3 * kBurst);
-    poller = xdp::Poller::create(umem, words.data(), static_cast<uint32_t>(words.size()), &failure);
-    ready = poller != nullptr && addEnd("rpl0", 0) && addEnd("rpl1", 1);
-    if (ready) return;
-    std::printf("  %s: %s %s\n", failure.call, std::strerror(failure.number),
-                failure.detail.c_str());
-  }
-
-  bool addEnd(const char* device, uint32_t port) {
-    xdp::DeviceInfo info;
-    if (!xdp::readDevice(device, &info, &failure)) return false;
-    xdp::ProgramOptions programOptions;
-    programOptions.objectPath = XDP_PROGRAM_OBJECT;
-    programOptions.interfaceIndex = info.index;
-    std::shared_ptr<xdp::Program> program = xdp::Program::attach(programOptions, &failure);
-    if (program == nullptr) return false;
-    xdp::SocketOptions options;
-    options.interfaceIndex = info.index;
-    options.rxRingSize = options.txRingSize = 128;
-    options.fillRingSize = options.completionRingSize = 128;
-    options.fillTarget = kFillTarget;
-    options.tryZeroCopy = options.tryMultiBuffer = true;
-    std::shared_ptr<xdp::Socket> socket = xdp::Socket::open(umem, options, &failure);
-    if (socket == nullptr || !poller->add(socket, port, &failure)) return false;
-    if (!program->setSocket(0, socket->fd(), &failure)) return false;
-    sockets.push_back(socket);
-    programs.push_back(program);
-    return true;
-  }
-
-  int32_t* column(uint32_t n) { return words.data() + xdp::kHeaderWords + n * kBurst; }
-  uint32_t total() {
-    return umem->pool().freeCount() + static_cast<uint32_t>(words[xdp::kCount]) +
-           poller->framesOnRings();
-  }
-  // Appends one frame for `port`; the local experimental EtherType, so that no stack answers.
-  void append(int32_t port, uint8_t mark) {
-    const int32_t start = umem->pool().take() + 256;
-    uint8_t* frame = umem->data() + start;
-    std::memset(frame, 0, 60);
-    std::memset(frame, 0xff, 6);
-    frame[12] = 0x88;
-    frame[13] = 0xb5;
-    frame[14] = mark;
-    const int32_t i = words[xdp::kCount]++;
-    column(0)[i] = start;
-    column(1)[i] = 60;
-    column(2)[i] = port;
-  }
-
-  xdp::Failure failure;
-  std::shared_ptr<xdp::Umem> umem;
-  std::vector<int32_t> words;
-  std::shared_ptr<xdp::Poller> poller;
-  std::vector<std::shared_ptr<xdp::Socket>> sockets;
-  std::vector<std::shared_ptr<xdp::Program>> programs;
-  bool ready = false;
-};
-
-// Sends from port 0 and frees what arrives; returns the number of our frames that reached port 1.
-uint32_t sendAndCount(Lab* lab, uint32_t frames) {
-  uint32_t sent = 0;
-  uint32_t arrived = 0;
-  for (int round = 0; round < 400 && arrived < frames; round++) {
-    const int32_t count = lab->poller->exchange(kBurst);
-    CHECK(count >= 0);
-    if (count < 0) return arrived;
-    CHECK(lab->total() == kFrames);
-    for (int32_t i = 0; i < count; i++) {
-      const uint8_t* frame = lab->umem->data() + lab->column(0)[i];
-      if (frame[12] == 0x88 && frame[13] == 0xb5 && lab->column(2)[i] == 1) arrived++;
-      lab->column(2)[i] = xdp::kNoPort;
-    }
-    for (int i = 0; i < 16 && sent < frames; i++, sent++) {
-      lab->append(0, static_cast<uint8_t>(sent));
-    }
-    if (count == 0 && lab->words[xdp::kCount] == 0) lab->poller->wait(5);
-  }
-  return arrived;
-}
+using live::kBurst;
+using live::kFrames;
+using live::Lab;
+using live::sendAndCount;
 
 TEST("frames cross a veth between two sockets of one UMEM, at any stride, and none is lost") {
   for (const uint32_t stride : {2048U, 2112U, 4096U}) {
@@ -250,109 +163,6 @@ TEST("a successor that gives up leaves the first one as it was") {
   CHECK(sendAndCount(&lab, 200) == 200);
 }
 
-// A packet for `port` with a pattern that tells a byte moved or lost, in buffers of at most
-// `bufferBytes`; returns its first frame.
-uint32_t appendBig(Lab* lab, int32_t port, uint32_t bytes, uint32_t bufferBytes) {
-  xdp::Chain chain;
-  uint8_t* memory = lab->umem->data();
-  const uint32_t offset = lab->umem->geometry().strideBytes() - bufferBytes;
-  for (uint32_t at = 0; at < bytes; at += bufferBytes) {
-    const uint32_t length = std::min(bufferBytes, bytes - at);
-    const uint32_t start = static_cast<uint32_t>(lab->umem->pool().take()) + offset;
-    for (uint32_t i = 0; i < length; i++) {
-      memory[start + i] = static_cast<uint8_t>((at + i) * 7 + (at + i) / 251);
-    }
-    chain.frames[chain.count] = lab->umem->geometry().frameOf(start);
-    chain.starts[chain.count] = static_cast<int32_t>(start);
-    chain.lengths[chain.count++] = static_cast<int32_t>(length);
-  }
-  uint8_t* head = memory + chain.starts[0];
-  std::memset(head, 0xff, 6);
-  head[12] = 0x88;
-  head[13] = 0xb5;
-  if (chain.count > 1) lab->umem->chains().link(chain);
-  const int32_t i = lab->words[xdp::kCount]++;
-  lab->column(0)[i] = chain.starts[0];
-  lab->column(1)[i] = static_cast<int32_t>(bytes);
-  lab->column(2)[i] = port;
-  return chain.frames[0];
-}
-
-uint32_t totalWithTails(Lab* lab) { return lab->total() + lab->umem->chains().tails(); }
-
-// What is in the burst at `index`, as one piece; the packet is to be dropped.
-std::vector<uint8_t> flatten(Lab* lab, int32_t index) {
-  const int32_t* next = lab->umem->chainWords() + xdp::kChainHeaderWords;
-  std::vector<uint8_t> bytes;
-  int32_t start = lab->column(0)[index];
-  int32_t left = lab->column(1)[index];
-  while (left > 0 && start >= 0) {
-    const uint32_t frame = lab->umem->geometry().frameOf(static_cast<uint32_t>(start));
-    const bool isLast = next[2 * frame] == 0;
-    const int32_t end = isLast ? start + left : next[2 * frame + 1];
-    bytes.insert(bytes.end(), lab->umem->data() + start, lab->umem->data() + end);
-    left -= end - start;
-    start = next[2 * frame] - 1;
-  }
-  lab->column(2)[index] = xdp::kNoPort;
-  return bytes;
-}
-
-bool isPattern(const std::vector<uint8_t>& bytes) {
-  for (size_t i = 14; i < bytes.size(); i++) {
-    if (bytes[i] != static_cast<uint8_t>(i * 7 + i / 251)) return false;
-  }
-  return true;
-}
-
-TEST("packets of several buffers cross whole, mixed with others, and every buffer comes back") {
-  for (const uint32_t stride : {2048U, 2112U}) {
-    Lab lab(stride);
-    CHECK(lab.ready);
-    if (!lab.ready) return;
-    CHECK(lab.sockets[0]->multiBuffer() && lab.sockets[0]->multiBufferReason().empty());
-    const uint32_t sizes[] = {60, 1800, 1857, 2500, 3712, 3713, 9014, 64, 17001, 28000};
-    for (const uint32_t bytes : sizes) appendBig(&lab, 0, bytes, stride - 300);
-    size_t arrived = 0;
-    for (int round = 0; round < 400 && arrived < std::size(sizes); round++) {
-      // Two at a time: buffers of the third stay on the ring.
-      const int32_t count = lab.poller->exchange(2);
-      CHECK(count >= 0 && totalWithTails(&lab) == kFrames);
-      if (count < 0) return;
-      for (int32_t i = 0; i < count; i++) {
-        const std::vector<uint8_t> bytes = flatten(&lab, i);
-        if (bytes.size() < 14 || bytes[12] != 0x88 || bytes[13] != 0xb5) continue;
-        CHECK(bytes.size() == sizes[arrived] && isPattern(bytes));
-        arrived++;
-      }
-      if (count == 0) lab.poller->wait(5);
-    }
-    CHECK(arrived == std::size(sizes));
-    CHECK(lab.sockets[0]->counters.sentFrames == std::size(sizes));
-    lab.poller->close();
-    CHECK(lab.umem->pool().freeCount() == kFrames);
-  }
-}
-
-TEST("a packet of several buffers that is dropped, cut or closed upon gives every buffer back") {
-  Lab lab(2112);
-  CHECK(lab.ready);
-  if (!lab.ready) return;
-  appendBig(&lab, xdp::kNoPort, 9000, 1800);
-  const uint32_t cut = appendBig(&lab, 0, 9000, 1800);
-  lab.column(1)[1] = 100;
-  const int32_t half = static_cast<int32_t>(appendBig(&lab, 0, 9000, 1800));
-  lab.column(1)[2] = 4000;
-  CHECK(half >= 0 && lab.umem->chains().tails() == 12);
-  CHECK(lab.poller->exchange(0) == 0);
-  CHECK(lab.umem->chains().tails() == 0 && !lab.umem->chains().isChained(cut));
-  CHECK(lab.total() == kFrames);
-  CHECK(lab.sockets[0]->counters.sentBytes == 4100);
-  appendBig(&lab, 0, 9000, 1800);
-  lab.poller->close();
-  CHECK(lab.umem->pool().freeCount() == kFrames);
-}
-
 TEST("what is no memory, socket or program of another process is refused") {
   Lab lab(2112);
   CHECK(lab.ready);
@@ -386,61 +196,6 @@ TEST("what is no memory, socket or program of another process is refused") {
   CHECK(xdp::Program::adopt(program, descriptors, &failure) == nullptr);
   descriptors.assign(descriptors.size() + 1, lab.umem->fd());
   CHECK(xdp::Program::adopt(program, descriptors, &failure) == nullptr);
-
-TEST("a packet of several buffers without way out is a counted drop") {
-  Lab lab(2112);
-  CHECK(lab.ready);
-  if (!lab.ready) return;
-  for (int i = 0; i < 30; i++) appendBig(&lab, 0, 9000, 1800);
-  CHECK(lab.poller->exchange(0) == 0);
-  // 128 descriptors hold 25 of them.
-  CHECK(lab.words[xdp::kDropped] == 5 && lab.sockets[0]->counters.sendDropped == 5);
-  CHECK(lab.total() == kFrames);
-  lab.poller->remove(lab.sockets[0].get());
-  appendBig(&lab, 0, 9000, 1800);
-  CHECK(lab.poller->exchange(0) == 0 && lab.poller->unroutedDrops() == 1);
-  CHECK(lab.total() == kFrames);
-}
-
-TEST("a received packet of too many buffers is refused, counted, and followed by the next") {
-  Lab lab(2112);
-  CHECK(lab.ready);
-  if (!lab.ready) return;
-  appendBig(&lab, 0, 17 * 2112, 2112);
-  appendBig(&lab, 0, 3000, 1800);
-  uint32_t arrived = 0;
-  for (int round = 0; round < 400 && arrived == 0; round++) {
-    const int32_t count = lab.poller->exchange(kBurst);
-    CHECK(count >= 0 && totalWithTails(&lab) == kFrames);
-    if (count < 0) return;
-    for (int32_t i = 0; i < count; i++) {
-      const std::vector<uint8_t> bytes = flatten(&lab, i);
-      if (bytes.size() == 3000 && isPattern(bytes)) arrived++;
-    }
-    if (count == 0) lab.poller->wait(5);
-  }
-  CHECK(arrived == 1);
-  CHECK(lab.sockets[1]->counters.chainsRefused == 1);
-}
-
-TEST("buffers that are linked wrongly stop the poller") {
-  const auto breaking = [](void (*damage)(Lab*, int32_t*, uint32_t)) {
-    Lab lab(2112);
-    CHECK(lab.ready);
-    if (!lab.ready) return 0;
-    const uint32_t head = appendBig(&lab, 0, 9000, 1800);
-    damage(&lab, lab.umem->chainWords() + xdp::kChainHeaderWords, head);
-    return lab.poller->exchange(kBurst);
-  };
-  CHECK(breaking([](Lab*, int32_t* w, uint32_t f) { w[2 * f] = INT32_MAX; }) == xdp::kBrokenChain);
-  CHECK(breaking([](Lab*, int32_t* w, uint32_t f) { w[2 * f + 1] = -1; }) == xdp::kBrokenChain);
-  CHECK(breaking([](Lab*, int32_t* w, uint32_t f) { w[2 * f + 1] += 2112; }) ==
-        xdp::kBrokenChain);
-  CHECK(breaking([](Lab* lab, int32_t*, uint32_t) { lab->column(1)[0] = 9001; }) ==
-        xdp::kOutsideFrame);
-  CHECK(breaking([](Lab* lab, int32_t*, uint32_t) { lab->column(1)[0] = 0; }) ==
-        xdp::kOutsideFrame);
-  CHECK(breaking([](Lab* lab, int32_t*, uint32_t) { lab->column(2)[0] = 2; }) == xdp::kBadPort);
 }
 
 TEST("a netlink socket hears of a change, tells of lost messages and goes on behind them") {
