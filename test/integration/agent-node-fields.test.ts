@@ -62,8 +62,9 @@ async function nameServer(ns: Namespace, name: string, address: string): Promise
 
 /** "near 10.0.1.1"; empty when nobody answers. */
 async function ask(from: Namespace, address: string, port: number, more = ''): Promise<string> {
-  const target = `TCP:${address}:${port},connect-timeout=1${more}`
-  const { stdout } = await lab.exec(from, 'socat', ['-T', '1', target, '-'])
+  // Sixteen at once are slow to start on a busy machine; nobody to answer costs all of it.
+  const target = `TCP:${address}:${port},connect-timeout=3${more}`
+  const { stdout } = await lab.exec(from, 'socat', ['-T', '3', target, '-'])
   return stdout.trim()
 }
 

@@ -83,7 +83,7 @@ spec:
   const file = live.path('drops.pcapng')
   t.equal((await live.cli('drops', '-w', file)).code, 0)
   const frame = readCapture(readFileSync(file)).next()
-  t.match(frame?.comments, [/^#\d+ DROPPED 133 POLICY_DENIED; stage 13/])
+  t.match(frame?.comments, [/^#\d+ DROPPED 133 POLICY_DENIED; stage IPV4_TO_ENDPOINT/])
   t.equal(frame?.originalLength, 98)
   live.manifest('policy.yaml', policy('client'))
   await live.until('the other rule', async () => {
