@@ -26,6 +26,8 @@ export const CONTROL_WORDS = 16
 export interface FollowerInput {
   readonly control: SharedArrayBuffer
   readonly team: import('../port/worker-team.js').TeamMemory
+  /** Memory of FlowNews. */
+  readonly news: SharedArrayBuffer
   readonly place: import('../port/worker-peers.js').WorkerPlace
   readonly stateDirectory: string
   readonly worker: number
@@ -46,6 +48,7 @@ export interface WorkerInput {
   /** Of a datapath with several workers. */
   readonly workers: number
   readonly team: import('../port/worker-team.js').TeamMemory | undefined
+  readonly news: SharedArrayBuffer | undefined
   /** Runs synthetic frames first, so that its code is compiled when a port is attached. */
   readonly isTrained: boolean
   /** Waits for `Control.GO` before it touches a port. */

@@ -15,6 +15,7 @@ import { NatGc } from '../nat/nat-gc.js'
 import { Burst } from '../packet/burst.js'
 import { PacketBuffer } from '../packet/packet-buffer.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
+import { FlowNews } from '../pipeline/flow-news.js'
 import { Pipeline } from '../pipeline/pipeline.js'
 import { StageTimer } from '../pipeline/stage-timer.js'
 import { PortMode, type PortTable } from '../port/port-table.js'
@@ -107,6 +108,7 @@ class Engine {
     const timer = new StageTimer(cells, () => performance.now())
     this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, {
       allocate: allocateMemory,
+      news: input.news && new FlowNews(input.news, input.worker),
       timer,
     })
     const programOf = (port: number) => exchange.program(port)

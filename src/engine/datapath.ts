@@ -10,6 +10,7 @@ import { wakePoller } from 'xdp-socket-napi'
 import { bundled } from '../base/bundle.js'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
+import { FlowNews } from '../pipeline/flow-news.js'
 import { teamMemory } from '../port/worker-team.js'
 import { AnnouncerTask } from './announcer-task.js'
 import { CONTROL_WORDS, Control, Order, type WorkerInput, type WorkerMessage } from './control.js'
@@ -85,6 +86,7 @@ export class Datapath {
     this.#log = options.log ?? (() => {})
     const workers = checkedWorkers(options)
     const team = workers === 1 ? undefined : teamMemory(workers)
+    const news = team && new SharedArrayBuffer(FlowNews.bytesFor(workers))
     const common = {
       stateDirectory: options.stateDirectory,
       isStandby: options.standby ?? false,
@@ -95,11 +97,13 @@ export class Datapath {
       pinDirectory: options.pinDirectory,
     }
     const control = this.#control.buffer as SharedArrayBuffer
-    const input: WorkerInput = { ...common, control, worker: 0, workers, team }
+    const input: WorkerInput = { ...common, control, worker: 0, workers, team, news }
     if (options.standby !== true) this.startTasks()
     tuneV8()
     this.#worker = new Worker(WORKER_FILE, { workerData: input })
-    this.#followers = team && new FollowerWorkers(workers, team, common, this.#log)
+    if (team !== undefined && news !== undefined) {
+      this.#followers = new FollowerWorkers(workers, team, { ...common, news }, this.#log)
+    }
     this.standingBy = new Promise((resolve) => {
       this.#worker.on('message', ({ type }: WorkerMessage) => {
         if (type === 'standby') resolve()

@@ -11,6 +11,7 @@ import { ConntrackGc } from '../conntrack/ct-gc.js'
 import { NatGc } from '../nat/nat-gc.js'
 import { PacketBuffer } from '../packet/packet-buffer.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
+import { FlowNews } from '../pipeline/flow-news.js'
 import { Pipeline } from '../pipeline/pipeline.js'
 import { WorkerTeam } from '../port/worker-team.js'
 import { XskExchange } from '../port/xsk-exchange.js'
@@ -57,7 +58,8 @@ function run(input: FollowerInput): void {
   }
   const packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
   const state = maps.stateFor(worker)
-  const pipeline = new Pipeline(state, packet, BURST_CAPACITY, { allocate: allocateMemory })
+  const news = new FlowNews(input.news, worker)
+  const pipeline = new Pipeline(state, packet, BURST_CAPACITY, { allocate: allocateMemory, news })
   const marks = new NatMarks(state.nat.portUse, (port) => exchange.program(port)?.natPorts)
   const publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(worker))
   const openRing = (index: number) => openCaptureRing(input.stateDirectory, index)

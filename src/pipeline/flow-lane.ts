@@ -25,15 +25,17 @@ import { Protocol } from '../wire/protocols.js'
 import { ENVELOPE_BYTES as BYTES } from '../wire/vxlan.js'
 import { AdjacencyTable, ROW_SHIFT } from './adjacency-table.js'
 import type { PacketContext } from './context.js'
+import { FlowAction, TTL_HOPS_MAX as HOPS_MAX, packAction } from './flow-action.js'
+import type { FlowNews } from './flow-news.js'
 import { Flow, FlowTable, NO_FLOW as NONE_FOUND } from './flow-table.js'
-
-const TTL_HOPS_MAX = 3
 
 // Constants of this file, and not of another: V8 folds those it finds in a function's own module,
 // and reads an imported or exported one anew, checks included, at each use.
 const { NONE, STEADY } = plain4.Plain
 const { ACTION, NEW_ENDS_A, NEW_ENDS_B, NEW_ENDS_C, DELTAS, AROUND } = Flow
 const NO_FLOW = NONE_FOUND
+const { PORT_MASK, HOPS_SHIFT, DIRECTION_SHIFT, ENVELOPE, BYTES_SHIFT } = FlowAction
+const TTL_HOPS_MAX = HOPS_MAX
 const { TCP, UDP } = Protocol
 const ENVELOPE_BYTES = BYTES
 const ADJACENCY_SHIFT = ROW_SHIFT
@@ -44,17 +46,6 @@ const KIND_MASK = 3
 const FRAME_SHIFT = 3
 const Frame = { PLACE: 0, ENDS_A: 1, ENDS_B: 2, ENDS_C: 3, WAY: 4, TTL: 5 } as const
 const { ENDS_A, ENDS_B, ENDS_C, WAY, TTL } = Frame
-
-/** Word ACTION of a flow: the port it leaves by in the lowest ten bits, then: */
-const ACTION_PORT_MASK = 0x3ff
-/** by how much the TTL goes down, */
-const ACTION_HOPS_SHIFT = 10
-/** the metric direction, */
-const ACTION_DIRECTION_SHIFT = 12
-/** whether it gets an envelope, */
-const ACTION_ENVELOPE = 1 << 14
-/** and the greatest IP length. */
-const ACTION_BYTES_SHIFT = 16
 
 /** Of AROUND: the number of the adjacency stands above, the source port of the envelope below. */
 const AROUND_SHIFT = 16
@@ -70,6 +61,7 @@ export class FlowLane {
   /** The packet memory. */
   readonly #words: Int32Array
   readonly #isClosed: boolean
+  readonly #news: FlowNews | undefined
   readonly #frames: Int32Array
   readonly #table: FlowTable
   readonly #flows: Int32Array
@@ -89,6 +81,7 @@ export class FlowLane {
   /**
    * @param isClosed every frame takes the chain
    * @param allocate see FlowTable
+   * @param news to and from the lanes of other workers
    */
   constructor(
     state: { revisions: Revisions; conntrack: Conntrack; monitor: Monitor },
@@ -96,8 +89,10 @@ export class FlowLane {
     burstCapacity: number,
     isClosed: boolean,
     allocate?: (bytes: number) => ArrayBufferLike,
+    news?: FlowNews,
   ) {
     this.#isClosed = isClosed
+    this.#news = news
     this.#revisions = state.revisions
     this.#conntrack = state.conntrack
     this.#monitor = state.monitor
@@ -121,6 +116,7 @@ export class FlowLane {
       this.#revision = revision
       this.#table.invalidate()
     }
+    this.#news?.hear(this.#table)
     this.#touchFrames(burst)
     this.#placeFrames(burst)
     this.#repeatFrames(burst)
@@ -220,10 +216,10 @@ export class FlowLane {
     const words = this.#words
     if (!this.#table.isFresh(flow)) return false
     const action = this.#flows[flow + ACTION] as number
-    const hops = (action >>> ACTION_HOPS_SHIFT) & TTL_HOPS_MAX
+    const hops = (action >>> HOPS_SHIFT) & TTL_HOPS_MAX
     if (plain4.ttl(words, at) <= hops) return false
-    if (plain4.totalLength(words, at) > action >>> ACTION_BYTES_SHIFT) return false
-    return (action & ACTION_ENVELOPE) === 0 || this.#hasRoom(at)
+    if (plain4.totalLength(words, at) > action >>> BYTES_SHIFT) return false
+    return (action & ENVELOPE) === 0 || this.#hasRoom(at)
   }
 
   #hasRoom(at: number): boolean {
@@ -244,7 +240,7 @@ export class FlowLane {
       flows[flow + NEW_ENDS_A] as number,
       flows[flow + NEW_ENDS_B] as number,
       flows[flow + NEW_ENDS_C] as number,
-      (action >>> ACTION_HOPS_SHIFT) & TTL_HOPS_MAX,
+      (action >>> HOPS_SHIFT) & TTL_HOPS_MAX,
       flows[flow + DELTAS] as number,
     )
     const adjacencies = this.#adjacencies.words
@@ -253,14 +249,14 @@ export class FlowLane {
     words[at] = adjacencies[row] as number
     words[at + 1] = adjacencies[row + 1] as number
     words[at + 2] = adjacencies[row + 2] as number
-    if ((action & ACTION_ENVELOPE) !== 0) {
+    if ((action & ENVELOPE) !== 0) {
       envelope4.write(words, at, adjacencies, row + 3, bytes, around & AROUND_MASK)
       burst.starts[index] = (at << 2) - ENVELOPE_BYTES
       burst.lengths[index] = bytes + ENVELOPE_BYTES
     }
-    burst.ports[index] = action & ACTION_PORT_MASK
+    burst.ports[index] = action & PORT_MASK
     this.#table.count(flow, bytes)
-    const counter = ((action >>> ACTION_DIRECTION_SHIFT) & 3) << 1
+    const counter = ((action >>> DIRECTION_SHIFT) & 3) << 1
     this.#carried[counter] = (this.#carried[counter] as number) + 1
     this.#carried[counter + 1] =
       (this.#carried[counter + 1] as number) + (burst.lengths[index] as number)
@@ -298,6 +294,7 @@ export class FlowLane {
     const hasEnvelope = grown === ENVELOPE_BYTES
     if (grown !== 0 && !hasEnvelope) return
     if (this.#conntrack.visited.hasNew) {
+      if (kind !== NONE) this.#tellOwn(index << FRAME_SHIFT)
       if (!hasEnvelope) this.#forgetReply(ctx)
       return
     }
@@ -345,12 +342,8 @@ export class FlowLane {
     const newA = plain4.endsA(words, at)
     const newB = plain4.endsB(words, at)
     const newC = plain4.endsC(words, at)
-    flows[flow + ACTION] =
-      (ctx.repeatableBytesMax << ACTION_BYTES_SHIFT) |
-      (hasEnvelope ? ACTION_ENVELOPE : 0) |
-      (ctx.direction << ACTION_DIRECTION_SHIFT) |
-      (hops << ACTION_HOPS_SHIFT) |
-      ctx.egressPort
+    const { egressPort, direction, repeatableBytesMax } = ctx
+    flows[flow + ACTION] = packAction(egressPort, hops, direction, hasEnvelope, repeatableBytesMax)
     flows[flow + NEW_ENDS_A] = newA
     flows[flow + NEW_ENDS_B] = newB
     flows[flow + NEW_ENDS_C] = newC
@@ -373,8 +366,19 @@ export class FlowLane {
     const b = plain4.packB(source, destination)
     const c = plain4.packC(destination, p.u16(l4Offset + 2))
     const way = (ctx.egressPort << 8) | protocol
-    const flow = this.#table.find(this.#table.homeOf(a, b, c, way), a, b, c, way)
-    if (flow !== NO_FLOW) this.#table.forget(flow)
+    this.#table.forgetEnds(a, b, c, way)
+    this.#news?.tell(a, b, c, way)
+  }
+
+  /** A connection began with frame `frame`: this lane has forgotten its ends, others may know them. */
+  #tellOwn(frame: number): void {
+    const frames = this.#frames
+    this.#news?.tell(
+      frames[frame + ENDS_A] as number,
+      frames[frame + ENDS_B] as number,
+      frames[frame + ENDS_C] as number,
+      frames[frame + WAY] as number,
+    )
   }
 
   /** Housekeeping: a part of the table, so that flows which ended are counted too. */

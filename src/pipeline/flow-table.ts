@@ -168,6 +168,12 @@ export class FlowTable {
     this.words.fill(0, flow, flow + FLOW_WORDS)
   }
 
+  /** Forgets the flow with these ends, if it is known. */
+  forgetEnds(a: number, b: number, c: number, way: number): void {
+    const flow = this.find(this.homeOf(a, b, c, way), a, b, c, way)
+    if (flow !== NO_FLOW) this.forget(flow)
+  }
+
   /** A packet of the flow was repeated. */
   count(flow: number, bytes: number): void {
     const words = this.words

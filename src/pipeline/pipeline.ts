@@ -16,6 +16,7 @@ import { FromContainer } from './entry/from-container.js'
 import { FromHost } from './entry/from-host.js'
 import { FromNetdev } from './entry/from-netdev.js'
 import { FlowLane } from './flow-lane.js'
+import type { FlowNews } from './flow-news.js'
 import { FRAME_WORDS, Frame, FrameTable } from './frame-table.js'
 import { IcmpAnswer } from './icmp-answer.js'
 import { ENTRY, type PipelineObserver } from './observer.js'
@@ -50,6 +51,8 @@ export interface PipelineOptions {
   readonly repeatsFlows?: boolean
   /** Where the memory of large tables comes from; an ordinary buffer unless told. */
   readonly allocate?: (bytes: number) => ArrayBufferLike
+  /** Of a datapath with several workers. */
+  readonly news?: FlowNews | undefined
   /** Samples the time of stages; nobody unless given. */
   readonly timer?: StageTimer
 }
@@ -106,7 +109,8 @@ export class Pipeline {
     this.#table = new FrameTable(burstCapacity)
     this.#ctx = new PacketContext(packet, this.#table)
     const isClosed = options.repeatsFlows === false
-    this.#lane = new FlowLane(state, packet, burstCapacity, isClosed, options.allocate)
+    const { allocate, news } = options
+    this.#lane = new FlowLane(state, packet, burstCapacity, isClosed, allocate, news)
     this.#fromContainer = new FromContainer(state)
     this.#fromHost = new FromHost(state)
     this.#fromNetdev = new FromNetdev(state)

@@ -15,6 +15,7 @@ import { NatGc } from '../../src/nat/nat-gc.js'
 import type { SourceNat } from '../../src/nat/source-nat.js'
 import { PacketBuffer } from '../../src/packet/packet-buffer.js'
 import { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
+import type { FlowNews } from '../../src/pipeline/flow-news.js'
 import { Pipeline } from '../../src/pipeline/pipeline.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
 import { MemoryPort, type MemoryPortOptions } from '../../src/port/memory-port.js'
@@ -59,6 +60,7 @@ export interface TestNodeOptions {
   readonly seed?: number
   /** As PipelineOptions has it. */
   readonly repeatsFlows?: boolean
+  readonly news?: FlowNews
   /** Entries of the ipcache, 1024 unless given, and of the policy map, 4096. */
   readonly prefixes?: number
   readonly policies?: number
@@ -149,6 +151,7 @@ export class TestNode {
     this.packet = packet
     this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, {
       repeatsFlows: options.repeatsFlows ?? true,
+      news: options.news,
     })
     this.nat = state.nat
     this.gc = new ConntrackGc(this.maps.conntrackTable)
