@@ -36,6 +36,13 @@ export interface Attempt {
   readonly isDone: boolean
 }
 
+/** A TCP connection that was begun. */
+export interface Transfer extends Attempt {
+  readonly sentBytes: number
+  /** Sends no more of the request, and closes. */
+  finish(): void
+}
+
 const L3 = ethernet.ETHERNET_HEADER_BYTES
 const GATEWAY = '169.254.1.1'
 const FRAME_BYTES_MAX = 2048
@@ -92,7 +99,7 @@ export class SimulatedPod {
   }
 
   /** A TCP connection, from SYN to the FIN of both sides. */
-  request(options: TcpRequest): Attempt {
+  request(options: TcpRequest): Transfer {
     const source = options.from === undefined ? this.#address : parseIpv4(options.from)
     const { port, requestBytes, serverCloses } = options
     const local = this.#dynamicPort()
@@ -102,6 +109,10 @@ export class SimulatedPod {
       get isDone() {
         return peer.isClosed
       },
+      get sentBytes() {
+        return peer.sentBytes
+      },
+      finish: () => peer.finish(),
     }
   }
 

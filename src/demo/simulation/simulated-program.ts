@@ -15,6 +15,8 @@ export interface Schedule {
   readonly describe?: (seconds: number) => string
   /** How long an attempt may take; 1 when not given. */
   readonly timeoutSeconds?: number
+  /** For an attempt that goes on until it is told to end. */
+  readonly finish?: { readonly afterSeconds: number; readonly how: () => void }
   /** Attempts at most; any number when not given. */
   readonly attemptsMax?: number
 }
@@ -33,8 +35,10 @@ export class SimulatedProgram {
 
   step(nowSeconds: number): void {
     const { program, start, periodSeconds, describe, attemptsMax, timeoutSeconds } = this.#schedule
+    const { finish } = this.#schedule
     if (this.#current !== undefined) {
       const taken = nowSeconds - this.#startedAt
+      if (finish !== undefined && taken >= finish.afterSeconds) finish.how()
       if (this.#current.isDone) program.record(1, 1, describe?.(taken) ?? '')
       else if (taken >= (timeoutSeconds ?? TIMEOUT_SECONDS)) program.record(1, 0, '')
       else return

@@ -21,7 +21,7 @@ import { type ProgramSet, programSet } from '../program-set.js'
 import { bitRate } from '../text.js'
 import { CLIENT, ECHO, INTRUDER, NODE, PODS, ServerPort, WEB } from '../topology.js'
 import type { World, WorldEnd } from '../world.js'
-import { SimulatedPod } from './simulated-pod.js'
+import { SimulatedPod, type Transfer } from './simulated-pod.js'
 import { type Schedule, SimulatedProgram } from './simulated-program.js'
 
 const NODE_MAC = '02:00:00:00:ff:01'
@@ -32,7 +32,6 @@ const FRAME_COUNT = 2048
 const QUEUE_FRAMES_MAX = 512
 const PAGE_BYTES = 3000
 const REQUEST_BYTES = 80
-const BULK_BYTES_PER_SECOND = 20_000_000
 const STEP_MILLISECONDS = 2
 /** Times that frames go round within a step; bounds what a bulk transfer may take. */
 const ROUNDS_MAX = 16
@@ -165,9 +164,9 @@ export class SimulatedWorld implements World {
     const window = bulkWindow(showSeconds)
     const page = { to: WEB.address, port: ServerPort.HTTP, requestBytes: REQUEST_BYTES }
     const http = { ...page, answerBytes: PAGE_BYTES, serverCloses: true }
-    const bytes = BULK_BYTES_PER_SECOND * window.seconds
-    const target = { to: WEB.address, port: ServerPort.IPERF, requestBytes: bytes }
-    const sink = { ...target, answerBytes: 0, serverCloses: false }
+    const endless = { requestBytes: Number.MAX_SAFE_INTEGER, answerBytes: 0, serverCloses: false }
+    const sink = { ...endless, to: WEB.address, port: ServerPort.IPERF }
+    let transfer: Transfer | undefined
     return [
       { program: curl, periodSeconds: 0.3, start: () => client.request(http) },
       { program: ping, periodSeconds: 0.25, start: () => client.ping(WEB.address) },
@@ -182,8 +181,12 @@ export class SimulatedWorld implements World {
         firstSeconds: window.startSeconds,
         attemptsMax: 1,
         timeoutSeconds: showSeconds,
-        start: () => client.request(sink),
-        describe: (seconds) => bitRate((bytes * 8) / Math.max(seconds, 1e-3)),
+        start: () => {
+          transfer = client.request(sink)
+          return transfer
+        },
+        finish: { afterSeconds: window.seconds, how: () => transfer?.finish() },
+        describe: (seconds) => bitRate(((transfer?.sentBytes ?? 0) * 8) / Math.max(seconds, 1e-3)),
       },
       { program: nodeCurl, periodSeconds: 1, start: () => node.request(http) },
       { program: intrusion, periodSeconds: 1, start: () => intruder.request(http) },

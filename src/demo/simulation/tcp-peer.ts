@@ -36,6 +36,7 @@ export class TcpPeer {
   #hasSentFin = false
   #hasReceivedFin = false
   receivedBytes = 0
+  sentBytes = 0
 
   constructor(options: TcpPeerOptions, emit: (segment: TcpSegment) => void) {
     this.#options = options
@@ -54,6 +55,11 @@ export class TcpPeer {
   /** The connection was accepted. */
   get isEstablished(): boolean {
     return this.#isEstablished
+  }
+
+  /** What was not sent yet never will be. */
+  finish(): void {
+    this.#toSend = 0
   }
 
   receive(segment: Received): void {
@@ -84,6 +90,7 @@ export class TcpPeer {
     while (this.#toSend > 0 && ((this.#next - this.#acknowledged) | 0) < windowBytes) {
       const bytes = Math.min(this.#toSend, SEGMENT_BYTES_MAX)
       this.#toSend -= bytes
+      this.sentBytes += bytes
       this.#send(Flag.PSH | Flag.ACK, bytes)
     }
   }
