@@ -140,3 +140,5 @@ t.test('the receivers’ kernels find no wrong checksum', async (t) => {
     }
   }
 })
+
+t.end()
