@@ -7,7 +7,6 @@
 /** Names of files in test/integration without `.test.ts`, and why each runs alone. */
 export const RUN_ALONE = {
   'bench-wire': 'its benchmarks pin their programs to the cores and keep them busy',
-  handover: 'waits for datapaths that train at the lowest priority, which neighbours starve',
   lab: "expects that nobody sweeps up a dead run before it does; every other test's lab would",
   'pktgen-measure': 'judges measured rates and delays',
 }

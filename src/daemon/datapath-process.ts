@@ -19,6 +19,8 @@ export interface DatapathProcessOptions {
   readonly idle?: 'spin' | 'adaptive' | 'poll'
   /** Worker threads; 1 unless given. */
   readonly workers?: number
+  /** False: ports are attached at once, with code that is not compiled yet. */
+  readonly training?: boolean
   /** In a bpffs: programs stay on their devices when the process ends. */
   readonly pinDirectory?: string
 }
@@ -46,6 +48,7 @@ export class DatapathProcess {
     const command = [process.execPath, '--enable-source-maps', CLI_FILE, 'datapath']
     command.push('--state', options.stateDirectory, '--idle', options.idle ?? 'adaptive')
     command.push('--workers', `${options.workers ?? 1}`)
+    if (options.training === false) command.push('--no-training')
     if (options.pinDirectory !== undefined) command.push('--pin', options.pinDirectory)
     const namespace = options.networkNamespace
     // `ip netns exec` ends in exec(2): the child's pid is the datapath's own.

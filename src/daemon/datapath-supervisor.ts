@@ -33,6 +33,8 @@ export interface DatapathSettings {
   readonly workers: number
   readonly frames: number
   readonly busyPollMicroseconds: number
+  /** Synthetic frames before ports are attached. */
+  readonly training: boolean
   /** Keep a second process that takes over when the first one ends. */
   readonly standby: boolean
   /** In a bpffs, for the devices' programs; undefined: they go with the datapath. */

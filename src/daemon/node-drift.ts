@@ -106,9 +106,11 @@ const OPTIONS: readonly (readonly [option: string, field: string])[] = [
 
 /** What `ringpath datapath` is started with. */
 export function datapathOptions(settings: DatapathSettings): string[] {
-  const { workers, idle, frames, busyPollMicroseconds, pinDirectory } = settings
+  const { workers, idle, frames, busyPollMicroseconds, training, pinDirectory } = settings
   const options = ['--workers', `${workers}`, '--idle', idle, '--frames', `${frames}`]
   options.push('--busy-poll', `${busyPollMicroseconds}`)
+  // No drift: it makes no difference to a datapath that runs.
+  if (!training) options.push('--no-training')
   return pinDirectory === undefined ? options : [...options, '--pin', pinDirectory]
 }
 

@@ -53,7 +53,8 @@ async function change(t: Test, spec: string): Promise<void> {
   const pings = ping(lab, client, server.address, { count: 60 })
   await live.restart(spec)
   const { sent, received } = await pings
-  t.equal(received, sent, 'pods lose nothing')
+  const lost = received === sent ? '' : (await live.cli('drops', '-n', '5')).stdout
+  t.equal(received, sent, `pods lose nothing ${lost}`)
   t.same((await live.json<{ failures: unknown[] }>('status')).failures, [])
 }
 

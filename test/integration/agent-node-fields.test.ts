@@ -306,13 +306,18 @@ t.test('api.group: its members may use the API, others may not', OPTIONS, async 
   t.not((await lab.exec(node, 'setpriv', [...files, ...read])).code, 0, 'and files are not theirs')
 })
 
+const trained = () => {
+  const log = readFileSync(live.path('state/datapath.log'), 'utf8')
+  return [...log.matchAll(/code trained with \d+ frames/g)].length
+}
+
 t.test('the same fields with other values, after a restart', OPTIONS, async (t) => {
   await live.restart(`${UPLINKS}
 ${announced('eth1')}
 services: { algorithm: maglev, maglevTableSize: 2039 }
 behaviour: { answersPerSecond: 0, answersBurst: 0 }
 masquerade: { enabled: true, nonMasqueradeCidrs: default, masqLinkLocal: true }
-${datapath('busyPollMicroseconds: 70, stopWithAgent: true')}
+${datapath('busyPollMicroseconds: 70, training: false, stopWithAgent: true')}
 `)
   const [met, expected] = await choices(2039, telling.slice(8, 16))
   t.same(met, expected, 'maglevTableSize')
@@ -331,11 +336,14 @@ t.test('a datapath that is adopted: what it was started without is told', OPTION
   const field = /spec.datapath.busyPollMicroseconds: 70, expected 50, .*"ringpath upgrade"/
   t.match((await live.status()).problems, [field])
   t.match(live.process?.output, /not yet: .*busyPollMicroseconds/)
+  const before = trained()
+  t.ok(before > 0, 'training, unless told otherwise')
   const { code, stdout, stderr } = await live.cli('upgrade')
   t.equal(code, 0, stdout + stderr)
   const isTold = async () => (await live.status()).problems.length > 0
   await live.until('nothing more', async () => !(await isTold()))
   t.same(new Set(await busyPolls(await pidOf())), new Set(['70']))
+  t.equal(trained(), before, 'training: false')
 })
 
 t.test(

@@ -7,7 +7,7 @@ import type { Flow } from '../../src/observe/flow.js'
 import { readCapture } from '../../src/port/pcap/open-capture.js'
 import { LiveAgent } from '../support/live-agent.js'
 
-const live = await LiveAgent.create('agent')
+const live = await LiveAgent.create('agent', { isTrained: true })
 t.after(() => live.close())
 const client = await live.pod('client', '10.0.1.1')
 const server = await live.pod('server', '10.0.1.2')

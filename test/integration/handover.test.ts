@@ -41,7 +41,16 @@ async function until(what: string, holds: () => boolean): Promise<void> {
 
 /** A datapath that stands by and is ready. */
 async function standby(...args: string[]): Promise<LabProcess> {
-  const all = ['--enable-source-maps', CLI, 'datapath', '--state', directory, '--standby', ...args]
+  const all = [
+    '--enable-source-maps',
+    CLI,
+    'datapath',
+    '--state',
+    directory,
+    '--standby',
+    '--no-training',
+    ...args,
+  ]
   const process_ = lab.spawn(live.node, process.execPath, all)
   next.push(process_)
   await until('a standby', () => readyHolderOf(directory, Role.STANDBY) === process_.pid)

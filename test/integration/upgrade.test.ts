@@ -19,7 +19,7 @@ const SETTLE_SECONDS = 1
 /** Beside other tests; docs/operations.md has what was measured alone. */
 const SILENCE_MILLISECONDS_MAX = 2_000
 
-const live = await LiveAgent.create('upgrade')
+const live = await LiveAgent.create('upgrade', { isTrained: true })
 t.after(() => live.close())
 const { lab } = live
 const pod = async (name: string, address: string) => {

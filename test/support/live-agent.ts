@@ -36,6 +36,8 @@ export interface LiveAgentOptions {
   /** Of its host pair, 10.0.0.1 unless given, and of its pods, 10.0.1.0/24. */
   readonly address?: string
   readonly podCidr?: string
+  /** The datapath's code is trained first: for tests that look at times. */
+  readonly isTrained?: boolean
 }
 
 export class LiveAgent {
@@ -164,6 +166,8 @@ spec: { device: ${device}, address: ${address}, mac: "${podMac}"${more} }
 
   #nodeDocument(spec: string): string {
     const { labels = '{}', address = NODE_ADDRESS, podCidr = POD_CIDR } = this.#options
+    const { isTrained = false } = this.#options
+    const datapath = `{ training: ${isTrained}, pinDirectory: ${this.pins.path} }`
     return `apiVersion: ringpath.io/v1
 kind: Node
 metadata: { name: ${this.node.name}, labels: ${labels} }
@@ -174,7 +178,7 @@ spec:
   podCidrs: [${podCidr}]
   ${/^host:/m.test(spec) ? '' : `host: { addresses: [${address}] }`}
   ${/^maps:/m.test(spec) ? '' : 'maps: { connections: 16384 }'}
-  ${/^datapath:/m.test(spec) ? '' : `datapath: { pinDirectory: ${this.pins.path} }`}
+  ${/^datapath:/m.test(spec) ? '' : `datapath: ${datapath}`}
 ${spec.replace(/^(?=.)/gm, '  ')}
 `
   }

@@ -185,6 +185,8 @@ export class LiveNode {
       stateDirectory: this.directory,
       networkNamespace: this.node.netns,
       workers: this.workers,
+      // Nobody here measures the first second, and tests that run beside this one need the cores.
+      training: false,
     })
     await this.attached()
   }
