@@ -1,4 +1,4 @@
-/** What the lane does with a flow's packets, in one word (Flow.ACTION). */
+/** What the lane does with a flow's packets, in two words (Flow.ACTION, Flow.AROUND). */
 
 export const FlowAction = {
   /** The port they leave by stands in the lowest ten bits, then: */
@@ -31,3 +31,9 @@ export function packAction(
     port
   )
 }
+
+/** The number of the adjacency stands above, the source port of the envelope, as in memory, below. */
+export const Around = { ADJACENCY_SHIFT: 16, PORT_MASK: 0xffff } as const
+
+export const packAround = (adjacency: number, sourcePort: number): number =>
+  (adjacency << Around.ADJACENCY_SHIFT) | sourcePort

@@ -51,8 +51,6 @@ export const Flow = {
   BYTES: 13,
   REPEATED_AT: 14,
 } as const
-// V8 folds the constants of a function's own module, and reads an exported or imported one anew,
-// checks included, at each use.
 const { ENDS_B, ENDS_C, WAY, EPOCH, LEARNED_AT, PACKETS, BYTES, REPEATED_AT } = Flow
 
 export const NO_FLOW = -1

@@ -1,0 +1,151 @@
+/**
+ * The part of the flow lane (flow-lane.ts) that remembers: what the chain did with a packet, from
+ * the note of how it came in and the frame as it leaves; and what a connection that begins makes
+ * void.
+ */
+import type { Conntrack } from '../conntrack/conntrack.js'
+import * as envelope4 from '../wire/envelope4.js'
+import * as ipv4 from '../wire/ipv4.js'
+import * as plain4 from '../wire/plain4.js'
+import { Protocol } from '../wire/protocols.js'
+import { ENVELOPE_BYTES } from '../wire/vxlan.js'
+import { AdjacencyTable } from './adjacency-table.js'
+import type { PacketContext } from './context.js'
+import { packAction, packAround, TTL_HOPS_MAX } from './flow-action.js'
+import type { FlowNews } from './flow-news.js'
+import { KIND_MASK, NOTE_SHIFT, Note } from './flow-notes.js'
+import { Flow, type FlowTable } from './flow-table.js'
+
+const { NONE, STEADY } = plain4.Plain
+const { ACTION, NEW_ENDS_A, NEW_ENDS_B, NEW_ENDS_C, DELTAS, AROUND } = Flow
+const { ENDS_A, ENDS_B, ENDS_C, WAY, TTL } = Note
+const { TCP, UDP } = Protocol
+
+export class FlowLearner {
+  readonly #conntrack: Conntrack
+  /** The packet memory. */
+  readonly #words: Int32Array
+  readonly #table: FlowTable
+  readonly #flows: Int32Array
+  readonly #news: FlowNews | undefined
+  /** Of the burst at hand, by frame; the lane writes them. */
+  readonly notes: Int32Array
+  readonly adjacencies = new AdjacencyTable()
+
+  /** @param news to the lanes of other workers */
+  constructor(
+    conntrack: Conntrack,
+    words: Int32Array,
+    burstCapacity: number,
+    table: FlowTable,
+    news?: FlowNews,
+  ) {
+    this.#conntrack = conntrack
+    this.#words = words
+    this.#table = table
+    this.#flows = table.words
+    this.#news = news
+    this.notes = new Int32Array(burstCapacity << NOTE_SHIFT)
+  }
+
+  /**
+   * The chain has forwarded frame `index`.
+   *
+   * @param ctx shows it as it leaves
+   * @param start byte that it began at as it came, in the packet memory
+   * @param bytes that it had
+   */
+  learn(ctx: PacketContext, index: number, start: number, bytes: number): void {
+    const kind = (this.notes[index << NOTE_SHIFT] as number) & KIND_MASK
+    const grown = start - ctx.packet.start
+    if (ctx.packet.length !== bytes + grown) return
+    const hasEnvelope = grown === ENVELOPE_BYTES
+    if (grown !== 0 && !hasEnvelope) return
+    if (this.#conntrack.visited.hasNew) {
+      if (kind !== NONE) this.#tellOwn(index << NOTE_SHIFT)
+      if (!hasEnvelope) this.#forgetReply(ctx)
+      return
+    }
+    if (kind !== STEADY || !ctx.isRepeatable) return
+    // An answer that the chain made of the packet is none to the flow's next one.
+    if (plain4.classify(this.#words, start, bytes) !== STEADY) return
+    const adjacency = this.#learnAround(start >> 2, hasEnvelope)
+    if (adjacency < 0) return
+    this.#learnFlow(ctx, index << NOTE_SHIFT, start >> 2, adjacency, hasEnvelope)
+  }
+
+  /** The number of what stands around the packet; -1 if it cannot be kept. */
+  #learnAround(at: number, hasEnvelope: boolean): number {
+    const { row } = this.adjacencies
+    const words = this.#words
+    row.fill(0)
+    for (let i = 0; i < 3; i++) row[i] = words[at + i] as number
+    if (hasEnvelope && !envelope4.readTemplate(words, at, row, 3)) return -1
+    const number = this.adjacencies.add()
+    if (number >= 0) return number
+    // Full: what flows know of it goes with it.
+    this.adjacencies.clear()
+    this.#table.invalidate()
+    return this.adjacencies.add()
+  }
+
+  #learnFlow(
+    ctx: PacketContext,
+    note: number,
+    at: number,
+    adjacency: number,
+    hasEnvelope: boolean,
+  ): void {
+    const notes = this.notes
+    const words = this.#words
+    const hops = (notes[note + TTL] as number) - plain4.ttl(words, at)
+    if (hops < 0 || hops > TTL_HOPS_MAX) return
+    const a = notes[note + ENDS_A] as number
+    const b = notes[note + ENDS_B] as number
+    const c = notes[note + ENDS_C] as number
+    const way = notes[note + WAY] as number
+    const home = (notes[note] as number) & ~KIND_MASK
+    const flow = this.#table.place(home, a, b, c, way, this.#conntrack.visited)
+    const flows = this.#flows
+    const newA = plain4.endsA(words, at)
+    const newB = plain4.endsB(words, at)
+    const newC = plain4.endsC(words, at)
+    const { egressPort, direction, repeatableBytesMax } = ctx
+    flows[flow + ACTION] = packAction(egressPort, hops, direction, hasEnvelope, repeatableBytesMax)
+    flows[flow + NEW_ENDS_A] = newA
+    flows[flow + NEW_ENDS_B] = newB
+    flows[flow + NEW_ENDS_C] = newC
+    flows[flow + DELTAS] = plain4.deltas(a, b, c, newA, newB, newC, hops)
+    const sourcePort = hasEnvelope ? envelope4.sourcePort(words, at) : 0
+    flows[flow + AROUND] = packAround(adjacency, sourcePort)
+  }
+
+  /**
+   * A connection began with the packet that leaves: what its reply's addresses and ports met before,
+   * as packets of no connection or of another, is not what the reply will meet. The packet itself
+   * need not be plain: a connection may begin with a fragment.
+   */
+  #forgetReply(ctx: PacketContext): void {
+    const { packet: p, l3Offset, l4Offset, protocol } = ctx
+    if (protocol !== TCP && protocol !== UDP) return
+    const source = ipv4.destination(p, l3Offset)
+    const destination = ipv4.source(p, l3Offset)
+    const a = plain4.packA(source, p.u16(l4Offset))
+    const b = plain4.packB(source, destination)
+    const c = plain4.packC(destination, p.u16(l4Offset + 2))
+    const way = (ctx.egressPort << 8) | protocol
+    this.#table.forgetEnds(a, b, c, way)
+    this.#news?.tell(a, b, c, way)
+  }
+
+  /** A connection began with the frame of this note: this lane has forgotten its ends, others may know them. */
+  #tellOwn(note: number): void {
+    const notes = this.notes
+    this.#news?.tell(
+      notes[note + ENDS_A] as number,
+      notes[note + ENDS_B] as number,
+      notes[note + ENDS_C] as number,
+      notes[note + WAY] as number,
+    )
+  }
+}
