@@ -33,7 +33,6 @@ export interface FollowerInput {
   readonly worker: number
   /** Runs synthetic frames first, so that its code is compiled when a port is attached. */
   readonly isTrained: boolean
-  readonly isStandby: boolean
   readonly idle: import('./idle-strategy.js').IdleOptions
   readonly frameCount: number
   readonly busyPollMicroseconds: number

@@ -105,7 +105,7 @@ class Engine {
     send({ type: 'prepared' })
     // Its own until frames flow: one that stands by must not touch the rows of the one that runs.
     const cells = new Float64Array(WORKER_CELLS)
-    const timer = new StageTimer(cells, () => performance.now())
+    const timer = new StageTimer(cells)
     this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, {
       allocate: allocateMemory,
       news: input.news && new FlowNews(input.news, input.worker),
@@ -152,6 +152,7 @@ class Engine {
   /** Attaches the devices that the maps name; they are there when it returns. */
   attach(): void {
     const control = this.#control
+    this.exchange.begin(this.burst)
     this.#loop.turn()
     const deadline = performance.now() + BUSY_MILLISECONDS
     while (performance.now() < deadline && this.#ports.retryBusy(this.burst.nowSeconds)) {
@@ -305,7 +306,7 @@ function startEngine(input: WorkerInput, maps: DatapathMaps): Engine | undefined
   const team = input.team && new WorkerTeam(input.team, place)
   const options = exchangeOptions(input, team)
   let exchange = new XskExchange(options)
-  if (input.isTrained) trainWorker(input.isStandby, log)
+  if (input.isTrained) trainWorker(log)
   if (input.isStandby) send({ type: 'standby' })
   for (;;) {
     const order = input.isStandby ? waitForOrder(control) : Order.ATTACH

@@ -51,7 +51,7 @@ function run(input: FollowerInput): void {
     ...(microseconds > 0 ? { busyPoll: { microseconds } } : {}),
     ...(pinDirectory === undefined ? {} : { pinDirectory }),
   })
-  if (input.isTrained) trainWorker(input.isStandby, log)
+  if (input.isTrained) trainWorker(log)
   if (!waitForGo(control)) {
     exchange.close()
     return
@@ -78,6 +78,7 @@ function run(input: FollowerInput): void {
     capture,
   ]
   const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
+  exchange.begin(loop.burst)
   loop.turn()
   Atomics.store(control, Control.WAKE_FD, exchange.wakeFd)
   heartbeat.begin()

@@ -27,6 +27,7 @@ export const IDLE_DEFAULTS: IdleOptions = {
 }
 
 export class IdleStrategy {
+  readonly #neverSleeps: boolean
   readonly #spinExchanges: number
   readonly #sleepMilliseconds: number
   #empty = 0
@@ -34,8 +35,8 @@ export class IdleStrategy {
   sleeps = 0
 
   constructor(options: IdleOptions = IDLE_DEFAULTS) {
-    const spins = { spin: Number.POSITIVE_INFINITY, adaptive: options.spinExchanges, poll: 0 }
-    this.#spinExchanges = spins[options.mode]
+    this.#neverSleeps = options.mode === 'spin'
+    this.#spinExchanges = options.mode === 'adaptive' ? options.spinExchanges : 0
     this.#sleepMilliseconds = options.sleepMilliseconds
   }
 
@@ -45,8 +46,11 @@ export class IdleStrategy {
 
   /** Returns whether it slept. */
   idle(exchange: FrameExchange): boolean {
-    this.#empty++
-    if (this.#empty <= this.#spinExchanges) return false
+    if (this.#neverSleeps) return false
+    if (this.#empty < this.#spinExchanges) {
+      this.#empty++
+      return false
+    }
     this.sleeps++
     exchange.wait(this.#sleepMilliseconds)
     return true

@@ -109,7 +109,7 @@ const datapath = strict({
   idle: oneOf('spin', 'adaptive', 'poll').default('adaptive'),
   frames: whole(1024, 2 ** 20).default(32_768),
   busyPollMicroseconds: whole(0, 1_000_000).default(0),
-  /** False: ports are attached some seconds sooner, and the first second's packets wait for V8. */
+  /** False: ports are attached some seconds sooner, and many of the first second's packets are lost. */
   training: flag.default(true),
   /** A second process that is ready to take over: a repair takes milliseconds then. */
   standby: flag.default(true),

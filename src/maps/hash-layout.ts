@@ -58,6 +58,13 @@ export function hashLayout(spec: MapSpec): HashLayout {
   return { slots, segmentSlots, segments, entryWords, locksStart, entriesStart, totalWords }
 }
 
-const powerOfTwo = (atLeast: number): number => 2 ** Math.ceil(Math.log2(atLeast))
+/**
+ * By shifts, for `**` gives a double: were it in a field of some tables' objects, V8 would take these
+ * for objects of another kind. More than a shift can give is refused later, as too many bytes.
+ */
+function powerOfTwo(atLeast: number): number {
+  if (atLeast > 2 ** 30) return 2 ** Math.ceil(Math.log2(atLeast))
+  return 1 << (32 - Math.clz32(atLeast - 1))
+}
 
 export const wholeLines = (words: number): number => Math.ceil(words / LINE_WORDS) * LINE_WORDS

@@ -42,8 +42,8 @@ export abstract class HashTable extends HashReader {
    * the lock is released.
    */
   writtenGeneration = 0
-  readonly #segmentShift = Math.log2(this.layout.segmentSlots)
-  readonly #gravesMax = Math.max(2, this.layout.segmentSlots * GRAVES_PER_SWEEP)
+  readonly #segmentShift = 31 - Math.clz32(this.layout.segmentSlots)
+  readonly #gravesMax = Math.max(2, (this.layout.segmentSlots * GRAVES_PER_SWEEP) | 0)
   /** The spec of a map that was opened is an object of another shape than that of one made here. */
   readonly #valueWords = this.spec.valueWords
 

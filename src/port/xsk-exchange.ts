@@ -5,6 +5,7 @@
  * Ports are attached and detached at run time, by the thread that calls `exchange`. A port that is not attached takes no frames:
  * those sent to it are counted drops. What the uplink program steers here is set through `program`.
  */
+
 import {
   type Audit,
   BurstWord,
@@ -16,10 +17,11 @@ import {
 import { assert } from '../base/assert.js'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { PORTS_MAX } from '../base/limits.js'
-import { Burst, NO_PORT } from '../packet/burst.js'
+import { Burst } from '../packet/burst.js'
 import { FrameChains } from '../packet/frame-chains.js'
 import { FramePool } from '../packet/frame-pool.js'
 import type { FrameExchange, PortStatistics, RingState } from './port.js'
+import { dropUndeliverable } from './undeliverable.js'
 import type { WorkerTeam } from './worker-team.js'
 import {
   type Attachment,
@@ -280,12 +282,21 @@ export class XskExchange implements FrameExchange {
     releaseAttachment(attachment.program, attachment.sockets, isJoined)
   }
 
+  /**
+   * Chooses the burst of all exchanges, which the first exchange does otherwise: V8 compiles `exchange`
+   * without what only the first one does, and would have to compile it again.
+   */
+  begin(burst: Burst): void {
+    this.#poller ??= this.#start(burst)
+  }
+
   exchange(burst: Burst, maxReceive = burst.capacity): number {
     const poller = this.#poller ?? this.#start(burst)
     assert(!this.#isAdopting, 'exchanged frames that another process has')
     assert(burst === this.#burst, 'an XskExchange works on one burst, that of its first exchange')
     this.#team?.pass(burst, this.#queueCounts, this.#pool)
-    this.#dropUndeliverable(burst)
+    // A stage may have chosen a port that has gone since, or that could not be attached.
+    dropUndeliverable(burst, this.#queueCounts, this.#undelivered)
     return poller.exchange(maxReceive)
   }
 
@@ -379,21 +390,5 @@ export class XskExchange implements FrameExchange {
     this.#poller = poller
     this.#team?.peers.setWakeFd(poller.wakeFd)
     return poller
-  }
-
-  /**
-   * A stage may have chosen a port that has gone since, or that the control plane promised and
-   * could not attach.
-   */
-  #dropUndeliverable(burst: Burst): void {
-    const ports = burst.ports
-    const count = Math.min(burst.count, burst.capacity)
-    for (let i = 0; i < count; i++) {
-      const port = ports[i]
-      // Numbers out of range stay, and stop the worker: the native exchange names the frame.
-      if (port < 0 || port >= PORTS_MAX || this.#queueCounts[port] !== 0) continue
-      ports[i] = NO_PORT
-      this.#undelivered[port]++
-    }
   }
 }

@@ -26,7 +26,7 @@ t.test('in one burst of N the passes and the stages of one packet are timed', as
   const cells = new Float64Array(WORKER_CELLS)
   // A clock of whole microseconds that goes on by one with each reading: its own cost is taken off.
   let readings = 0
-  const timer = new StageTimer(cells, () => (readings++ * 2) / 1000, 4)
+  const timer = new StageTimer(cells, 4, () => (readings++ * 2) / 1000)
   const pipeline = new Pipeline(node.maps.stateFor(0, 1), node.packet, BURST_CAPACITY, { timer })
   const loop = new BurstLoop(node.exchange, pipeline, new IdleStrategy(), [])
   const syn = (port: number) =>
@@ -50,7 +50,7 @@ t.test('in one burst of N the passes and the stages of one packet are timed', as
 t.test('the clock costs what it costs, and stages what is beyond it', async (t) => {
   const cells = new Float64Array(WORKER_CELLS)
   let now = 0
-  const timer = new StageTimer(cells, () => {
+  const timer = new StageTimer(cells, undefined, () => {
     now += 0.000_04
     return now
   })

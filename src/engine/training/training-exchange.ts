@@ -2,10 +2,12 @@
  * In place of rings: frames that the training has put into the burst come with the next exchange,
  * then none, so that the burst loop meets work and rest in turn. They belong to nobody's pool.
  */
+import { PORTS_MAX } from '../../base/limits.js'
 import type { Burst } from '../../packet/burst.js'
 import { FrameChains } from '../../packet/frame-chains.js'
 import { FramePool } from '../../packet/frame-pool.js'
 import type { FrameExchange, PortStatistics } from '../../port/port.js'
+import { dropUndeliverable } from '../../port/undeliverable.js'
 
 /** Nanoseconds from exchange to exchange: no whole milliseconds, as on a node. */
 const STEP = 23_456_789
@@ -18,6 +20,9 @@ export class TrainingExchange implements FrameExchange {
   readonly chains: FrameChains
   readonly portNames: readonly string[] = []
   readonly framesOnRings = 0
+  /** All ports but the last are there. */
+  readonly #queueCounts = new Int32Array(PORTS_MAX).fill(1, 0, PORTS_MAX - 1)
+  readonly #undelivered = new Float64Array(PORTS_MAX)
   #waiting = 0
   #seconds = 0
   #nanoseconds = 0
@@ -38,6 +43,7 @@ export class TrainingExchange implements FrameExchange {
   }
 
   exchange(burst: Burst): number {
+    dropUndeliverable(burst, this.#queueCounts, this.#undelivered)
     const count = this.#waiting
     this.#waiting = 0
     burst.count = count

@@ -14,7 +14,7 @@ import { Direction } from '../../packet/verdict.js'
 import { DatapathMaps } from '../../pipeline/datapath-maps.js'
 import type { EndpointPolicy } from '../../policy/policy-rule.js'
 import { PolicyWriter } from '../../policy/policy-writer.js'
-import { RouteKind } from '../../routing/route-layout.js'
+import { NOT_A_PORT, RouteKind } from '../../routing/route-layout.js'
 import { RouteWriter } from '../../routing/route-writer.js'
 import { ipv4Words, parseIpv4, parseMac } from '../../wire/address.js'
 import { Protocol } from '../../wire/protocols.js'
@@ -34,11 +34,17 @@ export const UPLINK_ADDRESS = address('192.0.2.2')
 export const GATEWAY_ADDRESS = address('192.0.2.1')
 export const REMOTE_NODE_ADDRESS = address('192.0.2.3')
 export const REMOTE_POD_ADDRESS = address('10.200.2.1')
+/** Of nodes that no route leads to, and that only the node's own stack reaches. */
+export const UNREACHABLE_POD_ADDRESS = address('10.200.3.1')
+export const STACK_POD_ADDRESS = address('10.200.4.1')
 export const OUTSIDE_ADDRESS = address('198.51.100.9')
 /** Behind a way of few bytes, behind none, and on the link but not answering. */
 export const NARROW_ADDRESS = address('203.0.113.1')
 export const UNREACHABLE_ADDRESS = address('203.0.113.65')
 export const SILENT_ADDRESS = address('192.0.2.77')
+/** Left to the node's own stack, by the route's kind, and for a device that is none of ours. */
+export const STACK_ADDRESS = address('203.0.113.129')
+export const OTHER_DEVICE_ADDRESS = address('203.0.113.130')
 /** Nothing from there may enter. */
 export const DENIED_ADDRESS = address('198.51.100.200')
 /** Services: on pods and outside, on another node, sticky, on the asking pod itself, on nothing. */
@@ -55,6 +61,8 @@ export const OUTSIDE_NODE_PORT = 30_082
 
 export const OPEN_PORT = 8080
 export const CLOSED_PORT = 9
+export const EXACT_PORT = 8443
+export const RANGE_PORT = 9000
 export const TUNNEL_PORT = 8472
 export const SERVER_IDENTITY = 1002
 export const REMOTE_IDENTITY = 1003
@@ -94,12 +102,19 @@ const SIZES = {
 
 const FORBIDDEN = { protocol: Protocol.TCP, firstPort: CLOSED_PORT, lastPort: CLOSED_PORT }
 
+/** Entries with a port, alone, with an identity, and as a prefix of ports. */
+const EXACT = { protocol: Protocol.TCP, firstPort: EXACT_PORT, lastPort: EXACT_PORT }
+const RANGE = { protocol: Protocol.UDP, firstPort: RANGE_PORT, lastPort: RANGE_PORT + 7 }
+
 const policyOf = (direction: Direction): EndpointPolicy => ({
   enforceIngress: direction === Direction.INGRESS,
   enforceEgress: direction === Direction.EGRESS,
   rules: [
     { direction, action: 'deny', ports: [FORBIDDEN], cookie: 1 },
     { direction, action: 'allow', identities: [SERVER_IDENTITY, POD_IDENTITY], cookie: 2 },
+    { direction, action: 'allow', identities: [SERVER_IDENTITY], ports: [EXACT], cookie: 7 },
+    { direction, action: 'allow', ports: [EXACT], cookie: 8 },
+    { direction, action: 'allow', ports: [RANGE], cookie: 9 },
     { direction, action: 'allow', ports: [{ protocol: Protocol.TCP }], cookie: 3 },
     { direction, action: 'allow', ports: [{ protocol: Protocol.UDP }], cookie: 4 },
     { direction, action: 'allow', ports: [{ protocol: Protocol.SCTP }], cookie: 5 },
@@ -156,6 +171,16 @@ function writeRemotes({ ipcache, node }: DatapathMaps): void {
   const pods = ipv4Words(address('10.200.2.0'))
   const peer = ipv4Words(REMOTE_NODE_ADDRESS)
   ipcache.setRemote(pods, PREFIX_24, REMOTE_IDENTITY, REMOTE_NODE_ADDRESS, IpcacheFlag.REMOTE)
+  const unreachable = ipv4Words(address('10.200.3.0'))
+  ipcache.setRemote(
+    unreachable,
+    PREFIX_24,
+    REMOTE_IDENTITY,
+    UNREACHABLE_ADDRESS,
+    IpcacheFlag.REMOTE,
+  )
+  const byStack = ipv4Words(address('10.200.4.0'))
+  ipcache.setRemote(byStack, PREFIX_24, REMOTE_IDENTITY, STACK_ADDRESS, IpcacheFlag.REMOTE)
   ipcache.setRemote(peer, ADDRESS_BITS, Identity.REMOTE_NODE, 0, 0)
 }
 
@@ -163,12 +188,15 @@ function writeRoutes(maps: DatapathMaps): void {
   const routes = new RouteWriter(maps.routing)
   const hop = { port: UPLINK, gateway: 0, source: UPLINK_ADDRESS, mtuBytes: MTU_BYTES }
   const byGateway = { ...hop, gateway: GATEWAY_ADDRESS }
-  const { FORWARD, UNREACHABLE } = RouteKind
+  const { FORWARD, STACK, UNREACHABLE } = RouteKind
   routes.setRoute(0, 0, { kind: FORWARD, hops: [byGateway] })
   routes.setRoute(address('192.0.2.0'), 24, { kind: FORWARD, hops: [hop] })
   const narrow = { ...byGateway, mtuBytes: NARROW_MTU_BYTES }
   routes.setRoute(NARROW_ADDRESS, 32, { kind: FORWARD, hops: [narrow] })
   routes.setRoute(UNREACHABLE_ADDRESS, 32, { kind: UNREACHABLE, hops: [] })
+  routes.setRoute(STACK_ADDRESS, 32, { kind: STACK, hops: [] })
+  const elsewhere = { ...byGateway, port: NOT_A_PORT }
+  routes.setRoute(OTHER_DEVICE_ADDRESS, 32, { kind: FORWARD, hops: [elsewhere] })
   for (const next of [GATEWAY_ADDRESS, REMOTE_NODE_ADDRESS]) {
     routes.setNeighbour(UPLINK, next, FOREIGN_MAC)
   }

@@ -16,12 +16,14 @@ import { PacketBuffer } from '../../packet/packet-buffer.js'
 import type { DatapathMaps } from '../../pipeline/datapath-maps.js'
 import { Pipeline } from '../../pipeline/pipeline.js'
 import { StageTimer } from '../../pipeline/stage-timer.js'
+import type { FrameExchange } from '../../port/port.js'
+import { XskExchange } from '../../port/xsk-exchange.js'
 import * as ethernet from '../../wire/ethernet.js'
 import * as icmpv4 from '../../wire/icmpv4.js'
 import * as ipv4 from '../../wire/ipv4.js'
 import { EtherType, Protocol } from '../../wire/protocols.js'
 import * as tcp from '../../wire/tcp.js'
-import { BurstLoop } from '../burst-loop.js'
+import { BurstLoop, type Housekeeping } from '../burst-loop.js'
 import { IDLE_DEFAULTS, IdleStrategy } from '../idle-strategy.js'
 import { WorkerMeter } from '../worker-meter.js'
 import { CompilerWatch } from './compiler-watch.js'
@@ -30,10 +32,12 @@ import { Answer, FrameWriter, L3, L4, TcpFlag, type TrainingFrame } from './trai
 import { TUNNEL_PORT, trainingMaps } from './training-node.js'
 
 export interface TrainingOptions {
-  /** It begins no round after so many, whatever there is left to compile; 2000 unless given. */
+  /** It begins no round after so many, whatever there is left to compile; 6000 unless given. */
   readonly millisecondsMax?: number
-  /** It ends after so many rounds; 1000 unless given. */
+  /** It ends after so many rounds; 2000 unless given. */
   readonly roundsMax?: number
+  /** Makes an exchange of the worker's kind, without ports. */
+  readonly emptyExchange?: () => XskExchange
 }
 
 export interface TrainingReport {
@@ -42,10 +46,15 @@ export interface TrainingReport {
   readonly rounds: number
 }
 
-const MILLISECONDS_MAX = 2000
-const ROUNDS_MAX = 1000
-/** For a datapath that stands by and keeps nobody waiting. */
-export const STANDBY_TRAINING: TrainingOptions = { millisecondsMax: 6000, roundsMax: 2000 }
+const MILLISECONDS_MAX = 6000
+/**
+ * Nodes that are built and forgotten before: V8 takes what is in a field for the only kind there is
+ * until it sees a second, and throws out the code that relied on it; the real node would be that second.
+ */
+const REHEARSALS = 2
+/** V8 notes nothing of a function's first calls. */
+const REHEARSAL_ROUNDS = 8
+const ROUNDS_MAX = 2000
 /**
  * One round in so many is of rare frames: V8 inlines what is frequent, as on a real node. At first it
  * is every other one, so that the first code compiled knows of them.
@@ -54,6 +63,10 @@ const RARE_EVERY = 8
 const ROUNDS_AT_FIRST = 8
 /** Packets of one flow after its first. */
 const FURTHER_PACKETS = 2
+const ROUNDS_PER_PAUSE = 3
+const PAUSES_SECONDS = [1, 9]
+/** The idle worker spins, and sleeps. */
+const BRIEF_REST = { spinExchanges: 2, sleepMilliseconds: 0 }
 const FIRST_SECOND = 1000
 /** Rounds to a second of the training's clock, so that lifetimes, reports and sweeps come round. */
 const ROUNDS_PER_SECOND = 2
@@ -64,6 +77,17 @@ const NOTHING_COUNTED = { frames: 0, bursts: 0, repeated: 0, sleeps: 0 }
 const ROUNDS_PER_LOOK = 8
 /** Stages are timed more often than on a node, so that this is trained, too. */
 const BURSTS_PER_SAMPLE = 16
+/**
+ * A node has tasks of more kinds than the four that V8 tells apart at one call: with these there are
+ * more here as well.
+ */
+const OTHER_TASKS: readonly Housekeeping[] = [
+  { step() {} },
+  { step() {}, hasMore: false },
+  { hasMore: false, step() {} },
+]
+/** Of an exchange that never has a port. */
+const EMPTY_FRAMES = 64
 const STRIDE_BYTES = 2048
 const HEADROOM_BYTES = 256
 /** Frames of the burst, and one place to write the templates. */
@@ -76,8 +100,9 @@ const VXLAN_HEADERS = 50
 const PORT_STEP = 7919
 
 /** A worker's training: before it tells that it stands by, or else before it attaches its ports. */
-export function trainWorker(isStandby: boolean, log: (line: string) => void): void {
-  const { frames, milliseconds } = trainPipeline(isStandby ? STANDBY_TRAINING : {})
+export function trainWorker(log: (line: string) => void): void {
+  const emptyExchange = () => new XskExchange({ frameCount: EMPTY_FRAMES })
+  const { frames, milliseconds } = trainPipeline({ emptyExchange })
   log(`code trained with ${frames} frames in ${Math.round(milliseconds)} ms`)
 }
 
@@ -89,14 +114,24 @@ export function trainPipeline(options: TrainingOptions = {}): TrainingReport {
   const begin = performance.now()
   const deadline = begin + (options.millisecondsMax ?? MILLISECONDS_MAX)
   const roundsMax = options.roundsMax ?? ROUNDS_MAX
-  const training = new Training(trainingMaps())
+  const { emptyExchange } = options
+  for (let i = 0; i < REHEARSALS; i++) rehearse(emptyExchange?.())
+  const empty = emptyExchange?.()
+  const training = new Training(trainingMaps(), empty)
   const compiler = new CompilerWatch()
   let rounds = 0
   while (rounds < roundsMax && performance.now() < deadline && !compiler.isQuiet) {
     training.round(rounds++)
     if (rounds % ROUNDS_PER_LOOK === 0) compiler.look()
   }
+  empty?.close()
   return { frames: training.frames, milliseconds: performance.now() - begin, rounds }
+}
+
+function rehearse(empty?: XskExchange): void {
+  const training = new Training(trainingMaps(), empty)
+  for (let round = 0; round < REHEARSAL_ROUNDS; round++) training.round(round)
+  empty?.close()
 }
 
 /** One training's pipeline and frames; `trainPipeline` is for use, this for tests. */
@@ -112,13 +147,17 @@ export class Training {
   readonly #rare: readonly TrainingFrame[]
   readonly #exchange: TrainingExchange
   readonly #loop: BurstLoop
+  readonly #emptyLoop: BurstLoop | undefined
   #nextPort = 0
   #now = FIRST_SECOND
+  /** Seconds that went by between packets of one flow. */
+  #pauses = 0
 
   /** Frames that went through the pipeline. */
   frames = 0
 
-  constructor(maps: DatapathMaps) {
+  /** @param empty an exchange without ports, of the kind that the worker has: its code is met, too */
+  constructor(maps: DatapathMaps, empty?: XskExchange) {
     this.#maps = maps
     const umem = new SharedArrayBuffer(FRAMES * STRIDE_BYTES)
     this.#packet = new PacketBuffer(umem, STRIDE_BYTES)
@@ -126,16 +165,21 @@ export class Training {
     const state = maps.stateFor(0)
     const shared = { cells: maps.workerStatistics.row(0), rings: maps.portRings.row(0) }
     const cells = new Float64Array(shared.cells.length)
-    const timer = new StageTimer(cells, () => performance.now(), BURSTS_PER_SAMPLE)
+    const timer = new StageTimer(cells, BURSTS_PER_SAMPLE)
     const packet = new PacketBuffer(umem, STRIDE_BYTES)
     this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, { timer })
     const conntrackGc = new ConntrackGc(maps.conntrackTable)
     const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
-    const housekeeping = [conntrackGc, natGc, new ConntrackGc(maps.fragmentsMap), this.#pipeline]
+    const own = [conntrackGc, natGc, new ConntrackGc(maps.fragmentsMap), this.#pipeline]
+    const housekeeping = [...own, ...OTHER_TASKS]
     this.#exchange = new TrainingExchange(umem, STRIDE_BYTES)
-    const idle = new IdleStrategy({ ...IDLE_DEFAULTS, mode: 'poll' })
-    this.#loop = new BurstLoop(this.#exchange, this.#pipeline, idle, housekeeping, this.#burst)
+    const idle = new IdleStrategy({ ...IDLE_DEFAULTS, ...BRIEF_REST })
+    const loopOver = (exchange: FrameExchange, burst: Burst): BurstLoop =>
+      new BurstLoop(exchange, this.#pipeline, idle, housekeeping, burst)
+    this.#loop = loopOver(this.#exchange, this.#burst)
     this.#loop.meter = new WorkerMeter(this.#exchange, cells, shared, () => NOTHING_COUNTED)
+    this.#emptyLoop = empty && loopOver(empty, new Burst(BURST_CAPACITY))
+    if (this.#emptyLoop !== undefined) empty?.begin(this.#emptyLoop.burst)
     const writer = new FrameWriter(this.#packet, BURST_CAPACITY * STRIDE_BYTES + HEADROOM_BYTES)
     this.#ordinary = writer.ordinary()
     this.#rare = writer.rare()
@@ -148,16 +192,26 @@ export class Training {
 
   /** New flows, their answers, further packets of both directions, and their ends. */
   round(number: number): void {
-    this.#now = FIRST_SECOND + Math.floor(number / ROUNDS_PER_SECOND)
+    this.#now = FIRST_SECOND + this.#pauses + Math.floor(number / ROUNDS_PER_SECOND)
     const every = number < ROUNDS_AT_FIRST ? 2 : RARE_EVERY
     const kinds = number % every === 0 ? this.#rare : this.#ordinary
     const firstPort = this.#nextPort
     this.#send(kinds, firstPort, TcpFlag.SYN)
     for (let i = 0; i < FURTHER_PACKETS; i++) this.#send(kinds, firstPort, TcpFlag.ACK)
+    if (number % ROUNDS_PER_PAUSE === 0) this.#pause(kinds, firstPort)
     const end = number % 2 === 0 ? TcpFlag.FIN | TcpFlag.ACK : TcpFlag.RST
     this.#send(kinds, firstPort, end)
     this.#nextPort = (firstPort + PORT_STEP) & PORT_MASK
     this.#collect()
+  }
+
+  /** First short, then so long that the lane learns the flows again and tells what it has counted. */
+  #pause(kinds: readonly TrainingFrame[], firstPort: number): void {
+    for (const seconds of PAUSES_SECONDS) {
+      this.#pauses += seconds
+      this.#now += seconds
+      this.#send(kinds, firstPort, TcpFlag.ACK)
+    }
   }
 
   /** One packet of each flow, and what comes back. */
@@ -177,6 +231,7 @@ export class Training {
     for (let i = 0; i < IDLE_TURNS; i++) {
       this.#exchange.offer(0, this.#now)
       this.#loop.turn()
+      this.#emptyLoop?.turn()
     }
     // Nobody reads the events; a ring that is full is a way of its own.
     if (this.#now % 2 === 0) this.#maps.events.rings[0]?.skip()
