@@ -12,6 +12,8 @@ export interface BenchArguments {
 }
 
 const ROUNDS = { full: 7, quick: 3, smoke: 1 } as const
+/** Of `--quick` for everything, which ends within two minutes. */
+const OVERVIEW_ROUNDS = 2
 const OUTPUT = 'build/bench/results.jsonl'
 const FLOWS = 1000
 const FLOWS_MAX = 1_000_000
@@ -41,7 +43,7 @@ export function readArguments(args: readonly string[], names: readonly string[])
     .description(
       'Runs the benchmarks in turn; prints JSON lines, then a table (docs/benchmarks.md).',
     )
-    .option('--quick', 'fewer and shorter rounds')
+    .option('--quick', 'an overview within two minutes; with --only, fewer and shorter rounds')
     .option('--smoke', 'seconds, figures without meaning: does everything still run?')
     .addOption(
       new Option('--only <names>', 'what has a name that begins so, such as chain or wire/pod')
@@ -57,9 +59,11 @@ export function readArguments(args: readonly string[], names: readonly string[])
     .parse(args, { from: 'user' })
   const values = command.opts()
   const size = values.smoke ? 'smoke' : values.quick ? 'quick' : 'full'
+  const isOverview = size === 'quick' && values.only.length === 0
+  const rounds = isOverview ? OVERVIEW_ROUNDS : ROUNDS[size]
   const log = (line: string) => process.stderr.write(`${line}\n`)
   return {
-    options: { rounds: values.rounds ?? ROUNDS[size], size, log, only: values.only },
+    options: { rounds: values.rounds ?? rounds, size, log, only: values.only },
     output: values.output,
     explainFlows: values.explain ? values.flows : 0,
     installsPeers: values.installPeers === true,

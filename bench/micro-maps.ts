@@ -49,6 +49,7 @@ export interface Measure {
 
 export const mapsBenchmark: Benchmark = {
   name: 'maps',
+  isLong: true,
 
   problem: () => Promise.resolve(undefined),
 

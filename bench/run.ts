@@ -53,14 +53,18 @@ async function main(): Promise<void> {
   }
   const machine = thisMachine()
   const results: BenchResult[] = []
+  const isOverview = options.size === 'quick' && options.only?.length === 0
   for (const benchmark of BENCHMARKS) {
     if (!isWanted(benchmark.name, options.only)) continue
+    if (benchmark.isLong === true && isOverview) continue
     const problem = await benchmark.problem()
     if (problem !== undefined) {
       options.log(`${benchmark.name}: not run: ${problem}`)
       continue
     }
+    const begin = performance.now()
     const found = await benchmark.run(options)
+    options.log(`${benchmark.name}: ${((performance.now() - begin) / 1000).toFixed(0)} s`)
     for (const result of found) console.log(jsonLine(result, machine))
     if (options.size !== 'smoke') appendResults(output, found, machine)
     results.push(...found)
@@ -68,6 +72,9 @@ async function main(): Promise<void> {
   const { cpu, cores, kernel, node, commit } = machine
   console.log(`\n${cpu}, ${cores} cores, kernel ${kernel}, Node ${node}, commit ${commit}`)
   console.log(table(results))
+  const leftOut = BENCHMARKS.filter(({ isLong }) => isLong === true && isOverview)
+  if (leftOut.length === 0) return
+  options.log(`Left out, for want of time: ${leftOut.map(({ name }) => name).join(', ')} (--only).`)
 }
 
 await main()

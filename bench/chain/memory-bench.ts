@@ -17,6 +17,7 @@ const MAPS_SHOWN = 4
 
 export const memoryBenchmark: Benchmark = {
   name: 'memory',
+  isLong: true,
 
   problem: () => Promise.resolve(undefined),
 

@@ -19,6 +19,8 @@ export const isWanted = (name: string, only: readonly string[] = []): boolean =>
 export interface Benchmark {
   /** First part of its results' names. */
   readonly name: string
+  /** Takes long: `--quick` runs it only when it is named. */
+  readonly isLong?: boolean
   /** Why it cannot run here, in one sentence; undefined when it can. */
   problem(): Promise<string | undefined>
   run(options: BenchOptions): Promise<BenchResult[]>

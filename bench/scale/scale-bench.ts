@@ -14,6 +14,7 @@ const PROGRAM = fileURLToPath(new URL('./transmit.js', import.meta.url))
 
 export const scaleBenchmark: Benchmark = {
   name: 'scale',
+  isLong: true,
 
   problem: () =>
     Promise.resolve(

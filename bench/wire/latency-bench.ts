@@ -18,7 +18,7 @@ const RATES = {
   smoke: [10_000],
 } as const
 const TRIAL_SECONDS = { full: 1, quick: 0.5, smoke: 0.1 } as const
-const ROUNDS_FACTOR = { full: 2, quick: 3, smoke: 1 } as const
+const ROUNDS_FACTOR = { full: 2, quick: 2.5, smoke: 1 } as const
 const MICROSECOND = 1000
 
 const YARDSTICK = 'c-full'
@@ -40,6 +40,7 @@ const CONTENDERS: readonly Contender[] = [
 
 export const latencyBenchmark: Benchmark = {
   name: 'latency',
+  isLong: true,
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {

@@ -27,6 +27,7 @@ type Mode = (typeof MODES)[number]
 
 export const loadBenchmark: Benchmark = {
   name: 'idle',
+  isLong: true,
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {

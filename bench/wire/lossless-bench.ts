@@ -33,6 +33,7 @@ interface Search {
 
 export const losslessBenchmark: Benchmark = {
   name: 'lossless',
+  isLong: true,
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {

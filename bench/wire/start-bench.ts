@@ -46,6 +46,7 @@ const MEASURES = [
 
 export const startBenchmark: Benchmark = {
   name: 'start',
+  isLong: true,
   problem: wireProblem,
 
   async run({ size, log }: BenchOptions): Promise<BenchResult[]> {

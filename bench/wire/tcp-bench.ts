@@ -27,6 +27,7 @@ type Case = (typeof CASES)[number]
 
 export const tcpBenchmark: Benchmark = {
   name: 'tcp',
+  isLong: true,
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {

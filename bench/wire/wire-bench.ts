@@ -16,7 +16,7 @@ import type { FrameSize } from './traffic.js'
 import { ChainContender, YardstickContender } from './yardstick-contender.js'
 
 const WINDOW_MILLISECONDS = { full: 250, quick: 250, smoke: 100 } as const
-const ROUNDS_FACTOR = { full: 6, quick: 3, smoke: 1 } as const
+const ROUNDS_FACTOR = { full: 6, quick: 2.5, smoke: 1 } as const
 const NOTE = `${WIRE_FLOWS} flows, worker on core 1, generator on core 0, counted and dropped at tc`
 
 type Size = BenchOptions['size']
