@@ -5,6 +5,7 @@
 import { fileURLToPath } from 'node:url'
 import type { IdleOptions } from '../../src/engine/idle-strategy.js'
 import { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
+import type { BenchOptions } from '../lib/benchmark.js'
 import { type ChainName, destinationOf, sizesFor, writeScenario } from '../lib/node-scenario.js'
 import type { Contender, Running } from './contender.js'
 import { leavesByUplink } from './prepare.js'
@@ -26,6 +27,10 @@ export interface DatapathOptions {
   readonly nodeArgs?: readonly string[]
   readonly track?: TrackOptions
 }
+
+/** Whoever only looks whether a benchmark still runs does not wait for the training. */
+export const trainingArgs = (size: BenchOptions['size']): readonly string[] =>
+  size === 'smoke' ? ['--no-training'] : []
 
 export class DatapathContender implements Contender {
   readonly warmUpMilliseconds = WARM_UP_MILLISECONDS

@@ -7,7 +7,7 @@ import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { type BenchResult, type Samples, summarize } from '../lib/result.js'
 import type { Contender } from './contender.js'
 import { Contest } from './contest.js'
-import { DatapathContender } from './datapath-contender.js'
+import { DatapathContender, trainingArgs } from './datapath-contender.js'
 import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
 import { ChainContender } from './yardstick-contender.js'
 
@@ -32,11 +32,14 @@ const QUANTILES = [
 /** Nanoseconds, one for each of `QUANTILES`. */
 type Trial = readonly number[]
 
-const CONTENDERS: readonly Contender[] = [
-  new ChainContender(YARDSTICK, 'full', WIRE_FLOWS),
-  new DatapathContender({ name: 'full', chain: 'full', idle: 'spin', flows: WIRE_FLOWS }),
-  new DatapathContender({ name: 'full-poll', chain: 'full', idle: 'poll', flows: WIRE_FLOWS }),
-]
+function contendersFor(size: BenchOptions['size']): Contender[] {
+  const ours = { chain: 'full', flows: WIRE_FLOWS, args: trainingArgs(size) } as const
+  return [
+    new ChainContender(YARDSTICK, 'full', WIRE_FLOWS),
+    new DatapathContender({ ...ours, name: 'full', idle: 'spin' }),
+    new DatapathContender({ ...ours, name: 'full-poll', idle: 'poll' }),
+  ]
+}
 
 export const latencyBenchmark: Benchmark = {
   name: 'latency',
@@ -45,7 +48,7 @@ export const latencyBenchmark: Benchmark = {
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
     const { size, log } = options
-    const contest = await Contest.open(CONTENDERS, log)
+    const contest = await Contest.open(contendersFor(size), log)
     try {
       await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
       await contest.warmUp(WARM_UP_SHARE[size])

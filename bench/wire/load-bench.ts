@@ -7,7 +7,7 @@ import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { cpuSeconds } from '../lib/cpu-share.js'
 import { type BenchResult, summarize } from '../lib/result.js'
 import { Contest, pause } from './contest.js'
-import { DatapathContender } from './datapath-contender.js'
+import { DatapathContender, trainingArgs } from './datapath-contender.js'
 import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
 
 const FRAME_BYTES = 64
@@ -32,9 +32,8 @@ export const loadBenchmark: Benchmark = {
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
     const { size, log } = options
-    const contenders = MODES.map(
-      (idle) => new DatapathContender({ name: idle, chain: 'full', idle, flows: WIRE_FLOWS }),
-    )
+    const ours = { chain: 'full', flows: WIRE_FLOWS, args: trainingArgs(size) } as const
+    const contenders = MODES.map((idle) => new DatapathContender({ ...ours, name: idle, idle }))
     const contest = await Contest.open(contenders, log)
     try {
       await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)

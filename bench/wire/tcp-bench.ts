@@ -8,7 +8,7 @@ import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { type BenchResult, summarize } from '../lib/result.js'
 import { Routing } from '../peers/kernel-peers.js'
 import { Contest, type Entrant } from './contest.js'
-import { DatapathContender } from './datapath-contender.js'
+import { DatapathContender, trainingArgs } from './datapath-contender.js'
 import { WIRE_FLOWS, wireProblem } from './prepare.js'
 import type { Track } from './track.js'
 
@@ -40,7 +40,10 @@ export const tcpBenchmark: Benchmark = {
 async function runAtMtu(mtuBytes: number, options: BenchOptions): Promise<BenchResult[]> {
   const ours = { name: 'pod', chain: 'pod', idle: 'adaptive', flows: WIRE_FLOWS } as const
   const track = { mtu: mtuBytes }
-  const contenders = [new Routing(track), new DatapathContender({ ...ours, track })]
+  const contenders = [
+    new Routing(track),
+    new DatapathContender({ ...ours, track, args: trainingArgs(options.size) }),
+  ]
   const contest = await Contest.open(contenders, options.log)
   try {
     for (const { track } of contest.entrants.values()) await addWaysBack(track)
