@@ -1,6 +1,6 @@
 /**
- * Keeps the node's own sockets and the NAT out of each other's ports, once a second (with very many
- * sockets as often as takes a fifth of the time), in the datapath's main thread. A connection that
+ * Keeps the node's own sockets and the NAT out of each other's ports, once a second if there are
+ * others (with very many as often as takes a fifth of the time), in the datapath's main thread. A connection that
  * the node begins within that second, toward the same destination and with the same port as a
  * pod's, is the one that nothing keeps apart.
  */
@@ -41,7 +41,7 @@ export class HostPortTask {
     if (this.#isScanning || start < this.#notBefore) return
     this.#isScanning = true
     try {
-      await this.#scanner.scan()
+      await this.#scanner.look()
       this.#guarded(() => this.#reservation?.update())
     } catch (error) {
       this.#tell(error)

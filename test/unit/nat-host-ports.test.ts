@@ -59,6 +59,49 @@ t.test('a socket of this very process is found', async (t) => {
   server.close()
 })
 
+t.test('a look reads the tables when there are other sockets, and now and then', async (t) => {
+  const signs = (tcp: number, opened: number) => ({
+    sockstat: `sockets: used 9\nTCP: inuse ${tcp} orphan 0 tw 0 alloc 1\nUDP: inuse 1 mem 0\n`,
+    snmp: `Tcp: RtoAlgorithm\nTcp: 1 200 120000 -1 ${opened} 5 0 0 1 99 99 0 0 0 0\n`,
+  })
+  const directory = directoryWith(t, { ...signs(1, 7), tcp: HEAD })
+  const write = (files: Readonly<Record<string, string>>) => {
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text)
+  }
+  const ports = new HostPorts(map(HOST_PORTS_SPEC))
+  const scanner = new HostPortScanner(ports, directory)
+  const sees = async (port: number) => {
+    await scanner.look()
+    return ports.has(NatRow.TCP, port)
+  }
+  t.notOk(await sees(80))
+  write({ tcp: HEAD + line(0, '00000000:0050') })
+  t.notOk(await sees(80), 'nothing tells of it')
+  write(signs(2, 7))
+  t.ok(await sees(80), 'one more is in use')
+  write({ tcp: HEAD + line(0, '00000000:0051') })
+  t.notOk(await sees(81))
+  write(signs(2, 8))
+  t.ok(await sees(81), 'a connection was begun in between')
+  write({ tcp: HEAD })
+  let looks = 0
+  while (await sees(81)) looks++
+  t.equal(looks, 7, 'the eighth look reads in any case')
+})
+
+t.test('a look sees a socket of this very process that is opened between two', async (t) => {
+  const ports = new HostPorts(map(HOST_PORTS_SPEC))
+  const scanner = new HostPortScanner(ports)
+  await scanner.look()
+  const server = createServer().listen(0, '0.0.0.0')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const address = server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  await scanner.look()
+  t.ok(ports.has(NatRow.TCP, port))
+  server.close()
+})
+
 t.test(
   'the kernel is told which ports to leave alone, and the operator’s list stays',
   async (t) => {
