@@ -24,7 +24,8 @@ export function addCleanupCommand(program: Command): void {
       'after',
       `
 Its pods are closed afterwards: nothing forwards for them. What the agent set up on the node is
-put back: routes, sysctls, and the host pair if the agent made it.`,
+put back: routes, sysctls, and the host pair if the agent made it. Documents stay, those that came
+by "ringpath apply" in the node's data directory: /var/lib/ringpath/NAME unless it says otherwise.`,
     )
     .action(cleanup)
 }
