@@ -77,6 +77,8 @@ export class DatapathSupervisor {
   #failures = 0
   #lastRepair: number | undefined
   #standbyTimer: NodeJS.Timeout | undefined
+  /** Those that this agent started and that have not ended, by process id. */
+  readonly #started = new Map<number, ChildProcess>()
   #stallWatch: StallWatch | undefined
 
   /** @param nodeName by which problems name the document */
@@ -115,25 +117,43 @@ export class DatapathSupervisor {
 
   /** Lets go of it; it runs on. */
   release(): void {
-    this.#isStopping = true
-    this.#stallWatch?.close()
-    clearInterval(this.#standbyTimer)
+    this.#letGo()
     this.#link?.close()
   }
 
-  /** Ends it in good order, or by force after five seconds. */
+  /** Ends it in good order, or by force after five seconds; resolves when no process is left. */
   async stop(): Promise<void> {
+    this.#letGo()
+    const standby = holderOf(this.#directory, Role.STANDBY)
+    if (standby !== undefined) signal(standby, 'SIGKILL')
+    // It may not have been ready yet, and closes its socket before it is gone.
+    const datapath = holderOf(this.#directory, Role.DATAPATH)
+    if (datapath !== undefined) signal(datapath, 'SIGTERM')
+    const deadline = performance.now() + STOP_TIMEOUT_MILLISECONDS
+    while (this.#present.length > 0) {
+      if (performance.now() > deadline) for (const pid of this.#present) signal(pid, 'SIGKILL')
+      await sleep(CONNECT_MILLISECONDS)
+    }
+  }
+
+  /** Who has a role goes on; who has none yet would not be found by whoever ends them. */
+  #letGo(): void {
     this.#isStopping = true
     this.#stallWatch?.close()
     clearInterval(this.#standbyTimer)
-    const standby = holderOf(this.#directory, Role.STANDBY)
-    if (standby !== undefined) signal(standby, 'SIGKILL')
-    const link = this.#link
-    if (link === undefined) return
-    signal(link.pid, 'SIGTERM')
-    const timer = setTimeout(() => signal(link.pid, 'SIGKILL'), STOP_TIMEOUT_MILLISECONDS)
-    await link.gone
-    clearTimeout(timer)
+    for (const child of this.#coming) child.kill('SIGKILL')
+  }
+
+  /** Processes that have a role. */
+  get #present(): readonly number[] {
+    const holders = [Role.DATAPATH, Role.STANDBY].map((role) => holderOf(this.#directory, role))
+    return holders.filter((pid) => pid !== undefined)
+  }
+
+  /** Processes that were started and have no role yet. */
+  get #coming(): readonly ChildProcess[] {
+    const present = this.#present
+    return [...this.#started.values()].filter(({ pid = 0 }) => !present.includes(pid))
   }
 
   /** Fields of the document that the datapath was started with other values of. */
@@ -169,6 +189,7 @@ export class DatapathSupervisor {
 
   #gone({ pid, successor }: DatapathLink): void {
     this.#stallWatch?.close()
+    this.#started.delete(pid)
     this.#link = undefined
     this.#isReady = false
     if (this.#isStopping) return
@@ -217,7 +238,8 @@ export class DatapathSupervisor {
     clearInterval(this.#standbyTimer)
     const look = (): void => {
       const present = holderOf(this.#directory, Role.STANDBY)
-      if (present === undefined && this.#isReady) this.#launch(['--standby'])
+      if (present === undefined && this.#isReady && this.#coming.length === 0)
+        this.#launch(['--standby'])
       // Of an agent before, whose document said something else; the next look finds none.
       else if (present !== undefined && this.#driftOf(present).length > 0)
         signal(present, 'SIGKILL')
@@ -255,6 +277,11 @@ export class DatapathSupervisor {
     const stdio = ['ignore', log, log] as const
     const child = spawn(process.execPath, args, { stdio: [...stdio], detached: true, cwd: '/' })
     closeSync(log)
+    const { pid } = child
+    if (pid !== undefined) {
+      this.#started.set(pid, child)
+      child.once('exit', () => this.#started.delete(pid))
+    }
     child.on('error', (error) => this.#events.failed(error))
     child.unref()
     return child

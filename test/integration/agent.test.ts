@@ -160,6 +160,27 @@ t.test('a datapath that is told to stop hands over to the one that stands by', a
   t.equal((await live.status()).datapath.pid, before.datapath.standbyPid)
 })
 
+/** Processes whose command line has the text. */
+const processesOf = async (text: string): Promise<string[]> => {
+  const { stdout } = await lab.exec(live.node, 'pgrep', ['-f', text])
+  return stdout.split('\n').filter(Boolean)
+}
+
+/** An agent that ends with a datapath stands by that has no role yet, and would take over. */
+async function endsWithItsStandby(t: Test): Promise<void> {
+  await live.start(['--stop-datapath'])
+  await standby()
+  const { standbyPid = 0 } = (await live.status()).datapath
+  process.kill(standbyPid, 'SIGKILL')
+  const command = `datapath-main.js --state ${live.path('state')} --standby`
+  await live.until('another one, just begun', async () => {
+    return (await processesOf(command)).some((pid) => Number(pid) !== standbyPid)
+  })
+  live.process?.kill('SIGTERM')
+  await live.process?.ended
+  t.same(await processesOf(`datapath-main.js --state ${live.path('state')}`), [])
+}
+
 t.test('SIGTERM leaves the datapath running, and a second agent is refused', async (t) => {
   const { datapath } = await live.status()
   const { stderr } = await lab.exec(live.node, process.execPath, [
@@ -179,6 +200,7 @@ t.test('SIGTERM leaves the datapath running, and a second agent is refused', asy
   live.process?.kill('SIGTERM')
   await live.process?.ended
   t.equal(holderOf(live.path('state'), Role.DATAPATH), undefined)
+  await endsWithItsStandby(t as Test)
   await live.start()
   t.match(await live.cli('cleanup'), { code: 0, stdout: /agent ended[\s\S]*datapath ended/ })
   for (const role of [Role.DATAPATH, Role.STANDBY]) {
