@@ -11,6 +11,8 @@ import { fileURLToPath } from 'node:url'
 import type { Lab, Namespace } from './lab.js'
 import type { LabProcess } from './lab-process.js'
 
+const PING_SECONDS = 0.05
+
 /** Where a server listens. */
 export interface Server {
   readonly ns: Namespace
@@ -23,34 +25,43 @@ export interface PingOptions {
   readonly count?: number
   /** Payload bytes after the ICMP header; 56 when not given. */
   readonly sizeBytes?: number
-  /** How long to wait for the last answer; 2 when not given. */
+  /** How long to wait for the last answer, in whole seconds; 2 when not given. */
   readonly waitSeconds?: number
+  /** No request more than `count`, for whom these are counted; a late answer may be missed then. */
+  readonly isExact?: boolean
 }
 
 export interface PingReport {
+  /** As many as were asked for; `received` of these. */
   readonly sent: number
   readonly received: number
   /** Undefined when nothing came back. */
   readonly averageMs: number | undefined
 }
 
-/** Echo requests, 50 ms apart, that must not be fragmented. */
+/**
+ * Echo requests, 50 ms apart, that must not be fragmented. While answers are missing it goes on
+ * asking, for ping with a number alone waits for the last ones only as long as others took twice.
+ */
 export async function ping(
   lab: Lab,
   from: Namespace,
   address: string,
   options: PingOptions = {},
 ): Promise<PingReport> {
-  const { count = 3, sizeBytes = 56, waitSeconds = 2 } = options
-  const timing = ['-c', `${count}`, '-i', '0.05', '-W', `${waitSeconds}`]
+  const { count = 3, sizeBytes = 56, waitSeconds = 2, isExact = false } = options
+  const deadline = Math.max(1, Math.round(count * PING_SECONDS + waitSeconds))
+  const wait = isExact ? ['-W', `${waitSeconds}`] : ['-w', `${deadline}`]
+  const timing = ['-c', `${count}`, '-i', `${PING_SECONDS}`, ...wait]
   const size = ['-M', 'do', '-s', `${sizeBytes}`]
   const { stdout, stderr } = await lab.exec(from, 'ping', ['-n', ...timing, ...size, address])
-  const totals = /(\d+) packets transmitted, (\d+) received/.exec(stdout)
-  if (totals === null) throw new Error(`ping printed: ${stdout}${stderr}`)
+  if (!stdout.includes(' packets transmitted')) throw new Error(`ping printed: ${stdout}${stderr}`)
+  const answers = stdout.matchAll(/ bytes from .* icmp_seq=(\d+) ttl/g)
+  const numbers = new Set([...answers].map(([, number]) => Number(number)))
   const average = /= [\d.]+\/([\d.]+)\//.exec(stdout)?.[1]
   return {
-    sent: Number(totals[1]),
-    received: Number(totals[2]),
+    sent: count,
+    received: [...numbers].filter((number) => number <= count).length,
     averageMs: average === undefined ? undefined : Number(average),
   }
 }

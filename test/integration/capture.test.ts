@@ -130,7 +130,8 @@ spec: { podSelector: { matchLabels: { app: server } }, ingress: [] }
   await live.until('the policy', async () => (await live.json<unknown[]>('policy')).length > 0)
   const file = live.path('drops.pcapng')
   const at = ['--at', 'drops,stage:IPV4_TO_ENDPOINT', '--protocol', 'icmp']
-  await captured(['-w', file, ...at], () => ping(lab, client, server.address, { waitSeconds: 1 }))
+  const few = { waitSeconds: 1, isExact: true }
+  await captured(['-w', file, ...at], () => ping(lab, client, server.address, few))
   const comments = (await tshark(file)).map((frame) => frame['frame.comment'] ?? '')
   t.equal(comments.length, 6)
   const fate = 'DROPPED 133 POLICY_DENIED \\(policy denied: no rule allows it\\)'

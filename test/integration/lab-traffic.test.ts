@@ -29,6 +29,20 @@ t.test('ping counts answers, and their absence', async (t) => {
   t.match(silent, { sent: 1, received: 0, averageMs: undefined })
 })
 
+t.test('an answer that takes its time is none that was lost', async (t) => {
+  const slow = (rate: string) => `up0 root tbf rate ${rate} burst 2000 limit 1mb`
+  const tc = (words: string) => lab.exec(right, 'tc', ['qdisc', ...words.split(' ')])
+  const pings = traffic.ping(lab, left, '192.0.2.2', { count: 20, sizeBytes: 1400 })
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  await tc(`add dev ${slow('1kbit')}`)
+  // The last of them was sent half a second ago.
+  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  await tc(`change dev ${slow('1gbit')}`)
+  const { sent, received } = await pings
+  await tc('del dev up0 root')
+  t.same({ sent, received }, { sent: 20, received: 20 })
+})
+
 t.test('a file is fetched over HTTP; no server gives status 0', async (t) => {
   const directory = fs.mkdtempSync(join(tmpdir(), 'ringpath-http-'))
   t.teardown(() => fs.rmSync(directory, { recursive: true }))

@@ -3,6 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { Direction } from '../../src/packet/verdict.js'
+import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
+import { LiveNode, type LivePod } from '../support/live-node.js'
 import {
   httpGet,
   httpServer,
@@ -11,10 +14,8 @@ import {
   transferWithHash,
   udpEcho,
   udpEchoServer,
-} from '../../src/lab/traffic.js'
-import { Direction } from '../../src/packet/verdict.js'
-import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
-import { LiveNode, type LivePod } from '../support/live-node.js'
+  untilOpen,
+} from '../support/traffic.js'
 
 const MEGABYTES = 25
 const VIP = '10.96.0.10'
@@ -61,7 +62,8 @@ t.test('pods of two nodes reach each other, and their policies know them', async
   t.equal((await ping(a.lab, server, client.address)).received, 3)
   t.equal((await ping(a.lab, client, guarded.address)).received, 3)
   const before = b.dropped(POLICY_DENIED)
-  t.equal((await ping(a.lab, stranger, guarded.address, { waitSeconds: 1 })).received, 0)
+  const few = { waitSeconds: 1, isExact: true }
+  t.equal((await ping(a.lab, stranger, guarded.address, few)).received, 0)
   t.equal(b.dropped(POLICY_DENIED), before + 3)
 })
 
@@ -90,10 +92,7 @@ t.test('a service of one node has its backend on the other', { timeout: 60_000 }
   writeFileSync(join(directory, 'name'), 'node b')
   const listening = { ns: server, address: '0.0.0.0', port: 6001 }
   const web = await httpServer(a.lab, listening, directory)
-  // The steering program of the uplink learns of the service within moments.
-  for (let tries = 0; tries < 20; tries++) {
-    if ((await tcpProbe(a.lab, a.outside, a.uplinkAddress, NODE_PORT)) === 'open') break
-  }
+  await untilOpen(a.lab, a.outside, a.uplinkAddress, NODE_PORT)
   const { body } = await httpGet(a.lab, a.outside, `http://${a.uplinkAddress}:${NODE_PORT}/name`)
   t.equal(body, 'node b')
   await web.stop()

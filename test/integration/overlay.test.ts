@@ -8,14 +8,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Namespace } from '../../src/lab/lab.js'
-import {
-  httpServer,
-  ping,
-  tcpProbe,
-  transferWithHash,
-  udpEcho,
-  udpEchoServer,
-} from '../../src/lab/traffic.js'
 import type { FrontendType, ServiceSpec } from '../../src/lb/service-spec.js'
 import { Direction } from '../../src/packet/verdict.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
@@ -28,6 +20,15 @@ import {
   type OverlayPeer,
   openVSwitchPeer,
 } from '../support/overlay-peers.js'
+import {
+  httpServer,
+  ping,
+  tcpProbe,
+  transferWithHash,
+  udpEcho,
+  udpEchoServer,
+  untilOpen,
+} from '../support/traffic.js'
 
 const FRAGMENTATION_NEEDED = 136
 const POLICY_DENIED = 133
@@ -95,14 +96,6 @@ t.test('a packet too large for the tunnel is refused with the size that fits', a
   }
 })
 
-/** The steering program of the uplink learns of a NodePort within moments. */
-async function untilSteered(from: Namespace, address: string, port: number): Promise<void> {
-  for (let tries = 0; tries < 20; tries++) {
-    if ((await tcpProbe(live.lab, from, address, port)) === 'open') return
-  }
-  throw new Error(`nobody answers at ${address}:${port}`)
-}
-
 for (const [name, peer] of peers) {
   t.test(`${name}: pings go both ways`, { timeout: 60_000 }, async (t) => {
     // The first finds out the MACs of the routers on the way.
@@ -151,7 +144,8 @@ t.test(
   async (t) => {
     t.equal((await ping(live.lab, linux.pod, guarded.address)).received, 3)
     const before = live.dropped(POLICY_DENIED)
-    t.equal((await ping(live.lab, ovs.pod, guarded.address, { waitSeconds: 1 })).received, 0)
+    const few = { waitSeconds: 1, isExact: true }
+    t.equal((await ping(live.lab, ovs.pod, guarded.address, few)).received, 0)
     t.equal(live.dropped(POLICY_DENIED), before + 3)
   },
 )
@@ -172,7 +166,7 @@ t.test('a service’s backends are on three kinds of node', { timeout: 60_000 },
   }
   for (const [name, peer] of peers) {
     live.controller.setService(web(UPLINK_ADDRESS, NODE_PORT, 'NodePort', peer.podAddress))
-    await untilSteered(live.outside, UPLINK_ADDRESS, NODE_PORT)
+    await untilOpen(live.lab, live.outside, UPLINK_ADDRESS, NODE_PORT)
     const url = `http://${UPLINK_ADDRESS}:${NODE_PORT}/big`
     t.equal(await downloadHash(live.outside, url), hash, `${name}, from outside through the node`)
   }

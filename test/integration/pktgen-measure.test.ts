@@ -48,9 +48,10 @@ t.test('the time spent in a queue is the latency', async (t) => {
 })
 
 t.test('the search finds the speed of a slow link', async (t) => {
-  const lab = await PktgenLab.bridged(`${SLOW} 20ms`)
+  // A sender that stands still for a moment makes up for it: the queue has room for 200 frames.
+  const lab = await PktgenLab.bridged(`${SLOW} 200ms`)
   t.teardown(() => lab.close())
-  const search = '--search --trial 0.5 --settle 0.2 --attempts 4 --resolution 10'
+  const search = '--search --trial 1 --settle 0.4 --attempts 2 --resolution 20'
   const range = '--search-from 50 --search-to 4000'
   const { code, stdout, stderr } = await lab.pktgen(
     `--to ${RECEIVER} SINK --size 1000 ${search} ${range} -o json`,
@@ -58,9 +59,8 @@ t.test('the search finds the speed of a slow link', async (t) => {
   t.equal(code, 0, stderr)
   const lines = stdout.trim().split('\n')
   const result = JSON.parse(lines.at(-1) ?? '') as SearchResult
-  // 1000 frames of 1000 bytes a second, and what the queue takes of half a second. A machine that
-  // pauses loses frames at any rate, so there is no telling how far below it ends.
-  t.ok(result.rate > 100 && result.rate < 1_300, `${result.rate} frames per second`)
+  // 1000 frames of 1000 bytes a second, and what the queue takes of a second.
+  t.ok(result.rate > 800 && result.rate < 1_300, `${result.rate} frames per second`)
   t.equal(lines.length, result.trials.length + 1, 'each trial is told as it ends')
 })
 
