@@ -47,6 +47,7 @@ export interface WorkerInput {
   /** Of a datapath with several workers. */
   readonly workers: number
   readonly team: import('../port/worker-team.js').TeamMemory | undefined
+  /** Memory of FlowNews, which is the pipelines' as the team is the ports'; both or none. */
   readonly news: SharedArrayBuffer | undefined
   /** Runs synthetic frames first, so that its code is compiled when a port is attached. */
   readonly isTrained: boolean

@@ -1,8 +1,9 @@
 /**
- * Keeps the node's own sockets and the NAT out of each other's ports, once a second if there are
- * others (with very many as often as takes a fifth of the time), in the datapath's main thread. A connection that
- * the node begins within that second, toward the same destination and with the same port as a
- * pod's, is the one that nothing keeps apart.
+ * Keeps the node's own sockets and the NAT out of each other's ports, in the datapath's main
+ * thread: each second it looks whether the node has other sockets than before, and reads them if
+ * so, with very many as seldom as keeps it to a fifth of the time. A connection that the node
+ * begins within that second, toward the same destination and with the same port as a pod's, is the
+ * one that nothing keeps apart.
  */
 import { HostPortScanner } from '../nat/host-port-scanner.js'
 import type { NatMaps } from '../nat/nat-maps.js'

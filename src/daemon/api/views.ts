@@ -30,10 +30,11 @@ export const pageOf = (query: Readonly<Record<string, unknown>>): PageRequest =>
   limit: query.limit as number,
 })
 
-/** A field may be given several times: any of the values is meant. */
+/** The longest DNS name, as names of pods and services are. */
 const VALUE_BYTES_MAX = 253
 const VALUES_MAX = 64
 const value = z.string().min(1).max(VALUE_BYTES_MAX)
+/** A field may be given several times: any of the values is meant. */
 const values = z.union([value, z.array(value).max(VALUES_MAX)]).optional()
 
 /** Each field, and "not.<field>" for what is to be left out. */
