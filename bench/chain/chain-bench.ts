@@ -2,13 +2,16 @@
  * The engine from memory to memory: nanoseconds per frame of each chain at few and at many flows,
  * and beside it the same chain in C, in turn within each round.
  */
-import { tuneV8 } from '../../src/engine/v8-flags.js'
+import { fileURLToPath } from 'node:url'
+import { bundled } from '../../src/base/bundle.js'
+import { AskedProcess } from '../lib/asked-process.js'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { type ChainName, hasYardstick } from '../lib/node-scenario.js'
 import { type BenchResult, median, type Samples, summarize } from '../lib/result.js'
-import { ChainRig } from './chain-rig.js'
+import type { ChainTime } from './chain-run.js'
 import { Yardstick, yardstickProblem } from './yardstick.js'
 
+const RUN = fileURLToPath(bundled(new URL('./chain-run.js', import.meta.url)))
 const FLOWS = {
   full: [1, 1000, 100_000, 1_000_000],
   quick: [1000, 1_000_000],
@@ -27,7 +30,7 @@ export const flowsName = (flows: number): string =>
 
 interface Case {
   readonly name: string
-  readonly rig: ChainRig
+  readonly process: AskedProcess
   readonly values: number[]
   /** Of the frames of each round: the flow lane's share. */
   readonly repeated: number[]
@@ -36,13 +39,13 @@ interface Case {
 }
 
 async function openCase(chain: ChainName, flows: number, warmUp: number): Promise<Case> {
-  const rig = new ChainRig(chain, flows)
-  rig.prime(warmUp)
+  const args = [RUN, chain, String(flows), String(warmUp)]
+  const process = await AskedProcess.start(globalThis.process.execPath, args)
   const name = `${chain}/${flowsName(flows)}`
-  if (!hasYardstick(chain)) return { name, rig, values: [], repeated: [] }
+  if (!hasYardstick(chain)) return { name, process, values: [], repeated: [] }
   const c = await Yardstick.start(chain, flows)
   await c.time(2 * Math.max(warmUp, flows))
-  return { name, rig, values: [], repeated: [], yardstick: { c, values: [] } }
+  return { name, process, values: [], repeated: [], yardstick: { c, values: [] } }
 }
 
 function resultsOf({ name, values, yardstick, repeated }: Case): BenchResult[] {
@@ -61,8 +64,6 @@ export const chainBenchmark: Benchmark = {
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
     const { size } = options
-    // As the datapath's process does.
-    tuneV8()
     const results: BenchResult[] = []
     // One number of flows after the other, so that the tables of only one are held.
     for (const flows of FLOWS[size]) {
@@ -84,10 +85,10 @@ async function runFlows(
       cases.push(await openCase(chain, flows, WARM_UP_FRAMES[options.size]))
     }
     for (let round = 0; round < options.rounds; round++) {
-      for (const { name, rig, values, repeated, yardstick } of cases) {
-        const before = rig.pipeline.framesRepeated
-        values.push(rig.time(FRAMES[options.size]))
-        repeated.push((rig.pipeline.framesRepeated - before) / FRAMES[options.size])
+      for (const { name, process, values, repeated, yardstick } of cases) {
+        const ours = JSON.parse(await process.ask(`run ${FRAMES[options.size]}`)) as ChainTime
+        values.push(ours.nanoseconds)
+        repeated.push(ours.repeated)
         const c = await yardstick?.c.time(FRAMES[options.size])
         if (c !== undefined) yardstick?.values.push(c)
         options.log(`round ${round + 1}, ${name}: ${values.at(-1)?.toFixed(1)} C ${c?.toFixed(1)}`)
@@ -95,6 +96,9 @@ async function runFlows(
     }
     return cases.flatMap(resultsOf)
   } finally {
-    for (const { yardstick } of cases) await yardstick?.c.close()
+    for (const { process, yardstick } of cases) {
+      await process.close()
+      await yardstick?.c.close()
+    }
   }
 }

@@ -3,15 +3,16 @@
  * memory: every frame comes in by the sender's port and must leave by its chain's.
  */
 import { performance } from 'node:perf_hooks'
-import { allocateMemory } from 'xdp-socket-napi'
 import { BURST_CAPACITY, BURST_RECEIVE_MAX } from '../../src/base/limits.js'
 import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
 import { BurstLoop } from '../../src/engine/burst-loop.js'
 import { IDLE_DEFAULTS, IdleStrategy } from '../../src/engine/idle-strategy.js'
+import { LANE_MEMORY } from '../../src/engine/worker-memory.js'
 import { NatGc } from '../../src/nat/nat-gc.js'
 import { Burst } from '../../src/packet/burst.js'
 import { PacketBuffer } from '../../src/packet/packet-buffer.js'
 import type { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
+import { FlowLane } from '../../src/pipeline/flow-lane.js'
 import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { parseIpv4, parseMac } from '../../src/wire/address.js'
 import * as ethernet from '../../src/wire/ethernet.js'
@@ -86,8 +87,9 @@ export class ChainRig {
     this.aim(0, flows)
     const packet = new PacketBuffer(this.#source.umem, this.#source.stride)
     const state = this.maps.stateFor(0, SEED)
-    const pipelineOptions = { repeatsFlows, allocate: allocateMemory }
-    this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, pipelineOptions)
+    const laneFlows = repeatsFlows ? state.conntrack.capacity : 0
+    const lane = new FlowLane(packet, BURST_CAPACITY, laneFlows, LANE_MEMORY)
+    this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, { lane })
     const conntrackGc = new ConntrackGc(this.maps.conntrackTable)
     const natGc = new NatGc(state.nat, this.maps.conntrackTable, conntrackGc)
     const housekeeping = [conntrackGc, natGc, this.pipeline]

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { LabProcess } from '../../src/lab/lab-process.js'
+import { AskedProcess } from '../lib/asked-process.js'
 import { buildPrograms, programPath } from '../lib/native-programs.js'
 import {
   type ChainName,
@@ -15,7 +15,6 @@ import {
 import { firstFrame } from './chain-rig.js'
 
 const PROGRAM = programPath('chain')
-const RUN_TIMEOUT_MILLISECONDS = 60_000
 
 export interface YardstickCounters {
   readonly forwarded: number
@@ -40,11 +39,10 @@ export function yardstickProblem(): string | undefined {
 }
 
 export class Yardstick {
-  readonly #process: LabProcess
+  readonly #process: AskedProcess
   readonly #directory: string
-  #answers = 0
 
-  private constructor(process: LabProcess, directory: string) {
+  private constructor(process: AskedProcess, directory: string) {
     this.#process = process
     this.#directory = directory
   }
@@ -57,41 +55,32 @@ export class Yardstick {
     writeFileSync(path, config ?? configOf(chain, flows))
     const frame = Buffer.from(firstFrame(MEMORY_DEVICES, chain)).toString('hex')
     const args = [path, String(SENDER_PORT), frame, String(flows)]
-    const process = new LabProcess(PROGRAM, args)
-    await process.waitForOutput(/ready/)
-    return new Yardstick(process, directory)
+    return new Yardstick(await AskedProcess.start(PROGRAM, args), directory)
   }
 
   /** Nanoseconds per frame, without what the rig takes by itself. */
   async time(frames: number): Promise<number> {
-    const { ns, empty } = JSON.parse(await this.#ask(`run ${frames}`)) as Record<string, number>
+    const { ns, empty } = JSON.parse(await this.#process.ask(`run ${frames}`)) as Record<
+      string,
+      number
+    >
     return ((ns ?? Number.NaN) - (empty ?? Number.NaN)) / frames
   }
 
   /** The port that a frame leaves by, -1 for none, and the frame as it does. */
   async send(port: number, frame: Uint8Array): Promise<{ port: number; frame: Uint8Array }> {
-    const answer = await this.#ask(`frame ${port} ${Buffer.from(frame).toString('hex')}`)
+    const answer = await this.#process.ask(`frame ${port} ${Buffer.from(frame).toString('hex')}`)
     const [out, hex = ''] = answer.split(' ')
     return { port: Number(out), frame: new Uint8Array(Buffer.from(hex, 'hex')) }
   }
 
   async counters(): Promise<YardstickCounters> {
-    return JSON.parse(await this.#ask('counters')) as YardstickCounters
+    return JSON.parse(await this.#process.ask('counters')) as YardstickCounters
   }
 
   async close(): Promise<void> {
-    this.#process.closeInput()
-    await this.#process.stop()
+    await this.#process.close()
     rmSync(this.#directory, { recursive: true, force: true })
-  }
-
-  /** One line, and the line that answers it. */
-  async #ask(line: string): Promise<string> {
-    this.#process.write(`${line}\n`)
-    this.#answers++
-    const pattern = new RegExp(`^ready\\n(?:[^\\n]*\\n){${this.#answers - 1}}([^\\n]*)\\n`)
-    const match = await this.#process.waitForOutput(pattern, RUN_TIMEOUT_MILLISECONDS)
-    return match[1] ?? ''
   }
 }
 

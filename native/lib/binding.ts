@@ -66,15 +66,12 @@ export interface Audit {
 
 /** One function per native entry; arguments are checked before they come here. */
 export interface Binding {
-  createUmem(
-    options: {
-      readonly frameCount: number
-      readonly strideBytes: number
-      readonly headroomBytes: number
-      readonly tryHugePages: boolean
-    },
-    adopted: number | null,
-  ): {
+  createUmem(options: {
+    readonly frameCount: number
+    readonly strideBytes: number
+    readonly headroomBytes: number
+    readonly tryHugePages: boolean
+  }): {
     readonly handle: UmemHandle
     readonly buffer: ArrayBuffer
     readonly pool: ArrayBuffer
@@ -136,6 +133,7 @@ export interface Binding {
   programEdit(program: ProgramHandle, map: string, key: Uint8Array, present: boolean): void
   programCounters(program: ProgramHandle, counts: Float64Array): void
   detachProgram(program: ProgramHandle, natPorts: ArrayBuffer, keepsPinned: boolean): void
+  adoptMemory(umem: UmemHandle, descriptor: number): void
   umemDescriptor(umem: UmemHandle): number
   socketLedger(socket: SocketHandle, values: Float64Array): void
   setSocketCounters(socket: SocketHandle, values: Float64Array): void
@@ -161,6 +159,7 @@ export interface Binding {
   setDeviceOffload(device: string, offload: number, on: boolean): void
   sendFrame(device: string, frame: Uint8Array): void
   allocateMemory(bytes: number): ArrayBuffer
+  discardMemory(buffer: ArrayBuffer): void
   mapSharedFile(
     path: string,
     bytes: number,

@@ -1,8 +1,9 @@
 /** Memory of this process for tables that are read at random places. */
 import { binding } from './binding.js'
-import { checkInteger, explained } from './errors.js'
+import { checkInteger, explained, XdpError, XdpErrorCode } from './errors.js'
 
 const BYTES_MAX = 2 ** 40
+const allocated = new WeakSet<ArrayBufferLike>()
 
 /**
  * Zeros that begin at a page, in huge pages where the kernel has some (transparent ones, `madvise`):
@@ -13,5 +14,19 @@ const BYTES_MAX = 2 ** 40
  */
 export function allocateMemory(bytes: number): ArrayBuffer {
   checkInteger('bytes', bytes, 1, BYTES_MAX)
-  return explained('memory', {}, () => binding().allocateMemory(bytes))
+  const buffer = explained('memory', {}, () => binding().allocateMemory(bytes))
+  allocated.add(buffer)
+  return buffer
+}
+
+/**
+ * Zeros again, of which the kernel has the pages back.
+ *
+ * @param buffer of `allocateMemory`, in this thread. Throws EXDP_ARGUMENT for another one.
+ */
+export function discardMemory(buffer: ArrayBufferLike): void {
+  if (!allocated.has(buffer)) {
+    throw new XdpError(XdpErrorCode.ARGUMENT, 'buffer: not one of allocateMemory in this thread')
+  }
+  binding().discardMemory(buffer as ArrayBuffer)
 }

@@ -7,7 +7,7 @@
  * says why.
  */
 import { binding, type UmemHandle } from './binding.js'
-import { checkInteger, explain, XdpError, XdpErrorCode } from './errors.js'
+import { checkInteger, explain, explained, XdpError, XdpErrorCode } from './errors.js'
 
 /** 33 cache lines: neighbouring frames start in different cache sets. */
 export const DEFAULT_STRIDE_BYTES = 2112
@@ -56,12 +56,8 @@ export class Umem {
   #users = 0
   #closed = false
 
-  /**
-   * @param adopted descriptor of the memory of another process, made with the same options; it is
-   * duplicated, and nothing in it changes Throws EXDP_ARGUMENT, EXDP_MEMLOCK, EXDP_PERMISSION or
-   * EXDP_UNSUPPORTED.
-   */
-  constructor(options: UmemOptions, adopted: number | null = null) {
+  /** Throws EXDP_ARGUMENT, EXDP_MEMLOCK, EXDP_PERMISSION or EXDP_UNSUPPORTED. */
+  constructor(options: UmemOptions) {
     const asked = options.strideBytes ?? DEFAULT_STRIDE_BYTES
     const headroomBytes = options.headroomBytes ?? 0
     checkInteger('frameCount', options.frameCount, 1, FRAMES_MAX)
@@ -74,15 +70,12 @@ export class Umem {
       )
     }
     const create = (strideBytes: number) =>
-      binding().createUmem(
-        {
-          frameCount: options.frameCount,
-          strideBytes,
-          headroomBytes,
-          tryHugePages: (options.hugePages ?? 'auto') === 'auto',
-        },
-        adopted,
-      )
+      binding().createUmem({
+        frameCount: options.frameCount,
+        strideBytes,
+        headroomBytes,
+        tryHugePages: (options.hugePages ?? 'auto') === 'auto',
+      })
     const [made, strideBytes, strideReason] = createWithFallback(create, asked)
     this.frameCount = options.frameCount
     this.strideBytes = strideBytes
@@ -105,6 +98,19 @@ export class Umem {
   get handle(): UmemHandle {
     if (this.#closed) throw new XdpError(XdpErrorCode.CLOSED, 'the UMEM is closed')
     return this.#handle
+  }
+
+  /**
+   * The memory of another process, made with the same options, in place of this one, which nothing
+   * uses yet: the buffers are the same and show the other's frames. `descriptor` is duplicated. Throws
+   * EXDP_ARGUMENT while a socket or poller is open, EXDP_UNSUPPORTED for memory of another layout.
+   */
+  adopt(descriptor: number): void {
+    if (this.#users > 0) {
+      const text = `the UMEM is in use by ${this.#users} sockets and pollers: close them first`
+      throw new XdpError(XdpErrorCode.ARGUMENT, text)
+    }
+    explained('umem', {}, () => binding().adoptMemory(this.handle, descriptor))
   }
 
   /** The memory itself, for another process: valid until `close`. */

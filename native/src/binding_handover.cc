@@ -25,6 +25,15 @@ Napi::Value descriptorsTo(Napi::Env env, const std::vector<int>& descriptors) {
   return result;
 }
 
+Napi::Value adoptMemory(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<Umem> umem = fromHandle<Umem>(info[0]);
+  if (umem == nullptr) return env.Undefined();
+  Failure failure;
+  const bool isDone = umem->adopt(info[1].ToNumber().Int32Value(), &failure);
+  return isDone ? env.Undefined() : throwFailure(env, failure);
+}
+
 Napi::Value umemDescriptor(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Umem> umem = fromHandle<Umem>(info[0]);
   if (umem == nullptr) return info.Env().Undefined();
@@ -181,6 +190,7 @@ Napi::Value closeDescriptor(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void exportHandover(Napi::Env env, Napi::Object exports) {
+  exports.Set("adoptMemory", Napi::Function::New<adoptMemory>(env));
   exports.Set("umemDescriptor", Napi::Function::New<umemDescriptor>(env));
   exports.Set("socketLedger", Napi::Function::New<socketLedger>(env));
   exports.Set("setSocketCounters", Napi::Function::New<setSocketCounters>(env));

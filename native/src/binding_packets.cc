@@ -11,7 +11,6 @@ namespace xdp {
 
 namespace {
 
-// Arguments: options, and a descriptor to adopt the memory of another process, or null.
 Napi::Value createUmem(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object given = info[0].As<Napi::Object>();
@@ -21,9 +20,7 @@ Napi::Value createUmem(const Napi::CallbackInfo& info) {
   options.headroomBytes = numberAt(given, "headroomBytes");
   options.tryHugePages = given.Get("tryHugePages").ToBoolean();
   Failure failure;
-  const std::shared_ptr<Umem> umem =
-      info[1].IsNull() ? Umem::create(options, &failure)
-                       : Umem::adopt(options, info[1].ToNumber().Int32Value(), &failure);
+  const std::shared_ptr<Umem> umem = Umem::create(options, &failure);
   if (umem == nullptr) return throwFailure(env, failure);
   Napi::Object result = Napi::Object::New(env);
   result.Set("buffer", makeBuffer(env, umem->data(), umem->bytes(), umem));

@@ -167,6 +167,16 @@ Napi::Value allocateMemory(const Napi::CallbackInfo& info) {
   return makeBuffer(env, data, bytes, mapping);
 }
 
+// Of `allocateMemory`: the kernel takes the pages back, and gives zeros at the next touch.
+Napi::Value discardMemory(const Napi::CallbackInfo& info) {
+  Napi::ArrayBuffer buffer = info[0].As<Napi::ArrayBuffer>();
+  const size_t whole = roundUp(buffer.ByteLength(), kHugePageBytes);
+  if (::madvise(buffer.Data(), whole, MADV_DONTNEED) != 0) {
+    std::memset(buffer.Data(), 0, buffer.ByteLength());
+  }
+  return info.Env().Undefined();
+}
+
 Napi::Value unmapSharedFile(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Mapping> mapping = fromHandle<Mapping>(info[0]);
   if (mapping == nullptr) return info.Env().Undefined();
@@ -185,6 +195,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("sendDatagram", Napi::Function::New<sendDatagram>(env));
   exports.Set("wakePoller", Napi::Function::New<wakePoller>(env));
   exports.Set("allocateMemory", Napi::Function::New<allocateMemory>(env));
+  exports.Set("discardMemory", Napi::Function::New<discardMemory>(env));
   exports.Set("mapSharedFile", Napi::Function::New<mapSharedFile>(env));
   exports.Set("unmapSharedFile", Napi::Function::New<unmapSharedFile>(env));
 }

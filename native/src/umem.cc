@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <linux/if_xdp.h>
 #include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "huge_pages.h"
@@ -46,7 +48,7 @@ std::shared_ptr<Umem> Umem::create(const UmemOptions& options, Failure* failure)
   return umem;
 }
 
-std::shared_ptr<Umem> Umem::adopt(const UmemOptions& options, int descriptor, Failure* failure) {
+std::shared_ptr<Umem> Umem::open(const UmemOptions& options, int descriptor, Failure* failure) {
   std::shared_ptr<Umem> umem(new Umem());
   umem->geometry_ = FrameGeometry(options.frameCount, options.strideBytes);
   umem->headroomBytes_ = options.headroomBytes;
@@ -73,6 +75,34 @@ std::shared_ptr<Umem> Umem::adopt(const UmemOptions& options, int descriptor, Fa
   if (umem->isLedgerOurs()) return umem;
   failure->set("adopt", EPROTO, "the packet memory is laid out otherwise");
   return nullptr;
+}
+
+bool Umem::adopt(int descriptor, Failure* failure) {
+  UmemOptions options;
+  options.frameCount = geometry_.frameCount();
+  options.strideBytes = geometry_.strideBytes();
+  options.headroomBytes = headroomBytes_;
+  const std::shared_ptr<Umem> other = open(options, descriptor, failure);
+  return other != nullptr && other->moveTo(this, failure);
+}
+
+bool Umem::moveTo(Umem* place, Failure* failure) {
+  const size_t bytes = memory_.size();
+  constexpr int kMove = MREMAP_MAYMOVE | MREMAP_FIXED;
+  if (::mremap(memory_.data(), bytes, bytes, kMove, place->memory_.data()) == MAP_FAILED) {
+    failure->set("mremap", errno, "the packet memory");
+    // It may have unmapped what was there: never leave the buffers over nothing.
+    constexpr int kReplace = MAP_SHARED | MAP_FIXED;
+    void* again = ::mmap(place->memory_.data(), bytes, PROT_READ | PROT_WRITE, kReplace,
+                         place->file_.get(), 0);
+    if (again == MAP_FAILED) std::abort();
+    return false;
+  }
+  memory_.release();
+  place->file_ = std::move(file_);
+  place->hugePages_ = hugePages_;
+  place->hugePagesReason_ = hugePagesReason_;
+  return true;
 }
 
 size_t Umem::ledgerStart() const {

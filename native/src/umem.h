@@ -42,6 +42,10 @@ class Umem {
   // Nothing in it is changed. EPROTO: it was laid out otherwise.
   static std::shared_ptr<Umem> adopt(const UmemOptions& options, int descriptor, Failure* failure);
 
+  // The same for memory that nothing uses yet, at the addresses where that is: what was made of them
+  // before stays right. What it held is gone.
+  bool adopt(int descriptor, Failure* failure);
+
   int fd() const { return file_.get(); }
   // Another process has frames and rings now: what is closed here from now on gives nothing back.
   void handOver() { handedOver_ = true; }
@@ -105,9 +109,11 @@ class Umem {
   };
 
   Umem() = default;
+  static std::shared_ptr<Umem> open(const UmemOptions& options, int descriptor, Failure* failure);
   bool makeFile(bool tryHugePages, Failure* failure);
   bool makeNormalFile(size_t bytes, bool tryHugePages, Failure* failure);
   bool mapFile(size_t bytes, Failure* failure);
+  bool moveTo(Umem* place, Failure* failure);
   size_t fileBytes() const;
   size_t ledgerStart() const;
   void findLedger();

@@ -87,8 +87,10 @@ struct Successor {
     xdp::UmemOptions options;
     options.frameCount = kFrames;
     options.strideBytes = lab.umem->geometry().strideBytes();
-    umem = xdp::Umem::adopt(options, lab.umem->fd(), &failure);
+    umem = xdp::Umem::create(options, &failure);
     if (umem == nullptr) return;
+    const uint8_t* place = umem->data();
+    if (!umem->adopt(lab.umem->fd(), &failure) || umem->data() != place) return;
     words.resize(xdp::kHeaderWords + 3 * kBurst);
     poller = xdp::Poller::create(umem, words.data(), static_cast<uint32_t>(words.size()), &failure);
     for (uint32_t port = 0; port < lab.sockets.size(); port++) {
@@ -171,10 +173,9 @@ TEST("what is no memory, socket or program of another process is refused") {
   xdp::UmemOptions options;
   options.frameCount = kFrames * 2;
   options.strideBytes = 2112;
-  CHECK(xdp::Umem::adopt(options, lab.umem->fd(), &failure) == nullptr);
-  options.frameCount = kFrames;
-  CHECK(xdp::Umem::adopt(options, 0, &failure) == nullptr);
-  CHECK(xdp::Umem::adopt(options, -1, &failure) == nullptr);
+  const std::shared_ptr<xdp::Umem> own = xdp::Umem::create(options, &failure);
+  for (const int descriptor : {lab.umem->fd(), 0, -1}) CHECK(!own->adopt(descriptor, &failure));
+  CHECK(own->pool().freeCount() == kFrames * 2);
   const xdp::Socket& socket = *lab.sockets[0];
   CHECK(xdp::Socket::adopt(lab.umem, socket.options(), -1, 1, &failure) == nullptr);
   CHECK(xdp::Socket::adopt(lab.umem, socket.options(), lab.umem->fd(), 1, &failure) == nullptr);

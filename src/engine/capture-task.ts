@@ -19,21 +19,14 @@ import { PacketTap } from '../pipeline/packet-tap.js'
 import type { Pipeline } from '../pipeline/pipeline.js'
 import type { Housekeeping } from './burst-loop.js'
 
-/** How the ring of a capture is had. */
-export interface OpenedRing {
-  readonly ring: EventRing
-  close(): void
-}
-
-/** @throws when there is none: the reader has gone already */
-export function openCaptureRing(directory: string, worker: number): OpenedRing {
-  const memory = SharedMemory.open(join(directory, captureRingName(worker)), 0)
-  try {
-    return { ring: EventRing.open(memory.buffer), close: () => memory.close() }
-  } catch (error) {
-    memory.close()
-    throw error
-  }
+/**
+ * Nobody closes it: that would detach a buffer, and V8 has compiled the packet path for a thread in
+ * which no buffer ever was (docs/adr/0020). It is unmapped when it is collected.
+ *
+ * @throws when there is none: the reader has gone already
+ */
+export function openCaptureRing(directory: string, worker: number): EventRing {
+  return EventRing.open(SharedMemory.open(join(directory, captureRingName(worker)), 0).buffer)
 }
 
 export class CaptureTask implements Housekeeping {
@@ -41,17 +34,16 @@ export class CaptureTask implements Housekeeping {
   readonly #at: number
   readonly #pipeline: Pipeline
   readonly #packet: PacketBuffer
-  readonly #open: (worker: number) => OpenedRing
+  readonly #open: (worker: number) => EventRing
   readonly #worker: number
   readonly #log: (line: string) => void
   #session = 0
-  #opened: OpenedRing | null = null
 
   constructor(
     map: ArrayMap,
     pipeline: Pipeline,
     packet: PacketBuffer,
-    open: (worker: number) => OpenedRing,
+    open: (worker: number) => EventRing,
     log: (line: string) => void,
     worker = 0,
   ) {
@@ -88,9 +80,9 @@ export class CaptureTask implements Housekeeping {
     this.#session = wanted
     if (wanted === 0) return
     try {
-      this.#opened = this.#open(this.#worker)
+      const ring = this.#open(this.#worker)
       const wish = this.#map.words.slice(this.#at, this.#at + CAPTURE_WORDS)
-      this.#pipeline.tap = new PacketTap(wish, this.#opened.ring, this.#packet, this.#worker)
+      this.#pipeline.tap = new PacketTap(wish, ring, this.#packet, this.#worker)
       Atomics.store(this.#map.words, this.#at + CaptureWord.TAKEN_UP + this.#worker, wanted)
     } catch (error) {
       this.#log(`capture ${wanted} not begun: ${String(error)}`)
@@ -99,9 +91,6 @@ export class CaptureTask implements Housekeeping {
 
   #end(): void {
     this.#session = 0
-    if (this.#opened === null) return
     this.#pipeline.tap = null
-    this.#opened.close()
-    this.#opened = null
   }
 }

@@ -6,14 +6,13 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
-import { allocateMemory, deviceInfo, removePins } from 'xdp-socket-napi'
+import { deviceInfo, removePins } from 'xdp-socket-napi'
 import { assert } from '../base/assert.js'
 import { BURST_CAPACITY, PORTS_MAX } from '../base/limits.js'
 import { ConntrackGc } from '../conntrack/ct-gc.js'
 import { WORKER_CELLS } from '../monitor/worker-statistics.js'
 import { NatGc } from '../nat/nat-gc.js'
-import { Burst } from '../packet/burst.js'
-import { PacketBuffer } from '../packet/packet-buffer.js'
+import type { Burst } from '../packet/burst.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { FlowNews } from '../pipeline/flow-news.js'
 import { Pipeline } from '../pipeline/pipeline.js'
@@ -21,7 +20,7 @@ import { StageTimer } from '../pipeline/stage-timer.js'
 import { PortMode, type PortTable } from '../port/port-table.js'
 import { WorkerTeam } from '../port/worker-team.js'
 import { pinName } from '../port/xsk-attachment.js'
-import { XskExchange, type XskExchangeOptions } from '../port/xsk-exchange.js'
+import type { XskExchange, XskExchangeOptions } from '../port/xsk-exchange.js'
 import { BurstLoop, type Housekeeping } from './burst-loop.js'
 import { CaptureTask, openCaptureRing } from './capture-task.js'
 import { Control, Order, type WorkerInput, type WorkerMessage } from './control.js'
@@ -34,6 +33,7 @@ import { PortMtuTask } from './port-mtu-task.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
 import { trainWorker } from './training/training.js'
 import { UplinkSteering } from './uplink-steering.js'
+import { WorkerMemory } from './worker-memory.js'
 import { WorkerMeter } from './worker-meter.js'
 
 function send(message: WorkerMessage): void {
@@ -72,7 +72,7 @@ const NANOSECONDS_PER_MILLISECOND = 1e6
 /** Everything that works on one exchange. */
 class Engine {
   readonly exchange: XskExchange
-  readonly burst = new Burst(BURST_CAPACITY)
+  readonly burst: Burst
   readonly #control: Int32Array
   readonly #input: WorkerInput
   readonly #ports: PortManager
@@ -90,16 +90,17 @@ class Engine {
   constructor(
     input: WorkerInput,
     maps: DatapathMaps,
-    exchange: XskExchange,
+    memory: WorkerMemory,
     goesOn: boolean,
     team?: WorkerTeam,
   ) {
+    const { exchange, packet, lane } = memory
+    this.burst = memory.burst
     const place = { index: input.worker, of: input.workers }
     const control = new Int32Array(input.control)
     this.#control = control
     this.#input = input
     this.exchange = exchange
-    const packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
     const state = maps.stateFor(input.worker, undefined, goesOn)
     maps.forgetWorkersFrom(input.workers)
     send({ type: 'prepared' })
@@ -107,7 +108,7 @@ class Engine {
     const cells = new Float64Array(WORKER_CELLS)
     const timer = new StageTimer(cells)
     this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, {
-      allocate: allocateMemory,
+      lane,
       news: input.news && new FlowNews(input.news, input.worker),
       timer,
     })
@@ -274,25 +275,27 @@ class Engine {
   }
 }
 
-/**
- * An engine on the sockets of the present datapath; undefined, with the reason told, without.
- *
- * @param ready called when all is there but the word
- */
-function takenOver(input: WorkerInput, maps: DatapathMaps, ready: () => void): Engine | undefined {
+/** An engine on the sockets of the present datapath; undefined, with the reason told, without. */
+function takenOver(
+  input: WorkerInput,
+  maps: DatapathMaps,
+  memory: WorkerMemory,
+): Engine | undefined {
+  const { exchange } = memory
   let taker: HandoverTaker | undefined
   try {
-    const { stateDirectory, worker, workers, frameCount } = input
+    const { stateDirectory, worker, workers } = input
     // One that goes away in the middle would leave a port whose queues are two processes'.
     if (workers > 1) throw new HandoverRefused('a datapath with several workers takes ports anew')
-    const exchange = exchangeOptions(input, undefined)
-    taker = HandoverTaker.prepare({ stateDirectory, worker, frameCount, exchange })
-    const engine = new Engine(input, maps, taker.exchange, true)
-    ready()
+    taker = HandoverTaker.prepare({ stateDirectory, worker, exchange })
+    const engine = new Engine(input, maps, memory, true)
     engine.takeOver(taker)
     return engine
   } catch (error) {
-    taker?.abandon()
+    taker?.close()
+    // What may be the other process's is left as it is.
+    if (exchange.isAdopting) exchange.handOver()
+    else exchange.close()
     const reason = error instanceof Error ? error.message : String(error)
     send({ type: 'not taken over', reason, isRefused: error instanceof HandoverRefused })
     return undefined
@@ -305,23 +308,24 @@ function startEngine(input: WorkerInput, maps: DatapathMaps): Engine | undefined
   const place = { index: input.worker, of: input.workers }
   const team = input.team && new WorkerTeam(input.team, place)
   const options = exchangeOptions(input, team)
-  let exchange = new XskExchange(options)
-  if (input.isTrained) trainWorker(log)
+  const flows = maps.conntrackTable.capacity
+  let memory = new WorkerMemory(options, flows)
+  if (input.isTrained) trainWorker(log, memory)
   if (input.isStandby) send({ type: 'standby' })
   for (;;) {
     const order = input.isStandby ? waitForOrder(control) : Order.ATTACH
     if (order === Order.ATTACH) {
-      const engine = new Engine(input, maps, exchange, false, team)
+      const engine = new Engine(input, maps, memory, false, team)
       engine.attach()
       return engine
     }
-    // Memory of its own it does not need then; to let go of it takes a while.
-    const release = (): void => exchange.close()
-    const engine = order === Order.TAKE_OVER ? takenOver(input, maps, release) : undefined
+    if (order === Order.WAIT) {
+      memory.exchange.close()
+      return undefined
+    }
+    const engine = takenOver(input, maps, memory)
     if (engine !== undefined) return engine
-    exchange.close()
-    if (order === Order.WAIT) return undefined
-    exchange = new XskExchange(options)
+    memory = new WorkerMemory(options, flows)
     Atomics.compareExchange(control, Control.GO, Order.TAKE_OVER, Order.WAIT)
   }
 }

@@ -4,17 +4,14 @@
  * their steering, and the repair of what an earlier datapath left behind.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import { allocateMemory } from 'xdp-socket-napi'
 import { assert } from '../base/assert.js'
 import { BURST_CAPACITY } from '../base/limits.js'
 import { ConntrackGc } from '../conntrack/ct-gc.js'
 import { NatGc } from '../nat/nat-gc.js'
-import { PacketBuffer } from '../packet/packet-buffer.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { FlowNews } from '../pipeline/flow-news.js'
 import { Pipeline } from '../pipeline/pipeline.js'
 import { WorkerTeam } from '../port/worker-team.js'
-import { XskExchange } from '../port/xsk-exchange.js'
 import { BurstLoop } from './burst-loop.js'
 import { CaptureTask, openCaptureRing } from './capture-task.js'
 import { Control, type FollowerInput, type WorkerMessage } from './control.js'
@@ -24,6 +21,7 @@ import { NatMarks } from './nat-marks.js'
 import { PortFollower } from './port-follower.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
 import { trainWorker } from './training/training.js'
+import { WorkerMemory } from './worker-memory.js'
 
 function send(message: WorkerMessage): void {
   parentPort?.postMessage(message)
@@ -45,21 +43,22 @@ function run(input: FollowerInput): void {
   const { worker, place, busyPollMicroseconds: microseconds, pinDirectory } = input
   const team = new WorkerTeam(input.team, place)
   const maps = DatapathMaps.openFiles(input.stateDirectory)
-  const exchange = new XskExchange({
+  const options = {
     frameCount: input.frameCount,
     team,
     ...(microseconds > 0 ? { busyPoll: { microseconds } } : {}),
     ...(pinDirectory === undefined ? {} : { pinDirectory }),
-  })
-  if (input.isTrained) trainWorker(log)
+  }
+  const memory = new WorkerMemory(options, maps.conntrackTable.capacity)
+  const { exchange, packet, burst, lane } = memory
+  if (input.isTrained) trainWorker(log, memory)
   if (!waitForGo(control)) {
     exchange.close()
     return
   }
-  const packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
   const state = maps.stateFor(worker)
   const news = new FlowNews(input.news, worker)
-  const pipeline = new Pipeline(state, packet, BURST_CAPACITY, { allocate: allocateMemory, news })
+  const pipeline = new Pipeline(state, packet, BURST_CAPACITY, { lane, news })
   const marks = new NatMarks(state.nat.portUse, (port) => exchange.program(port)?.natPorts)
   const publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(worker))
   const openRing = (index: number) => openCaptureRing(input.stateDirectory, index)
@@ -77,8 +76,9 @@ function run(input: FollowerInput): void {
     pipeline,
     capture,
   ]
-  const loop = new BurstLoop(exchange, pipeline, new IdleStrategy(input.idle), housekeeping)
-  exchange.begin(loop.burst)
+  const idle = new IdleStrategy(input.idle)
+  const loop = new BurstLoop(exchange, pipeline, idle, housekeeping, burst)
+  exchange.begin(burst)
   loop.turn()
   Atomics.store(control, Control.WAKE_FD, exchange.wakeFd)
   heartbeat.begin()

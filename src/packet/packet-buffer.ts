@@ -51,6 +51,16 @@ export class PacketBuffer {
     this.#chains = chains
   }
 
+  /** From one frame to the next. */
+  get strideBytes(): number {
+    return this.#stride
+  }
+
+  /** At the start of each frame, left alone. */
+  get headroomBytes(): number {
+    return this.#headroomBytes
+  }
+
   get start(): number {
     return this.#start
   }

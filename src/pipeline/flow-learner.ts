@@ -4,6 +4,7 @@
  * void.
  */
 import type { Conntrack } from '../conntrack/conntrack.js'
+import { VisitedEntries } from '../conntrack/ct-traffic.js'
 import * as envelope4 from '../wire/envelope4.js'
 import * as ipv4 from '../wire/ipv4.js'
 import * as plain4 from '../wire/plain4.js'
@@ -12,40 +13,43 @@ import { ENVELOPE_BYTES } from '../wire/vxlan.js'
 import { AdjacencyTable } from './adjacency-table.js'
 import type { PacketContext } from './context.js'
 import { packAction, packAround, TTL_HOPS_MAX } from './flow-action.js'
+import { Flow } from './flow-layout.js'
 import type { FlowNews } from './flow-news.js'
 import { KIND_MASK, NOTE_SHIFT, Note } from './flow-notes.js'
-import { Flow, type FlowTable } from './flow-table.js'
+import type { FlowTable } from './flow-table.js'
 
 const { NONE, STEADY } = plain4.Plain
-const { ACTION, NEW_ENDS_A, NEW_ENDS_B, NEW_ENDS_C, DELTAS, AROUND } = Flow
+const { ACTION, NEW_ENDS_A, NEW_ENDS_B, NEW_ENDS_C, DELTAS, AROUND, PSEUDO } = Flow
 const { ENDS_A, ENDS_B, ENDS_C, WAY, TTL } = Note
 const { TCP, UDP } = Protocol
+/** In a way's lowest byte. */
+const PROTOCOL_MASK = 0xff
 
 export class FlowLearner {
-  readonly #conntrack: Conntrack
   /** The packet memory. */
   readonly #words: Int32Array
   readonly #table: FlowTable
   readonly #flows: Int32Array
-  readonly #news: FlowNews | undefined
+  /** What the packet at hand has met. */
+  #visited = new VisitedEntries()
+  #news: FlowNews | undefined
   /** Of the burst at hand, by frame; the lane writes them. */
   readonly notes: Int32Array
   readonly adjacencies = new AdjacencyTable()
 
-  /** @param news to the lanes of other workers */
-  constructor(
-    conntrack: Conntrack,
-    words: Int32Array,
-    burstCapacity: number,
-    table: FlowTable,
-    news?: FlowNews,
-  ) {
-    this.#conntrack = conntrack
+  /** @param words the packet memory */
+  constructor(words: Int32Array, burstCapacity: number, table: FlowTable) {
     this.#words = words
     this.#table = table
     this.#flows = table.words
-    this.#news = news
     this.notes = new Int32Array(burstCapacity << NOTE_SHIFT)
+  }
+
+  /** @param news to the lanes of other workers */
+  serve(conntrack: Conntrack, news: FlowNews | undefined): void {
+    this.#visited = conntrack.visited
+    this.#news = news
+    this.adjacencies.clear()
   }
 
   /**
@@ -61,7 +65,7 @@ export class FlowLearner {
     if (ctx.packet.length !== bytes + grown) return
     const hasEnvelope = grown === ENVELOPE_BYTES
     if (grown !== 0 && !hasEnvelope) return
-    if (this.#conntrack.visited.hasNew) {
+    if (this.#visited.hasNew) {
       if (kind !== NONE) this.#tellOwn(index << NOTE_SHIFT)
       if (!hasEnvelope) this.#forgetReply(ctx)
       return
@@ -105,7 +109,7 @@ export class FlowLearner {
     const c = notes[note + ENDS_C] as number
     const way = notes[note + WAY] as number
     const home = (notes[note] as number) & ~KIND_MASK
-    const flow = this.#table.place(home, a, b, c, way, this.#conntrack.visited)
+    const flow = this.#table.place(home, a, b, c, way, this.#visited)
     const flows = this.#flows
     const newA = plain4.endsA(words, at)
     const newB = plain4.endsB(words, at)
@@ -115,6 +119,7 @@ export class FlowLearner {
     flows[flow + NEW_ENDS_A] = newA
     flows[flow + NEW_ENDS_B] = newB
     flows[flow + NEW_ENDS_C] = newC
+    flows[flow + PSEUDO] = plain4.pseudo(a, b, c, way & PROTOCOL_MASK)
     flows[flow + DELTAS] = plain4.deltas(a, b, c, newA, newB, newC, hops)
     const sourcePort = hasEnvelope ? envelope4.sourcePort(words, at) : 0
     flows[flow + AROUND] = packAround(adjacency, sourcePort)

@@ -4,6 +4,7 @@
  * one place where a drop is counted and told.
  */
 
+import { assert } from '../base/assert.js'
 import { Endpoint, PortKind } from '../endpoint/endpoint-table.js'
 import { ObservationPoint } from '../monitor/event.js'
 import { TimedPass } from '../monitor/worker-statistics.js'
@@ -49,8 +50,11 @@ import { beginPacket, undoPacket } from './undo.js'
 export interface PipelineOptions {
   /** False: each packet takes the whole chain, to see what it decides. */
   readonly repeatsFlows?: boolean
-  /** Where the memory of large tables comes from; an ordinary buffer unless told. */
-  readonly allocate?: (bytes: number) => ArrayBufferLike
+  /**
+   * For established flows, over the packets' memory; it begins anew. One of its own unless given: its
+   * code is fastest as long as a thread has but one (lane-passes.ts).
+   */
+  readonly lane?: FlowLane | undefined
   /** Of a datapath with several workers. */
   readonly news?: FlowNews | undefined
   /** Samples the time of stages; nobody unless given. */
@@ -108,9 +112,10 @@ export class Pipeline {
     this.#all = Int32Array.from({ length: burstCapacity }, (_, index) => index)
     this.#table = new FrameTable(burstCapacity)
     this.#ctx = new PacketContext(packet, this.#table)
-    const isClosed = options.repeatsFlows === false
-    const { allocate, news } = options
-    this.#lane = new FlowLane(state, packet, burstCapacity, isClosed, allocate, news)
+    const flows = options.repeatsFlows === false ? 0 : state.conntrack.capacity
+    this.#lane = options.lane ?? new FlowLane(packet, burstCapacity, flows)
+    assert(this.#lane.fits(packet), 'a lane over other memory than the packets’')
+    this.#lane.serve(state, options.news)
     this.#fromContainer = new FromContainer(state)
     this.#fromHost = new FromHost(state)
     this.#fromNetdev = new FromNetdev(state)

@@ -5,7 +5,6 @@
  * Ports are attached and detached at run time, by the thread that calls `exchange`. A port that is not attached takes no frames:
  * those sent to it are counted drops. What the uplink program steers here is set through `program`.
  */
-
 import {
   type Audit,
   BurstWord,
@@ -42,13 +41,6 @@ import {
   type XskPort,
 } from './xsk-attachment.js'
 
-export type {
-  MemoryDescription,
-  PortCounters,
-  PortDescription,
-  XskPort,
-} from './xsk-attachment.js'
-
 const DEFAULT_FRAME_COUNT = 4096
 
 export interface XskExchangeOptions extends AttachmentOptions {
@@ -81,28 +73,23 @@ export class XskExchange implements FrameExchange {
   #poller: Poller | null = null
   #burst: Burst | null = null
   #isClosed = false
-  /** Ports are another process's until the first exchange. */
   #isAdopting = false
 
   /**
-   * @param adopted descriptor of the memory of another process, made with the same options; it is
-   * duplicated
-   *
    * Throws EPORT_ATTACH when the packet memory cannot be had (rights, locked memory, no AF_XDP);
    * `cause` tells.
    */
-  constructor(options: XskExchangeOptions = {}, adopted: number | null = null) {
+  constructor(options: XskExchangeOptions = {}) {
     this.#options = options
     this.#team = options.team
     const { strideBytes, headroomBytes } = options
-    this.#isAdopting = adopted !== null
     this.#umem = attaching('the packet memory', () => {
       const given = {
         frameCount: options.frameCount ?? DEFAULT_FRAME_COUNT,
         ...(strideBytes === undefined ? {} : { strideBytes }),
         ...(headroomBytes === undefined ? {} : { headroomBytes }),
       }
-      return new Umem(given, adopted)
+      return new Umem(given)
     })
     this.umem = this.#umem.buffer
     this.stride = this.#umem.strideBytes
@@ -194,6 +181,11 @@ export class XskExchange implements FrameExchange {
     return this.#umem.descriptor
   }
 
+  /** The memory, and ports if there are any, are another process's, until `resume`. */
+  get isAdopting(): boolean {
+    return this.#isAdopting
+  }
+
   /** Numbers of the ports that are attached. */
   get attachedPorts(): number[] {
     return [...this.#attachments.keys()].filter((port) => this.#attachments[port] !== null)
@@ -209,6 +201,20 @@ export class XskExchange implements FrameExchange {
     const { sockets } = this.#attachmentOf(port)
     const counters = sockets.map((socket) => socket.ledger().counters)
     return { port, undelivered: this.#undelivered[port] ?? 0, sockets: counters }
+  }
+
+  /**
+   * Has the memory of another process from now on, in place of its own, which has to be cut alike and
+   * has no ports; what is made of the buffers stays right. Throws EPORT_ATTACH.
+   *
+   * @param descriptor is duplicated
+   */
+  adoptMemory(descriptor: number): void {
+    assert(this.attachedPorts.length === 0, 'adopted memory for ports that it has')
+    this.#poller?.close()
+    this.#poller = null
+    this.#isAdopting = true
+    attaching('the packet memory', () => this.#umem.adopt(descriptor))
   }
 
   /** A port that another process uses until the first exchange. Throws as `attach`. */

@@ -95,22 +95,23 @@ export const packB = (source: number, destination: number): number =>
 export const packC = (destination: number, sourcePort: number): number =>
   (swap16(sourcePort) << 16) | swap16(destination)
 
+/** Sum of the pseudo header of packets with these ends, without the transport's length. */
+export const pseudo = (a: number, b: number, c: number, type: number): number =>
+  (a >>> 16) + checksums.word(b) + (c & LOWER) + (type << 8)
+
 /**
  * Is the transport's checksum the sum of the pseudo header, as a sender with offload leaves it (see
  * partial-checksum.ts)?
+ *
+ * @param sum from `pseudo`
  */
-export function isChecksumPartial(words: Int32Array, at: number): boolean {
-  const type = (words[at + 5] as number) >>> 24
-  const destinationAndPort = words[at + 8] as number
-  const pseudo =
-    ((words[at + 6] as number) >>> 16) +
-    checksums.word(words[at + 7] as number) +
-    (destinationAndPort & LOWER) +
-    (type << 8) +
-    swap16(swap16(words[at + 4] as number) - IPV4_BYTES)
+export function isChecksumPartial(words: Int32Array, at: number, sum: number): boolean {
+  const bytes = swap16(swap16(words[at + 4] as number) - IPV4_BYTES)
   const field =
-    type === UDP ? (words[at + 10] as number) & LOWER : (words[at + 12] as number) >>> 16
-  return field === checksums.fold(pseudo)
+    (words[at + 5] as number) >>> 24 === UDP
+      ? (words[at + 10] as number) & LOWER
+      : (words[at + 12] as number) >>> 16
+  return field === checksums.fold(sum + bytes)
 }
 
 /**

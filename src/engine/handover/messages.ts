@@ -13,7 +13,7 @@
  * giver's part is over.
  */
 import { join } from 'node:path'
-import type { MemoryDescription, PortCounters, PortDescription } from '../../port/xsk-exchange.js'
+import type { MemoryDescription, PortCounters, PortDescription } from '../../port/xsk-attachment.js'
 
 /** Of everything that two processes have to agree on, beside the maps' own versions. */
 export const HANDOVER_VERSION = 2

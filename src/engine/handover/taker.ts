@@ -12,13 +12,13 @@ import {
 } from 'xdp-socket-napi'
 import { assert } from '../../base/assert.js'
 import type { Burst } from '../../packet/burst.js'
-import {
-  type PortCounters,
-  type PortDescription,
-  XskExchange,
-  type XskExchangeOptions,
-  type XskPort,
-} from '../../port/xsk-exchange.js'
+import type {
+  MemoryDescription,
+  PortCounters,
+  PortDescription,
+  XskPort,
+} from '../../port/xsk-attachment.js'
+import type { XskExchange } from '../../port/xsk-exchange.js'
 import {
   ANSWER_MILLISECONDS,
   type FromGiver,
@@ -33,8 +33,8 @@ const NO_LIMIT = -1
 export interface TakerOptions {
   readonly stateDirectory: string
   readonly worker: number
-  readonly frameCount: number
-  readonly exchange: XskExchangeOptions
+  /** Without ports; it gets the memory of the other process. */
+  readonly exchange: XskExchange
 }
 
 export interface TakenPort {
@@ -68,18 +68,16 @@ export class HandoverTaker {
    * @throws HandoverRefused when the other side refuses; any other error leaves it as it was, too
    */
   static prepare(options: TakerOptions): HandoverTaker {
-    const { stateDirectory, worker, frameCount } = options
+    const { stateDirectory, worker, exchange } = options
+    const { frameCount } = exchange.memory
     const channel = DescriptorChannel.connect(handoverPath(stateDirectory, worker))
-    let exchange: XskExchange | undefined
     try {
       say(channel, { type: 'hello', version: HANDOVER_VERSION, pid: process.pid, frameCount })
-      const [memory, portCount] = openMemory(options, hear(channel))
-      exchange = memory
+      const portCount = openMemory(exchange, hear(channel))
       const ports: TakenPort[] = []
       while (ports.length < portCount) ports.push(openPort(exchange, hear(channel)))
       return new HandoverTaker(channel, exchange, ports)
     } catch (error) {
-      exchange?.handOver()
       channel.close()
       throw error
     }
@@ -110,10 +108,9 @@ export class HandoverTaker {
     }
   }
 
-  /** Lets go of everything; the other process keeps what is its own. */
-  abandon(): void {
+  /** Hears and says no more. */
+  close(): void {
     this.#channel.close()
-    this.exchange.handOver()
   }
 
   #begin(free: number, onRings: number): void {
@@ -128,18 +125,27 @@ export class HandoverTaker {
   }
 }
 
-function openMemory(options: TakerOptions, message: ReceivedMessage): [XskExchange, number] {
+/** @returns how many ports follow */
+function openMemory(exchange: XskExchange, message: ReceivedMessage): number {
   try {
     const said = JSON.parse(message.text) as FromGiver
     if (said.type === 'refused') throw new HandoverRefused(said.reason)
-    const { frameCount, strideBytes, headroomBytes, portCount } = said as MemoryOffer
-    const cut = { frameCount, strideBytes, headroomBytes }
+    const offer = said as MemoryOffer
+    if (!isCutAlike(offer, exchange.memory)) {
+      throw new HandoverRefused('the packet memory is cut otherwise')
+    }
     const [descriptor = -1] = message.descriptors
-    return [new XskExchange({ ...options.exchange, ...cut }, descriptor), portCount]
+    exchange.adoptMemory(descriptor)
+    return offer.portCount
   } finally {
     closeDescriptors(message.descriptors)
   }
 }
+
+const isCutAlike = (a: MemoryDescription, b: MemoryDescription): boolean =>
+  a.frameCount === b.frameCount &&
+  a.strideBytes === b.strideBytes &&
+  a.headroomBytes === b.headroomBytes
 
 function openPort(exchange: XskExchange, message: ReceivedMessage): TakenPort {
   const description = JSON.parse(message.text) as PortDescription

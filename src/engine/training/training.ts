@@ -17,7 +17,6 @@ import type { DatapathMaps } from '../../pipeline/datapath-maps.js'
 import { Pipeline } from '../../pipeline/pipeline.js'
 import { StageTimer } from '../../pipeline/stage-timer.js'
 import type { FrameExchange } from '../../port/port.js'
-import { XskExchange } from '../../port/xsk-exchange.js'
 import * as ethernet from '../../wire/ethernet.js'
 import * as icmpv4 from '../../wire/icmpv4.js'
 import * as ipv4 from '../../wire/ipv4.js'
@@ -25,6 +24,7 @@ import { EtherType, Protocol } from '../../wire/protocols.js'
 import * as tcp from '../../wire/tcp.js'
 import { BurstLoop, type Housekeeping } from '../burst-loop.js'
 import { IDLE_DEFAULTS, IdleStrategy } from '../idle-strategy.js'
+import type { WorkerMemory } from '../worker-memory.js'
 import { WorkerMeter } from '../worker-meter.js'
 import { CompilerWatch } from './compiler-watch.js'
 import { TrainingExchange } from './training-exchange.js'
@@ -36,8 +36,8 @@ export interface TrainingOptions {
   readonly millisecondsMax?: number
   /** It ends after so many rounds; 2000 unless given. */
   readonly roundsMax?: number
-  /** Makes an exchange of the worker's kind, without ports. */
-  readonly emptyExchange?: () => XskExchange
+  /** Of the worker, without ports; memory of its own unless given. */
+  readonly memory?: WorkerMemory
 }
 
 export interface TrainingReport {
@@ -86,8 +86,7 @@ const OTHER_TASKS: readonly Housekeeping[] = [
   { step() {}, hasMore: false },
   { hasMore: false, step() {} },
 ]
-/** Of an exchange that never has a port. */
-const EMPTY_FRAMES = 64
+/** Of memory of its own. */
 const STRIDE_BYTES = 2048
 const HEADROOM_BYTES = 256
 /** Frames of the burst, and one place to write the templates. */
@@ -100,9 +99,8 @@ const VXLAN_HEADERS = 50
 const PORT_STEP = 7919
 
 /** A worker's training: before it tells that it stands by, or else before it attaches its ports. */
-export function trainWorker(log: (line: string) => void): void {
-  const emptyExchange = () => new XskExchange({ frameCount: EMPTY_FRAMES })
-  const { frames, milliseconds } = trainPipeline({ emptyExchange })
+export function trainWorker(log: (line: string) => void, memory: WorkerMemory): void {
+  const { frames, milliseconds } = trainPipeline({ memory })
   log(`code trained with ${frames} frames in ${Math.round(milliseconds)} ms`)
 }
 
@@ -114,24 +112,21 @@ export function trainPipeline(options: TrainingOptions = {}): TrainingReport {
   const begin = performance.now()
   const deadline = begin + (options.millisecondsMax ?? MILLISECONDS_MAX)
   const roundsMax = options.roundsMax ?? ROUNDS_MAX
-  const { emptyExchange } = options
-  for (let i = 0; i < REHEARSALS; i++) rehearse(emptyExchange?.())
-  const empty = emptyExchange?.()
-  const training = new Training(trainingMaps(), empty)
+  const { memory } = options
+  for (let i = 0; i < REHEARSALS; i++) rehearse(memory)
+  const training = new Training(trainingMaps(), memory)
   const compiler = new CompilerWatch()
   let rounds = 0
   while (rounds < roundsMax && performance.now() < deadline && !compiler.isQuiet) {
     training.round(rounds++)
     if (rounds % ROUNDS_PER_LOOK === 0) compiler.look()
   }
-  empty?.close()
   return { frames: training.frames, milliseconds: performance.now() - begin, rounds }
 }
 
-function rehearse(empty?: XskExchange): void {
-  const training = new Training(trainingMaps(), empty)
+function rehearse(memory?: WorkerMemory): void {
+  const training = new Training(trainingMaps(), memory)
   for (let round = 0; round < REHEARSAL_ROUNDS; round++) training.round(round)
-  empty?.close()
 }
 
 /** One training's pipeline and frames; `trainPipeline` is for use, this for tests. */
@@ -140,7 +135,8 @@ export class Training {
   readonly #pipeline: Pipeline
   readonly #packet: PacketBuffer
   readonly #words: Int32Array
-  readonly #burst = new Burst(BURST_CAPACITY)
+  readonly #burst: Burst
+  readonly #strideBytes: number
   /** What each frame of the burst was made of. */
   readonly #made: TrainingFrame[] = []
   readonly #ordinary: readonly TrainingFrame[]
@@ -156,31 +152,35 @@ export class Training {
   /** Frames that went through the pipeline. */
   frames = 0
 
-  /** @param empty an exchange without ports, of the kind that the worker has: its code is met, too */
-  constructor(maps: DatapathMaps, empty?: XskExchange) {
+  /** @param memory of the worker, whose frames are all free: its code is met, too */
+  constructor(maps: DatapathMaps, memory?: WorkerMemory) {
     this.#maps = maps
-    const umem = new SharedArrayBuffer(FRAMES * STRIDE_BYTES)
-    this.#packet = new PacketBuffer(umem, STRIDE_BYTES)
+    const strideBytes = memory?.exchange.stride ?? STRIDE_BYTES
+    const umem = memory?.exchange.umem ?? new SharedArrayBuffer(FRAMES * strideBytes)
+    this.#strideBytes = strideBytes
+    this.#burst = memory?.burst ?? new Burst(BURST_CAPACITY)
+    this.#packet = new PacketBuffer(umem, strideBytes)
     this.#words = this.#packet.memoryWords
     const state = maps.stateFor(0)
     const shared = { cells: maps.workerStatistics.row(0), rings: maps.portRings.row(0) }
     const cells = new Float64Array(shared.cells.length)
     const timer = new StageTimer(cells, BURSTS_PER_SAMPLE)
-    const packet = new PacketBuffer(umem, STRIDE_BYTES)
-    this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, { timer })
+    const packet = new PacketBuffer(umem, strideBytes)
+    const lane = memory?.lane
+    this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, { timer, lane })
     const conntrackGc = new ConntrackGc(maps.conntrackTable)
     const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
     const own = [conntrackGc, natGc, new ConntrackGc(maps.fragmentsMap), this.#pipeline]
     const housekeeping = [...own, ...OTHER_TASKS]
-    this.#exchange = new TrainingExchange(umem, STRIDE_BYTES)
+    this.#exchange = new TrainingExchange(umem, strideBytes)
     const idle = new IdleStrategy({ ...IDLE_DEFAULTS, ...BRIEF_REST })
-    const loopOver = (exchange: FrameExchange, burst: Burst): BurstLoop =>
-      new BurstLoop(exchange, this.#pipeline, idle, housekeeping, burst)
-    this.#loop = loopOver(this.#exchange, this.#burst)
+    const loopOver = (exchange: FrameExchange): BurstLoop =>
+      new BurstLoop(exchange, this.#pipeline, idle, housekeeping, this.#burst)
+    this.#loop = loopOver(this.#exchange)
     this.#loop.meter = new WorkerMeter(this.#exchange, cells, shared, () => NOTHING_COUNTED)
-    this.#emptyLoop = empty && loopOver(empty, new Burst(BURST_CAPACITY))
-    if (this.#emptyLoop !== undefined) empty?.begin(this.#emptyLoop.burst)
-    const writer = new FrameWriter(this.#packet, BURST_CAPACITY * STRIDE_BYTES + HEADROOM_BYTES)
+    this.#emptyLoop = memory && loopOver(memory.exchange)
+    memory?.exchange.begin(this.#burst)
+    const writer = new FrameWriter(this.#packet, BURST_CAPACITY * strideBytes + HEADROOM_BYTES)
     this.#ordinary = writer.ordinary()
     this.#rare = writer.rare()
   }
@@ -243,7 +243,7 @@ export class Training {
     this.#made.length = 0
     for (let i = 0; i < BURST_RECEIVE_MAX; i++) {
       const frame = kinds[i % kinds.length] as TrainingFrame
-      const start = i * STRIDE_BYTES + HEADROOM_BYTES
+      const start = i * this.#strideBytes + HEADROOM_BYTES
       this.#words.set(frame.words, start >> 2)
       packet.attach(start, frame.bytes)
       const { sourcePortOffset, tcpOffset } = frame

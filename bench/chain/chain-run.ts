@@ -1,0 +1,32 @@
+/**
+ * The chain in TypeScript as a process that is told what to run, line by line, as chain-run.c is: V8
+ * compiles for the one lane that a worker has (src/pipeline/lane-passes.ts), so each chain has a
+ * process of its own, as each worker has a thread.
+ *
+ * Arguments: chain, flows, frames to warm up. `run <frames>` is answered by a `ChainTime` as JSON.
+ */
+import { createInterface } from 'node:readline'
+import { tuneV8 } from '../../src/engine/v8-flags.js'
+import type { ChainName } from '../lib/node-scenario.js'
+import { ChainRig } from './chain-rig.js'
+
+export interface ChainTime {
+  /** Of a frame. */
+  readonly nanoseconds: number
+  /** The flow lane's share of the frames, 0 to 1. */
+  readonly repeated: number
+}
+
+const [chain = 'full', flows = '1000', warmUp = '0'] = process.argv.slice(2)
+// As the datapath's process does.
+tuneV8()
+const rig = new ChainRig(chain as ChainName, Number(flows))
+rig.prime(Number(warmUp))
+console.log('ready')
+for await (const line of createInterface(process.stdin)) {
+  const frames = Number(line.split(' ')[1])
+  const before = rig.pipeline.framesRepeated
+  const nanoseconds = rig.time(frames)
+  const repeated = (rig.pipeline.framesRepeated - before) / frames
+  console.log(JSON.stringify({ nanoseconds, repeated } satisfies ChainTime))
+}

@@ -1,0 +1,71 @@
+/**
+ * How the flow lane finds a flow in its table (flow-table.ts), and counts for it: what is done for
+ * every packet, as closures over the table's memory (see lane-passes.ts for why).
+ */
+import { Clock, FLOW_SHIFT, FLOW_WORDS, Flow, NO_FLOW, WAYS } from './flow-layout.js'
+
+const { ENDS_B, ENDS_C, WAY, EPOCH, LEARNED_AT, PACKETS, BYTES, REPEATED_AT } = Flow
+const { MILLISECONDS, EPOCH: EPOCH_NOW } = Clock
+
+/** How long a flow is remembered: the chain sees one packet of it in that time. */
+const REPEAT_MILLISECONDS = 8000
+const WINDOW_WORDS = WAYS * FLOW_WORDS
+
+export interface FlowAccess {
+  /** Index in the table's words of the first place that a flow may have. */
+  homeOf(a: number, b: number, c: number, way: number): number
+  /** Index in the table's words of the flow with these ends, or NO_FLOW. */
+  find(home: number, a: number, b: number, c: number, way: number): number
+  /** Was it learned a short time ago, and has nothing been invalidated since? */
+  isFresh(flow: number): boolean
+  /** A packet of the flow was repeated. */
+  count(flow: number, bytes: number): void
+}
+
+/**
+ * @param words of the table
+ * @param clock words as Clock has them
+ * @param mask places but one, a power of two less one
+ * @param seed random, so that no sender can aim at one place
+ */
+export function flowAccess(
+  words: Int32Array,
+  clock: Int32Array,
+  mask: number,
+  seed: number,
+): FlowAccess {
+  return {
+    homeOf(a, b, c, way) {
+      let h = Math.imul(a ^ seed, 0x9e3779b1)
+      h = (h + Math.imul(b, 0x85ebca6b)) | 0
+      h = (h + Math.imul(c, 0xc2b2ae35)) ^ way
+      h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
+      return ((h ^ (h >>> 13)) & mask) << FLOW_SHIFT
+    },
+
+    find(home, a, b, c, way) {
+      for (let flow = home; flow < home + WINDOW_WORDS; flow = (flow + FLOW_WORDS) | 0) {
+        if (
+          words[flow] === a &&
+          words[flow + ENDS_B] === b &&
+          words[flow + ENDS_C] === c &&
+          words[flow + WAY] === way
+        ) {
+          return flow
+        }
+      }
+      return NO_FLOW
+    },
+
+    isFresh(flow) {
+      const age = ((clock[MILLISECONDS] as number) - (words[flow + LEARNED_AT] as number)) >>> 0
+      return age < REPEAT_MILLISECONDS && words[flow + EPOCH] === clock[EPOCH_NOW]
+    },
+
+    count(flow, bytes) {
+      words[flow + PACKETS] = (words[flow + PACKETS] as number) + 1
+      words[flow + BYTES] = (words[flow + BYTES] as number) + bytes
+      words[flow + REPEATED_AT] = clock[MILLISECONDS] as number
+    },
+  }
+}
