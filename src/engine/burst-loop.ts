@@ -23,10 +23,15 @@ export interface Housekeeping {
 }
 
 /**
- * Bursts between housekeeping steps under load: at 64 frames a burst, one step in about 4,000
+ * Turns between housekeeping steps under load: at 64 frames a burst, one step in about 4,000
  * frames.
  */
-const BURSTS_PER_STEP = 64
+const TURNS_PER_STEP = 64
+/**
+ * What a turn without frames counts for: a worker that spins shall see the next frame at once, and
+ * not when it has been through its tasks.
+ */
+const EMPTY_TURN = 8
 
 export class BurstLoop {
   readonly #exchange: FrameExchange
@@ -34,7 +39,7 @@ export class BurstLoop {
   readonly #idle: IdleStrategy
   readonly #housekeeping: readonly Housekeeping[]
   readonly burst: Burst
-  #burstsUntilStep = BURSTS_PER_STEP
+  #turnsUntilStep = TURNS_PER_STEP
 
   /** Frames handled, and bursts that had any, since the start. */
   frames = 0
@@ -72,9 +77,13 @@ export class BurstLoop {
       if (meter !== null) meter.state = WorkerState.BUSY
       this.#handler.run(this.burst)
       this.#idle.busy()
-      if (--this.#burstsUntilStep > 0) return count
     }
-    this.#burstsUntilStep = BURSTS_PER_STEP
+    this.#turnsUntilStep -= count > 0 ? 1 : EMPTY_TURN
+    if (this.#turnsUntilStep > 0 && (count > 0 || this.#idle.spins())) {
+      if (count === 0 && meter !== null) meter.state = WorkerState.SPINNING
+      return count
+    }
+    this.#turnsUntilStep = TURNS_PER_STEP
     const { nowSeconds, nowNanoseconds } = this.burst
     let hasMore = false
     for (const task of this.#housekeeping) {
