@@ -17,8 +17,10 @@ import {
   handoverPath,
 } from './messages.js'
 
-/** Between two looks for a successor; each is a system call. */
+/** Between two looks for what a successor says; each is a system call. */
 const LOOK_MILLISECONDS = 10
+/** Between two looks whether there is one, which take as long as a hundred packets. */
+const LISTEN_MILLISECONDS = 100
 /** Of one step: a port has a dozen descriptors. */
 const OFFERS_PER_STEP = 4
 const PORTS_PER_MESSAGE = 64
@@ -77,6 +79,7 @@ export class HandoverGiver implements Housekeeping {
     if (!this.hasMore && now < this.#nextLook) return
     this.#nextLook = now + LOOK_MILLISECONDS
     if (this.#channel === undefined) {
+      this.#nextLook = now + LISTEN_MILLISECONDS
       this.#channel = this.#listener.accept()
       this.#deadline = now + ANSWER_MILLISECONDS
       return
