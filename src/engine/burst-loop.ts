@@ -23,15 +23,15 @@ export interface Housekeeping {
 }
 
 /**
- * Turns between housekeeping steps under load: at 64 frames a burst, one step in about 4,000
+ * Bursts between housekeeping steps under load: at 64 frames a burst, one step in about 4,000
  * frames.
  */
-const TURNS_PER_STEP = 64
+const BURSTS_PER_STEP = 64
 /**
- * What a turn without frames counts for: a worker that spins shall see the next frame at once, and
- * not when it has been through its tasks.
+ * Exchanges of a turn at most: a worker that spins shall see the next frame at once, and not when it
+ * has been through its tasks.
  */
-const EMPTY_TURN = 8
+const LOOKS_MAX = 8
 
 export class BurstLoop {
   readonly #exchange: FrameExchange
@@ -39,7 +39,7 @@ export class BurstLoop {
   readonly #idle: IdleStrategy
   readonly #housekeeping: readonly Housekeeping[]
   readonly burst: Burst
-  #turnsUntilStep = TURNS_PER_STEP
+  #burstsUntilStep = BURSTS_PER_STEP
 
   /** Frames handled, and bursts that had any, since the start. */
   frames = 0
@@ -66,24 +66,26 @@ export class BurstLoop {
     while (Atomics.load(control, index) === 0) this.turn()
   }
 
-  /** One exchange and what follows from it. Returns the number of frames handled. */
+  /**
+   * An exchange, or a few when nothing waits, and what follows from it: a burst, or housekeeping, or
+   * both. Returns the number of frames handled.
+   */
   turn(): number {
-    const count = this.#exchange.exchange(this.burst, BURST_RECEIVE_MAX)
     const meter = this.meter
-    if (meter !== null) meter.stamped(this.burst.nowSeconds, this.burst.nowNanoseconds)
+    let count = this.#look()
+    for (let looks = 1; count === 0 && looks < LOOKS_MAX && this.#idle.spins(); looks++) {
+      if (meter !== null) meter.state = WorkerState.SPINNING
+      count = this.#look()
+    }
     if (count > 0) {
       this.frames += count
       this.bursts++
       if (meter !== null) meter.state = WorkerState.BUSY
       this.#handler.run(this.burst)
       this.#idle.busy()
+      if (--this.#burstsUntilStep > 0) return count
     }
-    this.#turnsUntilStep -= count > 0 ? 1 : EMPTY_TURN
-    if (this.#turnsUntilStep > 0 && (count > 0 || this.#idle.spins())) {
-      if (count === 0 && meter !== null) meter.state = WorkerState.SPINNING
-      return count
-    }
-    this.#turnsUntilStep = TURNS_PER_STEP
+    this.#burstsUntilStep = BURSTS_PER_STEP
     const { nowSeconds, nowNanoseconds } = this.burst
     let hasMore = false
     for (const task of this.#housekeeping) {
@@ -93,6 +95,12 @@ export class BurstLoop {
     if (count > 0) return count
     const isAsleep = !hasMore && this.#idle.idle(this.#exchange)
     if (meter !== null) meter.state = isAsleep ? WorkerState.ASLEEP : WorkerState.SPINNING
+    return count
+  }
+  #look(): number {
+    const { burst, meter } = this
+    const count = this.#exchange.exchange(burst, BURST_RECEIVE_MAX)
+    if (meter !== null) meter.stamped(burst.nowSeconds, burst.nowNanoseconds)
     return count
   }
 }
