@@ -89,7 +89,8 @@ export class FlowLane {
     this.#news = news
     this.#table.serve(state.conntrack)
     this.#learner.serve(state.conntrack, news)
-    this.#revision = state.revisions.sum
+    // Another one than now: the first burst takes the way of a change, which the training is to know.
+    this.#revision = ~state.revisions.sum
     this.#carried.fill(0)
     this.repeated = 0
   }
