@@ -114,7 +114,7 @@ export class FlowLane {
     const count = burst.count
     const touched = passes.touchFrames(count)
     passes.placeFrames(count)
-    this.touched = touched + passes.touchFlows(count)
+    this.touched = (touched + passes.touchFlows(count)) | 0
     this.restCount = passes.repeatFrames(count)
     this.repeated += count - this.restCount
     this.#countCarried(state.monitor)
