@@ -293,8 +293,8 @@ function takenOver(
     return engine
   } catch (error) {
     taker?.close()
-    // What may be the other process's is left as it is.
-    if (exchange.isAdopting) exchange.handOver()
+    // What is, or was a moment ago, the other process's is left as it is.
+    if (taker !== undefined || exchange.isAdopting) exchange.handOver()
     else exchange.close()
     const reason = error instanceof Error ? error.message : String(error)
     send({ type: 'not taken over', reason, isRefused: error instanceof HandoverRefused })

@@ -1,4 +1,7 @@
-/** What the lane notes of each frame of a burst as it comes in; the chain's are learned from by it, too. */
+/**
+ * What the lane notes of a burst's frames as they come in: of each the place of its flow, the rest of
+ * those that it leaves to the chain, for the learner.
+ */
 
 /** Words of a frame's note: eight, as a power of two. */
 export const NOTE_SHIFT = 3

@@ -27,9 +27,9 @@ const WINDOW_WORDS = WAYS * FLOW_WORDS
 export interface LaneMemorySource {
   /** @returns zeros */
   readonly allocate: (bytes: number) => ArrayBufferLike
-  readonly clear: ForgetMemory
+  readonly clear: ClearMemory
 }
-type ForgetMemory = (words: Int32Array) => void
+type ClearMemory = (words: Int32Array) => void
 
 const ORDINARY_MEMORY: LaneMemorySource = {
   allocate: (bytes) => new ArrayBuffer(bytes),
@@ -43,20 +43,20 @@ export class FlowTable {
   readonly access: FlowAccess
   readonly #clock = new Int32Array(CLOCK_WORDS)
   readonly #sweepFlows: number
-  readonly #forget: ForgetMemory
+  readonly #clearMemory: ClearMemory
   #conntrack: Conntrack | null = null
   #sweep = 0
   #nowSeconds = 0
 
   /**
    * @param flows that may be remembered: 4096 to 4,194,304, rounded up to a power of two
-   * @param memory that a flow's line begins with a cache line is up to it
+   * @param memory a flow is one cache line if what it allocates begins with one
    */
   constructor(flows: number, memory: LaneMemorySource = ORDINARY_MEMORY) {
     const homes = Math.min(FLOWS_MAX, Math.max(FLOWS_MIN, 2 ** Math.ceil(Math.log2(flows))))
     const places = homes + WAYS - 1
     this.#sweepFlows = Math.max(SWEEP_FLOWS_MIN, homes / SWEEP_STEPS)
-    this.#forget = memory.clear
+    this.#clearMemory = memory.clear
     this.words = new Int32Array(memory.allocate(places * FLOW_WORDS * 4))
     this.#visited = new Int32Array(memory.allocate(places * VISITED_WORDS * 4))
     this.#clock[EPOCH_NOW] = 1
@@ -66,8 +66,8 @@ export class FlowTable {
   /** Begins anew, with flows of these connections. */
   serve(conntrack: Conntrack): void {
     if (this.#conntrack !== null) {
-      this.#forget(this.words)
-      this.#forget(this.#visited)
+      this.#clearMemory(this.words)
+      this.#clearMemory(this.#visited)
     }
     this.#conntrack = conntrack
   }

@@ -122,8 +122,8 @@ function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
   const mayRepeat = judging(memory)
   const repeat = carrying(memory)
 
-  /** What the learner asks for, when the chain has rewritten the frame. */
-  const take = (note: number, at: number, way: number): void => {
+  /** For the learner: when it asks, the chain has rewritten the frame. */
+  const keepEnds = (note: number, at: number, way: number): void => {
     notes[note + ENDS_A] = plain4.endsA(words, at)
     notes[note + ENDS_B] = plain4.endsB(words, at)
     notes[note + ENDS_C] = plain4.endsC(words, at)
@@ -151,7 +151,7 @@ function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
           // Nor may a later packet of this burst overtake what the chain now decides.
           table.forget(flow)
         }
-        take(note, at, way)
+        keepEnds(note, at, way)
       }
       rest[restCount++] = i
     }

@@ -77,9 +77,8 @@ export class HandoverGiver implements Housekeeping {
   step(): void {
     const now = performance.now()
     if (!this.hasMore && now < this.#nextLook) return
-    this.#nextLook = now + LOOK_MILLISECONDS
+    this.#nextLook = now + (this.#channel === undefined ? LISTEN_MILLISECONDS : LOOK_MILLISECONDS)
     if (this.#channel === undefined) {
-      this.#nextLook = now + LISTEN_MILLISECONDS
       this.#channel = this.#listener.accept()
       this.#deadline = now + ANSWER_MILLISECONDS
       return
