@@ -9,7 +9,7 @@ import type { BenchOptions } from '../lib/benchmark.js'
 import { type ChainName, destinationOf, sizesFor, writeScenario } from '../lib/node-scenario.js'
 import type { Contender, Running } from './contender.js'
 import { leavesByUplink } from './prepare.js'
-import type { Track, TrackOptions } from './track.js'
+import { type Track, type TrackOptions, WORKER_CORE } from './track.js'
 
 const CLI = fileURLToPath(new URL('../../src/cli/ringpath.js', import.meta.url))
 const WARM_UP_MILLISECONDS = 3000
@@ -61,8 +61,9 @@ export class DatapathContender implements Contender {
       `route add default via ${peer.address}`,
     ])
     writeScenario(DatapathMaps.createFiles(state, sizesFor(flows)), track.devices, flows)
-    const args = ['datapath', '--state', state, '--idle', idle, '--no-reserve-ports', ...more]
-    const process = track.spawn(globalThis.process.execPath, [...nodeArgs, CLI, ...args])
+    const args = ['datapath', '--state', state, '--idle', idle, '--no-reserve-ports']
+    args.push('--cores', `${WORKER_CORE}`, ...more)
+    const process = track.spawnWithWorker(globalThis.process.execPath, [...nodeArgs, CLI, ...args])
     await process.waitForOutput(/datapath ready/)
     return {
       process,

@@ -9,6 +9,7 @@ import { type BurstHandler, BurstLoop, type Housekeeping } from '../../src/engin
 import { IDLE_DEFAULTS, IdleStrategy } from '../../src/engine/idle-strategy.js'
 import { PortManager } from '../../src/engine/port-manager.js'
 import { StatisticsPublisher } from '../../src/engine/statistics-publisher.js'
+import { takeCore } from '../../src/engine/worker-cores.js'
 import { LANE_MEMORY } from '../../src/engine/worker-memory.js'
 import { type Burst, NO_PORT } from '../../src/packet/burst.js'
 import { PacketBuffer } from '../../src/packet/packet-buffer.js'
@@ -64,6 +65,7 @@ class Dropper implements BurstHandler {
 }
 
 async function run(input: WorkerInput): Promise<void> {
+  takeCore(input.core)
   const control = new Int32Array(input.control)
   const maps = DatapathMaps.inMemory(sizesFor(input.flows))
   writeScenario(maps, input.devices, input.flows)

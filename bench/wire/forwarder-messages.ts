@@ -11,6 +11,8 @@ export interface ForwarderInput {
   /** Largest number of connections that the traffic makes. */
   readonly flows: number
   readonly idle: IdleOptions['mode']
+  /** Of the worker; the process's other threads run elsewhere. */
+  readonly core: number
 }
 
 export interface WorkerInput extends ForwarderInput {

@@ -11,6 +11,7 @@ import { Worker } from 'node:worker_threads'
 import { monotonicTime } from 'xdp-socket-napi'
 import { bundled } from '../../src/base/bundle.js'
 import { tuneV8 } from '../../src/engine/v8-flags.js'
+import { leaveCores } from '../../src/engine/worker-cores.js'
 import {
   ForwarderControl,
   type ForwarderInput,
@@ -24,6 +25,7 @@ const input = JSON.parse(process.argv[2] ?? '') as ForwarderInput
 const control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
 const workerData: WorkerInput = { ...input, control: control.buffer as SharedArrayBuffer }
 tuneV8()
+leaveCores([input.core])
 const worker = new Worker(bundled(new URL('./forward-worker.js', import.meta.url)), { workerData })
 
 worker.on('message', (message: 'ready' | ForwarderReport) => {

@@ -6,7 +6,7 @@ import { type ChainName, destinationOf } from '../lib/node-scenario.js'
 import type { Contender, Running } from './contender.js'
 import type { ForwarderInput, ForwarderReport } from './forwarder-messages.js'
 import { leavesByUplink } from './prepare.js'
-import type { Track } from './track.js'
+import { type Track, WORKER_CORE } from './track.js'
 import { type Reading, Readings } from './traffic.js'
 
 const FORWARDER = fileURLToPath(new URL('./forwarder.js', import.meta.url))
@@ -44,8 +44,11 @@ export class RingpathContender implements Contender {
 
   async start(track: Track): Promise<Running> {
     const { kind, flows, chain = 'pod', idle = 'spin', report } = this.#options
-    const input: ForwarderInput = { kind, flows, idle, devices: track.devices }
-    const process = track.spawn(globalThis.process.execPath, [FORWARDER, JSON.stringify(input)])
+    const input: ForwarderInput = { kind, flows, idle, core: WORKER_CORE, devices: track.devices }
+    const process = track.spawnWithWorker(globalThis.process.execPath, [
+      FORWARDER,
+      JSON.stringify(input),
+    ])
     await process.waitForOutput(/ready/)
     const readings = new Readings<Reading>(process, (child) => child.write('frames\n'))
     const isByUplink = kind === 'chain' && leavesByUplink(chain)

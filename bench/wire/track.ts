@@ -87,6 +87,16 @@ export class Track {
     return new Track(lab, name, { sender, receiver, peer }, uplink)
   }
 
+  /**
+   * The same of one whose threads choose their cores themselves: a worker's own, and the others the
+   * generator's, as with testpmd and Open vSwitch.
+   */
+  spawnWithWorker(command: string, args: readonly string[]): LabProcess {
+    const child = this.lab.spawn(this.node, command, args)
+    preferOnItsCore(child)
+    return child
+  }
+
   /** Starts a program in the node's namespace, on the worker's core. */
   spawn(command: string, args: readonly string[]): LabProcess {
     return spawnOnCore(this.lab, this.node, WORKER_CORE, command, args)

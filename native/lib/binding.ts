@@ -111,6 +111,8 @@ export interface Binding {
   unroutedDrops(poller: PollerHandle): number
   wakePoller(fd: number): void
   sendDatagram(path: string, text: string): void
+  threadCores(thread: number): number[]
+  setThreadCores(cores: Int32Array, thread: number): void
   attachProgram(
     options: {
       readonly objectPath: string

@@ -97,6 +97,7 @@ export type Operation =
   | 'datagram'
   | 'netlink'
   | 'pins'
+  | 'thread'
 
 type Meaning = readonly [code: XdpErrorCode, advice: string]
 
@@ -176,6 +177,10 @@ const MEANINGS: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
     EMSGSIZE: [XdpErrorCode.OVERRUN, 'a message was too long, and is lost'],
     EBADF: [XdpErrorCode.CLOSED, 'the socket is closed'],
     EPROTONOSUPPORT: [XdpErrorCode.UNSUPPORTED, 'this kernel has no such netlink protocol'],
+  },
+  thread: {
+    ESRCH: [XdpErrorCode.SYSTEM, 'there is no such thread'],
+    EINVAL: [XdpErrorCode.ARGUMENT, 'none of the cores is one that the thread may have'],
   },
   device: {
     EOPNOTSUPP: [XdpErrorCode.UNSUPPORTED, 'the driver cannot change this offload'],

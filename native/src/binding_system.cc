@@ -1,6 +1,7 @@
 // Node-API functions that need no packet memory: devices, waking a poller, memory shared between
 // processes. Also the module's entry.
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -177,6 +178,35 @@ Napi::Value discardMemory(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// Arguments: thread, 0 for the calling one.
+Napi::Value threadCores(const Napi::CallbackInfo& info) {
+  cpu_set_t set;
+  if (::sched_getaffinity(info[0].ToNumber().Int32Value(), sizeof set, &set) != 0) {
+    Failure failure;
+    failure.set("sched_getaffinity", errno);
+    return throwFailure(info.Env(), failure);
+  }
+  Napi::Array cores = Napi::Array::New(info.Env());
+  for (uint32_t core = 0; core < CPU_SETSIZE; core++) {
+    if (CPU_ISSET(core, &set)) cores.Set(cores.Length(), core);
+  }
+  return cores;
+}
+
+// Arguments: numbers of cores, each below CPU_SETSIZE; thread, 0 for the calling one.
+Napi::Value setThreadCores(const Napi::CallbackInfo& info) {
+  const Napi::Int32Array cores = info[0].As<Napi::Int32Array>();
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (size_t i = 0; i < cores.ElementLength(); i++) CPU_SET(cores[i], &set);
+  if (::sched_setaffinity(info[1].ToNumber().Int32Value(), sizeof set, &set) == 0) {
+    return info.Env().Undefined();
+  }
+  Failure failure;
+  failure.set("sched_setaffinity", errno);
+  return throwFailure(info.Env(), failure);
+}
+
 Napi::Value unmapSharedFile(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Mapping> mapping = fromHandle<Mapping>(info[0]);
   if (mapping == nullptr) return info.Env().Undefined();
@@ -192,6 +222,8 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("setDeviceQueues", Napi::Function::New<setDeviceQueues>(env));
   exports.Set("setDeviceOffload", Napi::Function::New<setDeviceOffload>(env));
   exports.Set("sendFrame", Napi::Function::New<sendFrame>(env));
+  exports.Set("threadCores", Napi::Function::New<threadCores>(env));
+  exports.Set("setThreadCores", Napi::Function::New<setThreadCores>(env));
   exports.Set("sendDatagram", Napi::Function::New<sendDatagram>(env));
   exports.Set("wakePoller", Napi::Function::New<wakePoller>(env));
   exports.Set("allocateMemory", Napi::Function::New<allocateMemory>(env));

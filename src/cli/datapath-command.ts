@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { preparePinDirectory } from 'xdp-socket-napi'
-import { WORKERS_MAX } from '../base/limits.js'
+import { CORES_MAX, WORKERS_MAX } from '../base/limits.js'
 import { VERSION } from '../base/version.js'
 import { noteHandover } from '../daemon/handover-note.js'
 import { DatapathLink, LivenessServer } from '../daemon/liveness.js'
@@ -16,7 +16,8 @@ interface DatapathArguments {
   readonly state: string
   readonly idle: IdleOptions['mode']
   readonly frames: number
-  readonly workers: number
+  readonly workers?: number
+  readonly cores?: readonly number[]
   readonly busyPoll: number
   readonly standby: boolean
   readonly reservePorts: boolean
@@ -47,9 +48,13 @@ export function addDatapathCommand(program: Command): void {
     )
     .option(
       '--workers <count>',
-      'worker threads, at most as many as the maps are for',
+      'worker threads, as many as --cores or 1 unless given; the maps are for some number of them',
       parseWorkers,
-      1,
+    )
+    .option(
+      '--cores <list>',
+      'a core for each worker, such as 2,3; all else of the process runs on the others',
+      parseCores,
     )
     .option('--frames <count>', 'frames of packet memory of each worker', parseFrames, 32_768)
     .option(
@@ -79,6 +84,14 @@ function parseWorkers(text: string): number {
   const workers = Number(text)
   if (Number.isInteger(workers) && workers >= 1 && workers <= WORKERS_MAX) return workers
   throw new InvalidArgumentError(`Expected a whole number from 1 to ${WORKERS_MAX}.`)
+}
+
+function parseCores(text: string): number[] {
+  const cores = text.split(',').map((core) => (/^\d+$/.test(core) ? Number(core) : Number.NaN))
+  if (cores.every((core) => core < CORES_MAX)) return cores
+  throw new InvalidArgumentError(
+    `Expected numbers of cores, from 0 to ${CORES_MAX - 1}, and commas.`,
+  )
 }
 
 function parseFrames(text: string): number {
@@ -133,13 +146,14 @@ async function runDatapath(options: DatapathArguments): Promise<void> {
 }
 
 function optionsOf(options: DatapathArguments): DatapathOptions {
-  const { pin } = options
+  const { pin, workers, cores } = options
   const log = (line: string): void => console.log(line)
   return {
     stateDirectory: options.state,
     standby: options.standby,
     idle: { ...IDLE_DEFAULTS, mode: options.idle },
-    workers: options.workers,
+    ...(workers === undefined ? {} : { workers }),
+    cores,
     frameCount: options.frames,
     busyPollMicroseconds: options.busyPoll,
     reservePorts: options.reservePorts,

@@ -81,6 +81,11 @@ export class ConntrackGc {
     this.#table.requestSweep()
   }
 
+  /** A sweep is under way: an idle worker goes on with it at once. */
+  get hasMore(): boolean {
+    return this.#isSweeping
+  }
+
   /** One bounded step; call it between bursts. */
   step(nowSeconds: number): void {
     if (!this.#isSweeping) {

@@ -80,7 +80,7 @@ export class Agent {
     const { stateDirectory, dataDirectory } = this.paths
     mkdirSync(dataDirectory, { recursive: true, mode: 0o700 })
     takeRole(stateDirectory, Role.AGENT)
-    const { workers = defaultWorkers() } = node.spec.datapath
+    const { cores, workers = cores?.length ?? defaultWorkers() } = node.spec.datapath
     const { sizes, problems } = chooseSizes(node, stateDirectory)
     // A datapath that is adopted may have more, each with an event ring.
     const rings = Math.max(workers, sizes.workers ?? 1)

@@ -31,6 +31,8 @@ const QUOTED_BYTES = 2_000
 export interface DatapathSettings {
   readonly idle: string
   readonly workers: number
+  /** One for each worker; undefined: the kernel chooses. */
+  readonly cores?: readonly number[] | undefined
   readonly frames: number
   readonly busyPollMicroseconds: number
   /** Synthetic frames before ports are attached. */

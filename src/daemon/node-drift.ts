@@ -98,6 +98,7 @@ const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
 /** Options of a datapath's command line, and the fields that they come from. */
 const OPTIONS: readonly (readonly [option: string, field: string])[] = [
   ['--workers', 'workers'],
+  ['--cores', 'cores'],
   ['--idle', 'idle'],
   ['--frames', 'frames'],
   ['--busy-poll', 'busyPollMicroseconds'],
@@ -106,9 +107,10 @@ const OPTIONS: readonly (readonly [option: string, field: string])[] = [
 
 /** What `ringpath datapath` is started with. */
 export function datapathOptions(settings: DatapathSettings): string[] {
-  const { workers, idle, frames, busyPollMicroseconds, training, pinDirectory } = settings
+  const { workers, cores, idle, frames, busyPollMicroseconds, training, pinDirectory } = settings
   const options = ['--workers', `${workers}`, '--idle', idle, '--frames', `${frames}`]
   options.push('--busy-poll', `${busyPollMicroseconds}`)
+  if (cores !== undefined) options.push('--cores', cores.join(','))
   // No drift: it makes no difference to a datapath that runs.
   if (!training) options.push('--no-training')
   return pinDirectory === undefined ? options : [...options, '--pin', pinDirectory]

@@ -23,15 +23,16 @@ export interface Housekeeping {
 }
 
 /**
- * Bursts between housekeeping steps under load: at 64 frames a burst, one step in about 4,000
- * frames.
+ * Bursts after which a loaded worker looks whether housekeeping is due; else it does when no frame
+ * waits.
  */
-const BURSTS_PER_STEP = 64
+const BURSTS_PER_LOOK = 64
 /**
- * Exchanges of a turn at most: a worker that spins shall see the next frame at once, and not when it
- * has been through its tasks.
+ * Nanoseconds between two steps as a power of two, about a millisecond: they take some microseconds,
+ * in which frames wait, and their data takes the place of the packets' in the caches.
  */
-const LOOKS_MAX = 8
+const TICK_SHIFT = 20
+const NO_TICK = -1
 
 export class BurstLoop {
   readonly #exchange: FrameExchange
@@ -39,7 +40,11 @@ export class BurstLoop {
   readonly #idle: IdleStrategy
   readonly #housekeeping: readonly Housekeeping[]
   readonly burst: Burst
-  #burstsUntilStep = BURSTS_PER_STEP
+  #burstsUntilLook = BURSTS_PER_LOOK
+  /** Of the last step. */
+  #tick = NO_TICK
+  /** The last step left something undone. */
+  #hasMore = false
 
   /** Frames handled, and bursts that had any, since the start. */
   frames = 0
@@ -67,40 +72,42 @@ export class BurstLoop {
   }
 
   /**
-   * An exchange, or a few when nothing waits, and what follows from it: a burst, or housekeeping, or
-   * both. Returns the number of frames handled.
+   * An exchange, and what follows from it: a burst, or housekeeping, or both. Returns the number of
+   * frames handled.
    */
   turn(): number {
-    const meter = this.meter
-    let count = this.#look()
-    for (let looks = 1; count === 0 && looks < LOOKS_MAX && this.#idle.spins(); looks++) {
-      if (meter !== null) meter.state = WorkerState.SPINNING
-      count = this.#look()
-    }
+    const { burst, meter } = this
+    const count = this.#exchange.exchange(burst, BURST_RECEIVE_MAX)
+    if (meter !== null) meter.stamped(burst.nowSeconds, burst.nowNanoseconds)
     if (count > 0) {
       this.frames += count
       this.bursts++
       if (meter !== null) meter.state = WorkerState.BUSY
-      this.#handler.run(this.burst)
+      this.#handler.run(burst)
       this.#idle.busy()
-      if (--this.#burstsUntilStep > 0) return count
+      if (--this.#burstsUntilLook > 0) return count
     }
-    this.#burstsUntilStep = BURSTS_PER_STEP
-    const { nowSeconds, nowNanoseconds } = this.burst
-    let hasMore = false
-    for (const task of this.#housekeeping) {
-      task.step(nowSeconds, nowNanoseconds)
-      if (task.hasMore === true) hasMore = true
+    this.#burstsUntilLook = BURSTS_PER_LOOK
+    const tick = burst.nowNanoseconds >> TICK_SHIFT
+    // What is left undone waits while there are frames.
+    if (tick !== this.#tick || (this.#hasMore && count === 0)) {
+      this.#tick = tick
+      this.#step()
     }
     if (count > 0) return count
-    const isAsleep = !hasMore && this.#idle.idle(this.#exchange)
+    const isAsleep = !this.#hasMore && this.#idle.idle(this.#exchange)
+    // Who woke it has written something that a task shall read.
+    if (isAsleep) this.#tick = NO_TICK
     if (meter !== null) meter.state = isAsleep ? WorkerState.ASLEEP : WorkerState.SPINNING
     return count
   }
-  #look(): number {
-    const { burst, meter } = this
-    const count = this.#exchange.exchange(burst, BURST_RECEIVE_MAX)
-    if (meter !== null) meter.stamped(burst.nowSeconds, burst.nowNanoseconds)
-    return count
+
+  #step(): void {
+    const { nowSeconds, nowNanoseconds } = this.burst
+    this.#hasMore = false
+    for (const task of this.#housekeeping) {
+      task.step(nowSeconds, nowNanoseconds)
+      if (task.hasMore === true) this.#hasMore = true
+    }
   }
 }

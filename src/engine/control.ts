@@ -37,6 +37,8 @@ export interface FollowerInput {
   readonly frameCount: number
   readonly busyPollMicroseconds: number
   readonly pinDirectory: string | undefined
+  /** The core that it runs on; absent: any. */
+  readonly core: number | undefined
 }
 
 /** What the first worker is started with. */
@@ -60,6 +62,8 @@ export interface WorkerInput {
    * never.
    */
   readonly busyPollMicroseconds: number
+  /** The core that it runs on once it has ports or is about to; absent: any. */
+  readonly core: number | undefined
   /** In a bpffs, for programs that stay on their devices; absent: they go with the process. */
   readonly pinDirectory: string | undefined
 }

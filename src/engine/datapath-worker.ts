@@ -33,6 +33,7 @@ import { PortMtuTask } from './port-mtu-task.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
 import { trainWorker } from './training/training.js'
 import { UplinkSteering } from './uplink-steering.js'
+import { takeCore } from './worker-cores.js'
 import { WorkerMemory } from './worker-memory.js'
 import { WorkerMeter } from './worker-meter.js'
 
@@ -314,6 +315,8 @@ function startEngine(input: WorkerInput, maps: DatapathMaps): Engine | undefined
   if (input.isStandby) send({ type: 'standby' })
   for (;;) {
     const order = input.isStandby ? waitForOrder(control) : Order.ATTACH
+    // Until now the core may have been another datapath's, with packets to move.
+    if (order !== Order.WAIT) takeCore(input.core)
     if (order === Order.ATTACH) {
       const engine = new Engine(input, maps, memory, false, team)
       engine.attach()

@@ -19,13 +19,16 @@ import { HostPortTask } from './host-port-task.js'
 import { IDLE_DEFAULTS, type IdleOptions } from './idle-strategy.js'
 import { RoutingTask } from './routing-task.js'
 import { tuneV8 } from './v8-flags.js'
+import { checkCores, leaveCores } from './worker-cores.js'
 
 export interface DatapathOptions {
   /** Directory of the node's shared maps, /run/ringpath/<node>. */
   readonly stateDirectory: string
   readonly idle?: IdleOptions
-  /** Worker threads: 1 unless given, at most as many as the maps were made for. */
+  /** Worker threads: as many as `cores`, 1 unless given, at most as many as the maps were made for. */
   readonly workers?: number
+  /** One for each worker, which runs on it, with the process's other threads elsewhere; any unless given. */
+  readonly cores?: readonly number[] | undefined
   /**
    * Frames of each worker's UMEM; each queue keeps up to 2048 ready for receiving, all queues together half
    * of them.
@@ -85,6 +88,8 @@ export class Datapath {
     this.#options = options
     this.#log = options.log ?? (() => {})
     const workers = checkedWorkers(options)
+    const { cores } = options
+    if (cores !== undefined) checkCores(cores, workers)
     const team = workers === 1 ? undefined : teamMemory(workers)
     const news = team && new SharedArrayBuffer(FlowNews.bytesFor(workers))
     const common = {
@@ -97,12 +102,14 @@ export class Datapath {
       pinDirectory: options.pinDirectory,
     }
     const control = this.#control.buffer as SharedArrayBuffer
-    const input: WorkerInput = { ...common, control, worker: 0, workers, team, news }
+    const places = { worker: 0, workers, team, news, core: cores?.[0] }
+    const input: WorkerInput = { ...common, control, ...places }
     if (options.standby !== true) this.startTasks()
     tuneV8()
+    if (cores !== undefined) leaveCores(cores)
     this.#worker = new Worker(WORKER_FILE, { workerData: input })
     if (team !== undefined && news !== undefined) {
-      this.#followers = new FollowerWorkers(workers, team, { ...common, news }, this.#log)
+      this.#followers = new FollowerWorkers(workers, team, { ...common, news }, cores, this.#log)
     }
     this.standingBy = new Promise((resolve) => {
       this.#worker.on('message', ({ type }: WorkerMessage) => {
@@ -219,7 +226,7 @@ export class Datapath {
 }
 
 /** Throws ECONFIG_INVALID: each worker needs an event ring. */
-function checkedWorkers({ workers = 1, stateDirectory }: DatapathOptions): number {
+function checkedWorkers({ cores, workers = cores?.length ?? 1, stateDirectory }: DatapathOptions) {
   const most = DatapathMaps.openFiles(stateDirectory).workers
   if (Number.isInteger(workers) && workers >= 1 && workers <= most) return workers
   throw new RingpathError(

@@ -21,6 +21,7 @@ import { NatMarks } from './nat-marks.js'
 import { PortFollower } from './port-follower.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
 import { trainWorker } from './training/training.js'
+import { takeCore } from './worker-cores.js'
 import { WorkerMemory } from './worker-memory.js'
 
 function send(message: WorkerMessage): void {
@@ -56,6 +57,7 @@ function run(input: FollowerInput): void {
     exchange.close()
     return
   }
+  takeCore(input.core)
   const state = maps.stateFor(worker)
   const news = new FlowNews(input.news, worker)
   const pipeline = new Pipeline(state, packet, BURST_CAPACITY, { lane, news })

@@ -31,13 +31,14 @@ export class FollowerWorkers {
   constructor(
     workers: number,
     team: TeamMemory,
-    input: Omit<FollowerInput, 'control' | 'team' | 'place' | 'worker'>,
+    input: Omit<FollowerInput, 'control' | 'team' | 'place' | 'worker' | 'core'>,
+    cores: readonly number[] | undefined,
     log: (line: string) => void,
   ) {
     this.#log = log
     this.#followers = Array.from({ length: workers - 1 }, (_, i) => {
       const place = { index: i + 1, of: workers }
-      return this.#start({ ...input, team, place, worker: i + 1 })
+      return this.#start({ ...input, team, place, worker: i + 1, core: cores?.[i + 1] })
     })
     this.ended = Promise.all(this.#followers.map(({ exited }) => exited)).then(() => {})
     this.ended.catch(() => {})

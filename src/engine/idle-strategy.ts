@@ -44,17 +44,13 @@ export class IdleStrategy {
     this.#empty = 0
   }
 
-  /** After an empty exchange: is there to be another one at once? If not, `idle` sleeps. */
-  spins(): boolean {
-    if (this.#neverSleeps) return true
-    if (this.#empty >= this.#spinExchanges) return false
-    this.#empty++
-    return true
-  }
-
-  /** Returns whether it slept. */
+  /** After an empty exchange. Returns whether it slept. */
   idle(exchange: FrameExchange): boolean {
-    if (this.spins()) return false
+    if (this.#neverSleeps) return false
+    if (this.#empty < this.#spinExchanges) {
+      this.#empty++
+      return false
+    }
     this.sleeps++
     exchange.wait(this.#sleepMilliseconds)
     return true

@@ -4,7 +4,7 @@
  */
 import { isIPv4 } from 'node:net'
 import * as z from 'zod'
-import { WORKERS_MAX } from '../base/limits.js'
+import { CORES_MAX, WORKERS_MAX } from '../base/limits.js'
 import {
   cidr,
   clusterMetadata,
@@ -106,6 +106,12 @@ const maps = strict({
 const datapath = strict({
   /** Threads that move packets; by the number of cores unless given (docs/operations.md). */
   workers: whole(1, WORKERS_MAX).optional(),
+  /** One for each worker, which has it to itself as far as this process goes; the kernel chooses unless given. */
+  cores: z
+    .array(whole(0, CORES_MAX - 1))
+    .min(1, { error: 'at least one core' })
+    .max(WORKERS_MAX, { error: `at most ${WORKERS_MAX} cores` })
+    .optional(),
   idle: oneOf('spin', 'adaptive', 'poll').default('adaptive'),
   frames: whole(1024, 2 ** 20).default(32_768),
   busyPollMicroseconds: whole(0, 1_000_000).default(0),
@@ -118,6 +124,9 @@ const datapath = strict({
   pin: flag.default(true),
   /** /sys/fs/bpf/ringpath/NAME when not given. */
   pinDirectory: path.optional(),
+}).refine(({ cores, workers = cores?.length }) => cores === undefined || cores.length === workers, {
+  error: 'as many cores as workers',
+  path: ['cores'],
 })
 
 const api = strict({

@@ -66,6 +66,11 @@ export class NatGc {
     this.#tuple[TupleWord.DESTINATION + 2] = IPV4_MAPPED
   }
 
+  /** As in ConntrackGc. */
+  get hasMore(): boolean {
+    return this.#isSweeping
+  }
+
   /** One bounded step; call it between bursts. */
   step(nowSeconds: number): void {
     if (this.#nat.isFillingUp) this.#force(nowSeconds)

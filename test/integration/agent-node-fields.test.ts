@@ -5,6 +5,7 @@
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { threadCores } from 'xdp-socket-napi'
 import { holderOf, Role } from '../../src/daemon/process-lock.js'
 import type { Namespace } from '../../src/lab/lab.js'
 import { ping } from '../../src/lab/traffic.js'
@@ -12,6 +13,7 @@ import { fillMaglev, maglevHash } from '../../src/lb/maglev.js'
 import { ipv4Words, parseIpv4 } from '../../src/wire/address.js'
 import { Protocol } from '../../src/wire/protocols.js'
 import { LiveAgent } from '../support/live-agent.js'
+import { coresOfThreads } from '../support/thread-cores.js'
 
 const OPTIONS = { timeout: 60_000 }
 const OUTSIDE = '198.51.100.1'
@@ -51,7 +53,9 @@ const UPLINKS = `uplinks:
 - { device: eth1, address: 203.0.113.2 }`
 const announced = (device: string) =>
   `announcements: [{ address: ${ANNOUNCED}, devices: [${device}] }]`
-const datapath = (more: string) => `datapath: { pinDirectory: ${live.pins.path}, ${more} }`
+const core = threadCores().at(-1) as number
+const datapath = (more: string) =>
+  `datapath: { pinDirectory: ${live.pins.path}, cores: [${core}], ${more} }`
 
 /** Answers each connection with its name, and who it sees there. */
 async function nameServer(ns: Namespace, name: string, address: string): Promise<void> {
@@ -282,6 +286,18 @@ t.test('busyPollMicroseconds: the kernel is told for each socket', OPTIONS, asyn
   t.same(new Set(polls), new Set(['50']))
 })
 
+/** The worker has its core, and everything else of the process the others, if there are any. */
+function aloneOnItsCore(pid: number): boolean {
+  const others = threadCores().filter((other) => other !== core)
+  const elsewhere = (others.length > 0 ? others : [core]).join()
+  const [first, ...more] = coresOfThreads(pid).sort((a) => (a === `${core}` ? -1 : 1))
+  return first === `${core}` && more.length > 0 && more.every((cores) => cores === elsewhere)
+}
+
+t.test('cores: the worker has one to itself', OPTIONS, async (t) => {
+  t.ok(aloneOnItsCore(await pidOf()), coresOfThreads(await pidOf()).join(' '))
+})
+
 /** The API by its socket, as somebody who is not root, in this group. */
 async function asMember(group: string): Promise<string> {
   const who = ['--reuid', 'nobody', '--regid', group, '--clear-groups']
@@ -344,6 +360,7 @@ t.test('a datapath that is adopted: what it was started without is told', OPTION
   await live.until('nothing more', async () => !(await isTold()))
   t.same(new Set(await busyPolls(await pidOf())), new Set(['70']))
   t.equal(trained(), before, 'training: false')
+  t.ok(aloneOnItsCore(await pidOf()), 'cores, of one that took over')
 })
 
 t.test(
