@@ -54,6 +54,7 @@ export function splitInMemory(size: 'full' | 'quick' | 'smoke', flows: number): 
       ),
     )
     times.delete(RIG)
+    if (times.size === 0) throw new Error('no sample of the profile lies in the engine')
     const parts = [...times].map(([name, us]) => [name, (us * 1000) / frames] as const)
     parts.sort((a, b) => b[1] - a[1])
     const title = repeatsFlows ? 'with the flow lane' : 'every packet through the chain'

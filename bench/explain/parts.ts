@@ -3,11 +3,20 @@
  * pass of the pipeline, or a stage, with all that it calls. Read from the innermost function
  * outward. V8 knows little of what it inlined: such time is told with the function around it.
  */
+import { findSourceMap } from 'node:module'
 import { basename } from 'node:path'
+
+interface CallFrame {
+  readonly functionName: string
+  readonly url: string
+  /** Of the function's beginning, from 0. */
+  readonly lineNumber: number
+  readonly columnNumber: number
+}
 
 interface ProfileNode {
   readonly id: number
-  readonly callFrame: { readonly functionName: string; readonly url: string }
+  readonly callFrame: CallFrame
   readonly children?: readonly number[]
 }
 
@@ -23,11 +32,12 @@ export const RIG = 'rig'
 const OTHER = 'V8 itself, and what has no name'
 
 const LANE_PASSES: Readonly<Record<string, string>> = {
-  '#touchFrames': 'lane: touch the frames',
-  '#placeFrames': 'lane: classify, hash, touch the flows',
-  '#repeatFrames': 'lane: find, rewrite, count',
-  // V8 puts the pass that repeats, and those that do little, into it.
-  run: 'lane: find, rewrite, count',
+  touchFrames: 'lane: touch the frames',
+  placeFrames: 'lane: classify, hash',
+  touchFlows: 'lane: touch the flows',
+  repeatFrames: 'lane: find, rewrite, count',
+  // V8 may put passes into it.
+  run: 'lane: passes, and what is done once a burst',
   learn: 'lane: learn',
   step: 'housekeeping',
 }
@@ -36,14 +46,24 @@ const PIPELINE_PASSES: Readonly<Record<string, string>> = {
 }
 const HOUSEKEEPING = ['ct-gc', 'nat-gc', 'port-manager', 'statistics-publisher', 'uplink-steering']
 
+const LANE_FILES = ['flow-lane', 'lane-passes', 'flow-access']
+
 const RIG_FILES = ['frame-source', 'chain-rig', 'memory-split', 'explain', 'run']
 
+/** The benchmarks run in bundles: which module a function comes from, their source maps tell. */
+function sourceOf({ url, lineNumber, columnNumber }: CallFrame): string {
+  const entry = findSourceMap(url)?.findEntry(lineNumber, columnNumber)
+  return entry !== undefined && 'originalSource' in entry ? entry.originalSource : url
+}
+
 /** Undefined where the caller has to be looked at. */
-function partOf({ functionName, url }: ProfileNode['callFrame']): string | undefined {
-  const file = basename(url, '.js')
+function partOf(callFrame: CallFrame): string | undefined {
+  const { functionName } = callFrame
+  const url = sourceOf(callFrame)
+  const file = basename(url).replace(/\.[jt]s$/, '')
   if (RIG_FILES.includes(file)) return RIG
   if (functionName === '(garbage collector)') return 'garbage collection'
-  if (file === 'flow-lane') return LANE_PASSES[functionName]
+  if (LANE_FILES.includes(file)) return LANE_PASSES[functionName]
   if (url.includes('/pipeline/stages/')) return `stage ${file}`
   if (url.includes('/pipeline/entry/')) return `entry ${file}`
   if (file === 'parse') return 'pass 1: parse and hash'

@@ -96,7 +96,7 @@ function placing(memory: LaneMemory): LanePasses['placeFrames'] {
   const { starts, lengths, ports } = memory.burst
   const words = memory.packet.memoryWords
   const { homeOf } = memory.table.access
-  return (count) => {
+  return function placeFrames(count) {
     for (let i = 0; i < count; i++) {
       const start = starts[i] as number
       const kind = plain4.classify(words, start, lengths[i] as number)
@@ -131,7 +131,7 @@ function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
     notes[note + TTL] = plain4.ttl(words, at)
   }
 
-  return (count) => {
+  return function repeatFrames(count) {
     let restCount = 0
     for (let i = 0; i < count; i++) {
       const note = i << NOTE_SHIFT

@@ -2,6 +2,7 @@
  * Benchmarks still run: the smallest size of those that need no rights, and what becomes of their
  * figures.
  */
+import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { allocBenchmark } from '../../bench/chain/alloc-bench.js'
 import { chainBenchmark } from '../../bench/chain/chain-bench.js'
@@ -71,7 +72,8 @@ t.test('an explanation splits the time of a packet by passes and stages', async 
 })
 
 t.test('a sample belongs to the innermost part that is known', async (t) => {
-  const frame = (functionName: string, url: string) => ({ functionName, url })
+  const place = { lineNumber: 0, columnNumber: 0 }
+  const frame = (functionName: string, url: string) => ({ functionName, url, ...place })
   const nodes = [
     { id: 1, callFrame: frame('(root)', ''), children: [2] },
     { id: 2, callFrame: frame('#call', 'file:///x/pipeline/pipeline.js'), children: [3] },
@@ -81,6 +83,28 @@ t.test('a sample belongs to the innermost part that is known', async (t) => {
   const times = splitProfile({ nodes, samples: [4, 2, 4], timeDeltas: [5, 7, 11] })
   t.equal(times.get('stage ct-lookup'), 16)
   t.equal(times.get('pipeline: dispatch, monitor'), 7)
+})
+
+t.test('a sample in a bundle belongs to the module that its source map names', async (t) => {
+  const url = pathToFileURL(
+    t.testdir({
+      'run.js':
+        'export const begin = 1\nexport function process() {}\n//# sourceMappingURL=run.js.map\n',
+      'run.js.map': JSON.stringify({
+        version: 3,
+        sources: ['../pipeline/stages/ct-lookup.ts'],
+        names: [],
+        // The second line of the one is the first of the other.
+        mappings: ';AAAA',
+      }),
+    }),
+  )
+  process.setSourceMapsEnabled(true)
+  const { href } = new URL(`${url}/run.js`)
+  await import(href)
+  const callFrame = { functionName: 'process', url: href, lineNumber: 1, columnNumber: 23 }
+  const times = splitProfile({ nodes: [{ id: 1, callFrame }], samples: [1], timeDeltas: [5] })
+  t.same([...times], [['stage ct-lookup', 5]])
 })
 
 t.test('the median of an even number of values lies between the two in the middle', async (t) => {
