@@ -56,7 +56,12 @@ export const sourcePort = (words: Int32Array, at: number): number =>
  * Writes the template of the envelope in front of the frame at word `at` to `out`; false where it
  * is none that `write` could write again.
  */
-export function readTemplate(words: Int32Array, at: number, out: Int32Array, to: number): boolean {
+export const readTemplate = (
+  words: Int32Array,
+  at: number,
+  out: Int32Array,
+  to: number,
+): boolean => {
   const from = at - ENVELOPE_WORDS
   for (let i = 0; i < ENVELOPE_WORDS; i++) out[to + i] = words[from + i] as number
   const version = out[to + VERSION] as number
@@ -86,14 +91,14 @@ export function readTemplate(words: Int32Array, at: number, out: Int32Array, to:
  * @param frameBytes of the inner frame
  * @param port source port, as in memory
  */
-export function write(
+export const write = (
   words: Int32Array,
   at: number,
   templates: Int32Array,
   from: number,
   frameBytes: number,
   port: number,
-): void {
+): void => {
   const total = swap16(frameBytes + ENVELOPE_BYTES - ETHERNET_BYTES)
   const udpBytes = frameBytes + ENVELOPE_BYTES - ETHERNET_BYTES - IPV4_BYTES
   // RFC 6040 section 4.1: the inner header's bits, whose place in the frame is the word behind its MACs.

@@ -58,7 +58,7 @@ export type Plain = (typeof Plain)[keyof typeof Plain]
 const swap16 = (half: number): number => ((half & 0xff) << 8) | ((half >>> 8) & 0xff)
 
 /** @param start byte that the frame begins at @param bytes of the frame */
-export function classify(words: Int32Array, start: number, bytes: number): Plain {
+export const classify = (words: Int32Array, start: number, bytes: number): Plain => {
   const at = start >> 2
   if (!IS_LITTLE_ENDIAN || (start & 3) !== 0 || bytes < L4 + UDP_BYTES) return NONE
   if (((words[at + 3] as number) & TYPE_MASK) !== IPV4_PLAIN) return NONE
@@ -103,10 +103,16 @@ export const pseudo = (a: number, b: number, c: number, type: number): number =>
  * Is the transport's checksum the sum of the pseudo header, as a sender with offload leaves it (see
  * partial-checksum.ts)?
  *
+ * @param total from `totalLength`
  * @param sum from `pseudo`
  */
-export function isChecksumPartial(words: Int32Array, at: number, sum: number): boolean {
-  const bytes = swap16(swap16(words[at + 4] as number) - IPV4_BYTES)
+export const isChecksumPartial = (
+  words: Int32Array,
+  at: number,
+  total: number,
+  sum: number,
+): boolean => {
+  const bytes = swap16(total - IPV4_BYTES)
   const field =
     (words[at + 5] as number) >>> 24 === UDP
       ? (words[at + 10] as number) & LOWER
@@ -120,7 +126,7 @@ export function isChecksumPartial(words: Int32Array, at: number, sum: number): b
  *
  * @param hops by which the TTL goes down
  */
-export function deltas(
+export const deltas = (
   a: number,
   b: number,
   c: number,
@@ -128,7 +134,7 @@ export function deltas(
   newB: number,
   newC: number,
   hops: number,
-): number {
+): number => {
   const isTranslated = a !== newA || b !== newB || c !== newC
   const addresses =
     checksums.delta16(a >>> 16, newA >>> 16) +
@@ -143,7 +149,7 @@ export function deltas(
 }
 
 /** Writes TTL and ends of the IP and transport header. @param change from `deltas` */
-export function rewrite(
+export const rewrite = (
   words: Int32Array,
   at: number,
   a: number,
@@ -151,7 +157,7 @@ export function rewrite(
   c: number,
   hops: number,
   change: number,
-): void {
+): void => {
   const l3 = change >>> 16
   const l4 = change & LOWER
   let checksum = (words[at + 6] as number) & LOWER
@@ -165,7 +171,7 @@ export function rewrite(
 }
 
 /** RFC 768: a datagram without checksum keeps none, and a computed zero is sent as all ones. */
-function applyTransportDelta(words: Int32Array, at: number, delta: number): void {
+const applyTransportDelta = (words: Int32Array, at: number, delta: number): void => {
   if ((words[at + 5] as number) >>> 24 === TCP) {
     const word = words[at + 12] as number
     words[at + 12] = (checksums.apply(word >>> 16, delta) << 16) | (word & LOWER)
