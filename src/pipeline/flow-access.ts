@@ -2,7 +2,7 @@
  * How the flow lane finds a flow in its table (flow-table.ts), and counts for it: what is done for
  * every packet, as closures over the table's memory (see lane-passes.ts for why).
  */
-import { Clock, FLOW_SHIFT, FLOW_WORDS, Flow, NO_FLOW, WAYS } from './flow-layout.js'
+import { Clock, FLOW_SHIFT, FLOW_WORDS, Flow, NEVER_USED, NO_FLOW, WAYS } from './flow-layout.js'
 
 const { ENDS_B, ENDS_C, WAY, EPOCH, LEARNED_AT, PACKETS, BYTES, REPEATED_AT } = Flow
 const { MILLISECONDS, EPOCH: EPOCH_NOW } = Clock
@@ -45,11 +45,13 @@ export function flowAccess(
 
     find(home, a, b, c, way) {
       for (let flow = home; flow < home + WINDOW_WORDS; flow = (flow + FLOW_WORDS) | 0) {
+        const its = words[flow + WAY]
+        if (its === NEVER_USED) return NO_FLOW
         if (
           words[flow] === a &&
           words[flow + ENDS_B] === b &&
           words[flow + ENDS_C] === c &&
-          words[flow + WAY] === way
+          its === way
         ) {
           return flow
         }

@@ -1,6 +1,6 @@
 /**
  * What the flow lane remembers of flows: each one cache line, in the place that its hash leads to or
- * one of the next three, and beside it the connections that its packets belong to. It belongs to one
+ * one of the next seven, and beside it the connections that its packets belong to. It belongs to one
  * worker, and so is plain memory without locks.
  *
  * Packets that were repeated are counted here, and added to their connections' entries (`settle`)
@@ -10,7 +10,16 @@ import { randomInt } from 'node:crypto'
 import type { Conntrack } from '../conntrack/conntrack.js'
 import { VISITED_MAX, type VisitedEntries } from '../conntrack/ct-traffic.js'
 import { type FlowAccess, flowAccess } from './flow-access.js'
-import { CLOCK_WORDS, Clock, FLOW_SHIFT, FLOW_WORDS, Flow, NO_FLOW, WAYS } from './flow-layout.js'
+import {
+  CLOCK_WORDS,
+  Clock,
+  FLOW_SHIFT,
+  FLOW_WORDS,
+  Flow,
+  FORGOTTEN,
+  NO_FLOW,
+  WAYS,
+} from './flow-layout.js'
 
 const FLOWS_MIN = 1 << 12
 const FLOWS_MAX = 1 << 22
@@ -118,6 +127,7 @@ export class FlowTable {
   forget(flow: number): void {
     this.settle(flow)
     this.words.fill(0, flow, flow + FLOW_WORDS)
+    this.words[flow + WAY] = FORGOTTEN
   }
 
   /** Forgets the flow with these ends, if it is known. */
