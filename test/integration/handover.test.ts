@@ -5,18 +5,15 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { DescriptorChannel } from 'xdp-socket-napi'
-import { holderOf, Role, readyHolderOf } from '../../src/daemon/process-lock.js'
 import { HANDOVER_VERSION, type Hello, handoverPath } from '../../src/engine/handover/messages.js'
-import type { LabProcess } from '../../src/lab/lab-process.js'
 import { ping, transferWithHash } from '../../src/lab/traffic.js'
 import { PortMode } from '../../src/port/port-table.js'
 import { GapStream } from '../support/gap-stream.js'
+import { HandOvers } from '../support/hand-overs.js'
 import { LiveNode } from '../support/live-node.js'
 
-const CLI = fileURLToPath(new URL('../../src/cli/ringpath.js', import.meta.url))
 const HANDOVERS = 4
 
 const live = await LiveNode.create('handover', { hasUplink: true })
@@ -25,46 +22,10 @@ const client = await live.pod('client')
 const server = await live.pod('server')
 await live.start()
 const { lab, directory } = live
-const next: LabProcess[] = []
+const handOvers = new HandOvers(live)
 
 type Test = typeof t
 const seconds = (count: number) => new Promise((resolve) => setTimeout(resolve, count * 1000))
-const holder = () => holderOf(directory, Role.DATAPATH)
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    if (holds()) return
-    await seconds(0.02)
-  }
-  throw new Error(`${what} did not come; ${next.at(-1)?.output}`)
-}
-
-/** A datapath that stands by and is ready. */
-async function standby(...args: string[]): Promise<LabProcess> {
-  const all = [
-    '--enable-source-maps',
-    CLI,
-    'datapath',
-    '--state',
-    directory,
-    '--standby',
-    '--no-training',
-    ...args,
-  ]
-  const process_ = lab.spawn(live.node, process.execPath, all)
-  next.push(process_)
-  await until('a standby', () => readyHolderOf(directory, Role.STANDBY) === process_.pid)
-  return process_
-}
-
-/** One hand-over; what the new process said of it. */
-async function handOver(given?: LabProcess): Promise<string> {
-  const taker = given ?? (await standby())
-  process.kill(taker.pid ?? 0, 'SIGUSR2')
-  await until('the new datapath', () => holder() === taker.pid)
-  const [line] = await taker.waitForOutput(/took over .*/)
-  return line
-}
 
 /** XDP links of the node, as the kernel numbers them: the same number is the same program. */
 async function programs(): Promise<string> {
@@ -80,12 +41,12 @@ t.test('a datapath hands its sockets to the next one under a paced stream', asyn
   const countedBefore = received(client.port)
   const stream = await GapStream.start(lab, client, server)
   for (let i = 0; i < HANDOVERS; i++) {
-    const taker = await standby()
+    const taker = await handOvers.standby()
     await seconds(0.3)
     await stream.gap()
     await seconds(0.3)
     const quiet = await stream.gap()
-    const line = await handOver(taker)
+    const line = await handOvers.run(taker)
     await seconds(0.1)
     t.comment(`${line}; without a packet ${await stream.gap()} ms, and ${quiet} ms at other times`)
     t.equal(await programs(), before, 'the same programs are on the devices')
@@ -99,22 +60,22 @@ t.test('a datapath hands its sockets to the next one under a paced stream', asyn
 t.test('a TCP transfer goes on through hand-overs', { timeout: 120_000 }, async (t) => {
   const to = { ns: server, address: server.address, port: 5005 }
   const transfer = transferWithHash(lab, client, to, 300)
-  for (let i = 0; i < 2; i++) t.comment(await handOver())
+  for (let i = 0; i < 2; i++) t.comment(await handOvers.run())
   const report = await transfer
   t.equal(report.receivedHash, report.sentHash)
 })
 
 t.test('devices come and go after a hand-over, and a stop accounts for every frame', async (t) => {
   const pod = await live.pod('late')
-  await until('the late pod', () => live.isAttached(pod.port, holder() ?? 0))
+  await handOvers.until('the late pod', () => live.isAttached(pod.port, handOvers.holder ?? 0))
   t.equal((await ping(lab, pod, server.address)).received, 3)
   t.equal((await ping(lab, client, live.address)).received, 3)
   live.maps.ports.release(pod.port)
-  await until('its end', () => !live.isAttached(pod.port, holder() ?? 0))
+  await handOvers.until('its end', () => !live.isAttached(pod.port, handOvers.holder ?? 0))
   live.maps.ports.request(pod.port, pod.device, PortMode.POD)
-  await until('its return', () => live.isAttached(pod.port, holder() ?? 0))
+  await handOvers.until('its return', () => live.isAttached(pod.port, handOvers.holder ?? 0))
   t.equal((await ping(lab, pod, server.address)).received, 3)
-  const last = next.at(-1)
+  const last = handOvers.last
   await last?.stop('SIGTERM')
   t.match(last?.output, /datapath stopped: \d+ frames handled, every frame accounted for/)
   t.same(await live.devicesWithXdp(), [])
@@ -123,16 +84,16 @@ t.test('devices come and go after a hand-over, and a stop accounts for every fra
 })
 
 t.test('a successor of another kind is refused with the reason, and packets go on', async (t) => {
-  const taker = await standby('--frames', '16384')
+  const taker = await handOvers.standby('--frames', '16384')
   const pings = ping(lab, client, server.address, { count: 40 })
-  const before = holder()
+  const before = handOvers.holder
   process.kill(taker.pid ?? 0, 'SIGUSR2')
   const [line] = await taker.waitForOutput(/not taken over .*/)
   t.match(line, /16384 frames, and there are 32768/)
   const note = JSON.parse(readFileSync(join(directory, 'handover.json'), 'utf8')) as object
   t.match(note, { type: 'not taken over', isRefused: true, pid: taker.pid })
   t.equal((await pings).received, 40)
-  t.equal(holder(), before)
+  t.equal(handOvers.holder, before)
   await taker.stop('SIGKILL')
 })
 
@@ -152,25 +113,25 @@ async function diesAfter(t: Test, words: number): Promise<void> {
 
 t.test('a successor that dies on the way disturbs nothing', async (t) => {
   const pings = ping(lab, client, server.address, { count: 100 })
-  const before = holder()
+  const before = handOvers.holder
   for (const words of [0, 1, 3]) await diesAfter(t as Test, words)
   t.equal((await pings).received, 100)
-  t.equal(holder(), before)
+  t.equal(handOvers.holder, before)
   const pod = await live.pod('after')
-  await until('a new pod', () => live.isAttached(pod.port, before ?? 0))
-  t.comment(await handOver())
+  await handOvers.until('a new pod', () => live.isAttached(pod.port, before ?? 0))
+  t.comment(await handOvers.run())
   t.equal((await ping(lab, pod, server.address)).received, 3)
 })
 
 t.test('a successor that is killed as it gets ready leaves the first one at work', async (t) => {
-  const taker = await standby()
-  const before = holder()
+  const taker = await handOvers.standby()
+  const before = handOvers.holder
   const pings = ping(lab, client, server.address, { count: 60 })
   process.kill(taker.pid ?? 0, 'SIGSTOP')
   process.kill(taker.pid ?? 0, 'SIGUSR2')
   process.kill(taker.pid ?? 0, 'SIGKILL')
   t.equal((await pings).received, 60)
-  t.equal(holder(), before)
+  t.equal(handOvers.holder, before)
 })
 
 t.end()
