@@ -49,6 +49,11 @@ const ENTRIES: Readonly<Record<ChainName, number>> = {
   full: 2,
   outside: 2,
 }
+/**
+ * Entries that the tables have room for, for each flow. Both halves of a NAT mapping are in one table,
+ * which begins to evict before it is full.
+ */
+const ROOM: Readonly<Record<ChainName, number>> = { ...ENTRIES, masquerade: 3, outside: 3 }
 /** The clock of the maps begins here: second 0 is in nobody's lifetime. */
 const FIRST_MILLISECOND = 1_000_000
 
@@ -77,7 +82,7 @@ export class ChainRig {
    * @param flows that frames belong to, in turn
    */
   constructor(chain: ChainName, flows: number, options: ChainRigOptions = {}) {
-    const { room = flows, maps = scenarioMaps(room), repeatsFlows = true } = options
+    const { room = flows, maps = scenarioMaps(room, ROOM[chain]), repeatsFlows = true } = options
     this.flows = flows
     this.#chain = chain
     this.maps = maps

@@ -142,12 +142,19 @@ const servicesOf = (
     algorithm: 'maglev',
   }))
 
+/** Entries of the connection table that a flow has unless told otherwise: its service's, and its own. */
+const ENTRIES_PER_FLOW = 2
+
 /**
- * Sizes with room for so many flows: each is an entry of its service and one of its own, and, if the
- * chain translates sources, two of the NAT.
+ * Sizes with room for so many flows, and, if the chain translates sources, for two entries of the NAT
+ * for each.
  */
-export function sizesFor(flows: number, isTranslated = true): MapSizes {
-  const connections = Math.max(4096, 2 ** Math.ceil(Math.log2(flows * 2)))
+export function sizesFor(
+  flows: number,
+  isTranslated = true,
+  entriesPerFlow = ENTRIES_PER_FLOW,
+): MapSizes {
+  const connections = Math.max(4096, 2 ** Math.ceil(Math.log2(flows * entriesPerFlow)))
   if (!isTranslated) return { ...MAP_SIZES, connections }
   const destinations = 16_384
   return { ...MAP_SIZES, connections, nat: { snat: connections, destinations } }
@@ -157,8 +164,10 @@ export function sizesFor(flows: number, isTranslated = true): MapSizes {
  * Maps in memory, for benchmarks without devices: in huge pages, as the engine's files are on tmpfs.
  * Their seeds are fixed, so that runs agree.
  */
-export const scenarioMaps = (flows: number): DatapathMaps =>
-  new DatapathMaps((_name, bytes) => allocateMemory(bytes), sizesFor(flows), { seed: 1 })
+export function scenarioMaps(flows: number, entriesPerFlow = ENTRIES_PER_FLOW): DatapathMaps {
+  const sizes = sizesFor(flows, true, Math.max(entriesPerFlow, ENTRIES_PER_FLOW))
+  return new DatapathMaps((_name, bytes) => allocateMemory(bytes), sizes, { seed: 1 })
+}
 
 /** Writes the node into the maps, ports numbered as above. */
 export function writeScenario(maps: DatapathMaps, devices: ScenarioDevices, flows: number): void {

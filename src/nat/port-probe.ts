@@ -1,6 +1,6 @@
 /**
  * The order in which ports are tried for a new mapping: the sender's own first, then a walk that
- * begins at random and never tries a port twice.
+ * begins at random, twice, and never tries a port twice.
  *
  * The range is taken as pairs of neighbours. The walk goes over the pairs with a stride that is a
  * prime larger than any number of pairs, so that it meets every pair before one again, whatever the
@@ -48,7 +48,6 @@ export class PortProbe {
     this.#low = low
     this.#high = high
     this.#pairs = (high - low + 2) >> 1
-    this.#pair = -1
     this.#parity = (wanted ^ low) & 1
     this.#kept = wanted >= low && wanted <= high ? wanted : -1
     this.#step = 0
@@ -75,7 +74,9 @@ export class PortProbe {
   }
 
   #walk(): number {
-    if (this.#pair < 0) {
+    // The walk over the other parity begins anew: where ports in use lie side by side, as those of
+    // senders that keep their own do, a walk of short steps meets nothing else.
+    if (this.#step === 0 || this.#step * 2 === this.#steps) {
       this.#pair = this.#random.below(this.#pairs)
       this.#stride = STRIDE_PRIMES[this.#random.nextInt32() >>> 24] as number
     } else this.#pair = (this.#pair + this.#stride) % this.#pairs
