@@ -89,6 +89,7 @@ async function runFlows(
         const ours = JSON.parse(await process.ask(`run ${FRAMES[options.size]}`)) as ChainTime
         values.push(ours.nanoseconds)
         repeated.push(ours.repeated)
+        await yardstick?.c.time(flows)
         const c = await yardstick?.c.time(FRAMES[options.size])
         if (c !== undefined) yardstick?.values.push(c)
         options.log(`round ${round + 1}, ${name}: ${values.at(-1)?.toFixed(1)} C ${c?.toFixed(1)}`)

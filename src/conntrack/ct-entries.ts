@@ -125,20 +125,22 @@ export class CtEntries {
    *
    * @param state its state word at that time
    * @param lastSeconds when the last of them passed
+   * @returns false when it is another's, or nobody's
    */
-  account(slot: Slot, state: number, packets: number, bytes: number, lastSeconds: number): void {
-    if (this.words[this.#start + (slot << ENTRY_SHIFT)] !== state) return
+  account(slot: Slot, state: number, packets: number, bytes: number, lastSeconds: number): boolean {
+    if (this.words[this.#start + (slot << ENTRY_SHIFT)] !== state) return false
     const entry = this.valueStart(slot)
     this.count(entry, packets, bytes)
     const table = this.words
     const flags = table[entry + Ct.STATE] as number
-    if ((flags & CLOSING_BOTH) === CLOSING_BOTH) return
+    if ((flags & CLOSING_BOTH) === CLOSING_BOTH) return true
     const protocol = table[entry - CT4_KEY_WORDS + CtKey.PROTOCOL] as number
     const isService = (protocol & CtFlag.SERVICE) !== 0
     const direction = isService ? CtDirection.SERVICE : CtDirection.EGRESS
     const lifetime = lifetimeSeconds(this.timeouts, direction, (protocol & 0xff) === TCP, flags)
     const expires = lastSeconds + lifetime
     if ((table[entry + Ct.LIFETIME] as number) < expires) table[entry + Ct.LIFETIME] = expires
+    return true
   }
 
   protected count(entry: number, packets: number, bytes: number): void {

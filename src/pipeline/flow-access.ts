@@ -7,7 +7,7 @@ import { Clock, FLOW_SHIFT, FLOW_WORDS, Flow, NEVER_USED, NO_FLOW, WAYS } from '
 const { ENDS_B, ENDS_C, WAY, EPOCH, LEARNED_AT, PACKETS, BYTES, REPEATED_AT } = Flow
 const { MILLISECONDS, EPOCH: EPOCH_NOW } = Clock
 
-/** How long a flow is remembered: the chain sees one packet of it in that time. */
+/** How long a flow is remembered; then the chain sees a packet of it, or it is renewed (flow-table.ts). */
 const REPEAT_MILLISECONDS = 8000
 const WINDOW_WORDS = WAYS * FLOW_WORDS
 

@@ -74,6 +74,11 @@ export class FlowLane {
     this.rest = new Int32Array(burstCapacity)
   }
 
+  /** See FlowTable; until it serves another node. */
+  set relearnedMax(flows: number) {
+    this.#table.relearnedMax = flows
+  }
+
   /** Over the same memory? */
   fits(packet: PacketBuffer): boolean {
     return packet.memoryWords.buffer === this.#packet.memoryWords.buffer

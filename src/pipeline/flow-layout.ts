@@ -19,6 +19,7 @@ export const Flow = {
   WAY: 3,
   /** State of the maps that the decision was made in; 0 for none. */
   EPOCH: 4,
+  /** Or renewed. */
   LEARNED_AT: 5,
   /** What is done with a packet: see flow-action.ts. */
   ACTION: 6,

@@ -4,7 +4,8 @@
  * worker, and so is plain memory without locks.
  *
  * Packets that were repeated are counted here, and added to their connections' entries (`settle`)
- * when the flow is learned again, forgotten or displaced; those of a flow that ended, by the sweep.
+ * when the flow is learned again, renewed, forgotten or displaced; those of a flow that ended, by the
+ * sweep.
  */
 import { randomInt } from 'node:crypto'
 import type { Conntrack } from '../conntrack/conntrack.js'
@@ -27,6 +28,16 @@ const VISITED_WORDS = 2 * VISITED_MAX
 /** Steps in which the sweep looks at every flow, and flows that a step looks at, at least. */
 const SWEEP_STEPS = 1 << 13
 const SWEEP_FLOWS_MIN = 16
+
+/**
+ * Flows that the chain sees again in a second, because of their age alone. More would take a large part
+ * of the time (3 µs each, most of it cache misses): what is beyond is renewed.
+ */
+const RELEARNED_PER_SECOND = 4096
+/** Times that a flow is renewed in a row: the chain sees a packet of each once a minute. */
+const RENEWALS_MAX = 7
+/** A flow that was silent for so long is not: its connections may have expired. */
+const RENEWABLE_MILLISECONDS = 30_000
 
 const { ENDS_B, ENDS_C, WAY, EPOCH, LEARNED_AT, PACKETS, BYTES, REPEATED_AT } = Flow
 const { MILLISECONDS, EPOCH: EPOCH_NOW } = Clock
@@ -51,11 +62,17 @@ export class FlowTable {
   readonly #visited: Int32Array
   readonly access: FlowAccess
   readonly #clock = new Int32Array(CLOCK_WORDS)
+  /** Of each flow, since it was learned. */
+  readonly #renewals: Uint8Array
   readonly #sweepFlows: number
   readonly #clearMemory: ClearMemory
   #conntrack: Conntrack | null = null
   #sweep = 0
   #nowSeconds = 0
+  #relearnedSecond = 0
+  #relearned = 0
+  /** See RELEARNED_PER_SECOND; fewer for the training, so that it meets what comes then. */
+  relearnedMax = RELEARNED_PER_SECOND
 
   /**
    * @param flows that may be remembered: 4096 to 4,194,304, rounded up to a power of two
@@ -68,6 +85,7 @@ export class FlowTable {
     this.#clearMemory = memory.clear
     this.words = new Int32Array(memory.allocate(places * FLOW_WORDS * 4))
     this.#visited = new Int32Array(memory.allocate(places * VISITED_WORDS * 4))
+    this.#renewals = new Uint8Array(memory.allocate((places + 3) & ~3))
     this.#clock[EPOCH_NOW] = 1
     this.access = flowAccess(this.words, this.#clock, homes - 1, randomInt(2 ** 31))
   }
@@ -77,8 +95,10 @@ export class FlowTable {
     if (this.#conntrack !== null) {
       this.#clearMemory(this.words)
       this.#clearMemory(this.#visited)
+      this.#clearMemory(new Int32Array(this.#renewals.buffer))
     }
     this.#conntrack = conntrack
+    this.relearnedMax = RELEARNED_PER_SECOND
   }
 
   /** For the flows learned, asked for and counted from now on. */
@@ -116,12 +136,40 @@ export class FlowTable {
     words[flow + WAY] = way
     words[flow + EPOCH] = this.#clock[EPOCH_NOW] as number
     words[flow + LEARNED_AT] = this.#clock[MILLISECONDS] as number
+    this.#renewals[flow >>> FLOW_SHIFT] = 0
     const start = visitedStart(flow)
     const used = 2 * entries.count
     for (let i = 0; i < VISITED_WORDS; i++) {
       this.#visited[start + i] = i < used ? (entries.words[i] as number) : 0
     }
     return flow
+  }
+
+  /**
+   * A packet comes of a flow that is not fresh any more: may it be repeated all the same? So it is when
+   * its age alone is the reason, many are as old, and its connections are still what they were.
+   */
+  renew(flow: number): boolean {
+    const words = this.words
+    const now = this.#clock[MILLISECONDS] as number
+    if (words[flow + EPOCH] !== this.#clock[EPOCH_NOW]) return false
+    if ((now - (words[flow + LEARNED_AT] as number)) >>> 0 >= RENEWABLE_MILLISECONDS) return false
+    const number = flow >>> FLOW_SHIFT
+    const renewals = this.#renewals[number] as number
+    if (renewals === RENEWALS_MAX || this.#mayRelearn()) return false
+    if (!this.#tell(flow, this.#nowSeconds)) return false
+    this.#renewals[number] = renewals + 1
+    words[flow + LEARNED_AT] = now
+    return true
+  }
+
+  /** And if so counts one more. */
+  #mayRelearn(): boolean {
+    if (this.#relearnedSecond !== this.#nowSeconds) {
+      this.#relearnedSecond = this.#nowSeconds
+      this.#relearned = 0
+    }
+    return this.#relearned++ < this.relearnedMax
   }
 
   forget(flow: number): void {
@@ -140,21 +188,30 @@ export class FlowTable {
   /** Tells the flow's connections of the packets counted, and of the time of the last one. */
   settle(flow: number): void {
     const words = this.words
-    const packets = words[flow + PACKETS] as number
-    if (packets === 0) return
-    const bytes = words[flow + BYTES] as number
+    if (words[flow + PACKETS] === 0) return
     const now = this.#clock[MILLISECONDS] as number
     const agoMilliseconds = (now - (words[flow + REPEATED_AT] as number)) >>> 0
-    const seenSeconds = this.#nowSeconds - Math.ceil(agoMilliseconds / 1000)
+    this.#tell(flow, this.#nowSeconds - Math.ceil(agoMilliseconds / 1000))
+  }
+
+  /** @returns false when one of the connections is no more */
+  #tell(flow: number, seenSeconds: number): boolean {
+    const words = this.words
+    const packets = words[flow + PACKETS] as number
+    const bytes = words[flow + BYTES] as number
     words[flow + PACKETS] = 0
     words[flow + BYTES] = 0
     const visited = this.#visited
     const first = visitedStart(flow)
+    let areAlive = true
     for (let i = first; i < first + VISITED_WORDS; i += 2) {
       const state = visited[i + 1] as number
       if (state === 0) continue
-      this.#conntrack?.account(visited[i] as number, state, packets, bytes, seenSeconds)
+      const slot = visited[i] as number
+      const isAlive = this.#conntrack?.account(slot, state, packets, bytes, seenSeconds) === true
+      areAlive = areAlive && isAlive
     }
+    return areAlive
   }
 
   settleAll(): void {

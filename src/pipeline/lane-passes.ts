@@ -163,10 +163,11 @@ function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
 function judging(memory: LaneMemory): (flow: number, start: number, total: number) => boolean {
   const words = memory.packet.memoryWords
   const { strideBytes, headroomBytes } = memory.packet
-  const flows = memory.table.words
-  const { isFresh } = memory.table.access
+  const { table } = memory
+  const flows = table.words
+  const { isFresh } = table.access
   return (flow, start, total) => {
-    if (!isFresh(flow)) return false
+    if (!isFresh(flow) && !table.renew(flow)) return false
     const at = start >> 2
     const action = flows[flow + ACTION] as number
     if (plain4.ttl(words, at) <= ((action >>> HOPS_SHIFT) & TTL_HOPS_MAX)) return false

@@ -1,5 +1,6 @@
 /** Places of the flow lane's table: who finds room, who is found, and who has to go. */
 import t from 'tap'
+import type { Conntrack } from '../../src/conntrack/conntrack.js'
 import { VisitedEntries } from '../../src/conntrack/ct-traffic.js'
 import { NO_FLOW, WAYS } from '../../src/pipeline/flow-layout.js'
 import { FlowTable } from '../../src/pipeline/flow-table.js'
@@ -49,4 +50,55 @@ t.test('nobody looks behind a place that was never used', async (t) => {
   // By another home: a flow of ours is never put behind a place that was free.
   table.place(HOME + 3 * 16, 5, 7, 9, WAY, NOTHING)
   t.same(known(table, 6), [0, 1])
+})
+
+/** A flow with one connection, learned at second 100, whose connections answer as told. */
+function renewable(relearnedMax: number) {
+  const table = new FlowTable(4096)
+  const told: number[] = []
+  const connections = { isAlive: true }
+  const account = (_slot: number, _state: number, packets: number, _b: number, seconds: number) => {
+    told.push(packets, seconds)
+    return connections.isAlive
+  }
+  table.serve({ account } as unknown as Conntrack)
+  table.relearnedMax = relearnedMax
+  const visited = new VisitedEntries()
+  visited.add(Int32Array.of(77), 0, 5)
+  table.setTime(100, 0)
+  const flow = table.place(HOME, 1, 2, 3, WAY, visited)
+  table.access.count(flow, 60)
+  return { table, flow, told, connections }
+}
+
+t.test('an old flow is renewed when enough others are learned again', async (t) => {
+  const { table, flow, told } = renewable(1)
+  table.setTime(109, 0)
+  t.notOk(table.access.isFresh(flow))
+  t.notOk(table.renew(flow), 'the first one of a second is for the chain')
+  t.same(told, [])
+  t.ok(table.renew(flow))
+  t.same(told, [1, 109], 'its connection has heard of its packet, and of the present one')
+  t.ok(table.access.isFresh(flow))
+})
+
+t.test('a flow is renewed seven times, and after as long as its connections live', async (t) => {
+  const { table, flow, connections } = renewable(0)
+  for (let n = 1; n <= 7; n++) {
+    table.setTime(100 + 9 * n, 0)
+    t.ok(table.renew(flow), `${n}`)
+  }
+  table.setTime(172, 0)
+  t.notOk(table.renew(flow), 'then the chain sees it')
+  const other = renewable(0)
+  other.table.setTime(131, 0)
+  t.notOk(other.table.renew(other.flow), 'silent for half a minute')
+  other.table.setTime(110, 0)
+  other.table.invalidate()
+  t.notOk(other.table.renew(other.flow), 'a map has changed')
+  const dead = renewable(0)
+  dead.connections.isAlive = false
+  dead.table.setTime(110, 0)
+  t.notOk(dead.table.renew(dead.flow), 'its connection was evicted')
+  t.ok(connections.isAlive)
 })

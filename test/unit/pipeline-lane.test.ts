@@ -222,6 +222,31 @@ t.test('every eight seconds a packet of a flow goes through the chain', async (t
   node.close()
 })
 
+t.test('of very many flows only so many a second go through the chain again', async (t) => {
+  const node = new TestNode({ connections: 32_768 })
+  const [client, server] = [node.pod(), node.pod()]
+  const flows = 5000
+  const sendAll = () => {
+    for (let flow = 0; flow < flows; flow++) {
+      node.send(
+        client.port,
+        ip(client, server.address)
+          .udp({ from: 1024 + flow, to: 53 })
+          .bytes(),
+      )
+      server.port.take()
+    }
+  }
+  sendAll()
+  sendAll()
+  t.equal(node.pipeline.framesRepeated, 0, 'learned by their second packet')
+  node.clock.advanceSeconds(9)
+  sendAll()
+  t.equal(node.pipeline.framesRepeated, flows - 4096)
+  t.equal(node.maps.conntrackTable.size, 2 * flows)
+  node.close()
+})
+
 t.test(
   'a connection lives a minute from its last packet on, though the lane carried it',
   async (t) => {
