@@ -232,7 +232,7 @@ t.test('scarce ports make the collector look at once', async (t) => {
   for (let i = 0; i < 8; i++) sendOut(node, pod, outbound(pod).udp({ from: 1000 + i, to: 53 }))
   node.clock.advanceSeconds(61)
   node.send(pod.port, outbound(pod).udp({ from: 2000, to: 53 }).bytes())
-  for (let i = 0; i < 100; i++) node.loop.turn()
+  node.idle()
   t.equal(node.nat.isFillingUp, false)
   t.ok(natPort(sendOut(node, pod, outbound(pod).udp({ from: 2000, to: 53 }))) >= 40_000)
   node.close()
