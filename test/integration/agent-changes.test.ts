@@ -1,4 +1,5 @@
 /** Other Node documents for a running node: devices and settings change, other traffic goes on. */
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import {
   httpGet,
@@ -50,10 +51,13 @@ type Test = typeof t
 
 /** The document's other lines, with pings between the pods while it takes effect. */
 async function change(t: Test, spec: string): Promise<void> {
+  const before = await live.status()
   const pings = ping(lab, client, server.address, { count: 60 })
   await live.restart(spec)
   const { sent, received } = await pings
   t.equal(received, sent, 'pods lose nothing')
+  t.equal((await live.status()).datapath.pid, before.datapath.pid, 'by the same datapath')
+  if (received !== sent) t.comment(readFileSync(live.path('state/datapath.log'), 'utf8'))
   t.same((await live.json<{ failures: unknown[] }>('status')).failures, [])
 }
 
