@@ -2,10 +2,8 @@
  * One worker as a source, on a core of its own: sends the same frames by the engine's own exchange, 64 a
  * burst, for a time, and tells how many the kernel took.
  */
-import { execFileSync } from 'node:child_process'
-import { readlinkSync } from 'node:fs'
-import { basename } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
+import { setThreadCores } from 'xdp-socket-napi'
 import { BURST_CAPACITY, BURST_RECEIVE_MAX } from '../../src/base/limits.js'
 import { Burst } from '../../src/packet/burst.js'
 import { NO_FRAME } from '../../src/packet/frame-pool.js'
@@ -28,8 +26,7 @@ const WARM_MILLISECONDS = 500
 
 function transmit(job: TransmitJob): number {
   const { device, core, frameBytes, milliseconds, meeting, workers } = job
-  const thread = basename(readlinkSync('/proc/thread-self'))
-  execFileSync('taskset', ['-p', '-c', `${core}`, thread], { stdio: 'ignore' })
+  setThreadCores([core])
   const exchange = new XskExchange({ frameCount: FRAMES })
   exchange.attach(0, device, 'pod')
   const burst = new Burst(BURST_CAPACITY)

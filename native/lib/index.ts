@@ -46,5 +46,5 @@ export {
   XdpSocket,
   type XdpSocketOptions,
 } from './socket.js'
-export { setThreadCores, threadCores } from './thread-cores.js'
+export { CORES_MAX, setThreadCores, threadCores } from './thread-cores.js'
 export { DEFAULT_STRIDE_BYTES, KERNEL_HEADROOM_BYTES, Umem, type UmemOptions } from './umem.js'

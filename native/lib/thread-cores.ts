@@ -3,7 +3,7 @@ import { binding } from './binding.js'
 import { checkInteger, explained, XdpError, XdpErrorCode } from './errors.js'
 
 /** Numbers of cores are below it: CPU_SETSIZE of the C library. */
-const CORES_MAX = 1024
+export const CORES_MAX = 1024
 const THREADS_MAX = 2 ** 22
 
 /**

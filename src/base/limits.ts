@@ -9,7 +9,5 @@ export const BURST_RECEIVE_MAX = 64
 export const BURST_CAPACITY = 128
 /** Workers of one datapath. */
 export const WORKERS_MAX = 16
-/** Numbers of cores are below it: CPU_SETSIZE of the C library. */
-export const CORES_MAX = 1024
 /** Ports of one datapath. */
 export const PORTS_MAX = 1024

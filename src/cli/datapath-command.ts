@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { preparePinDirectory } from 'xdp-socket-napi'
-import { CORES_MAX, WORKERS_MAX } from '../base/limits.js'
+import { CORES_MAX, preparePinDirectory } from 'xdp-socket-napi'
+import { WORKERS_MAX } from '../base/limits.js'
 import { VERSION } from '../base/version.js'
 import { noteHandover } from '../daemon/handover-note.js'
 import { DatapathLink, LivenessServer } from '../daemon/liveness.js'

@@ -37,7 +37,7 @@ export interface FollowerInput {
   readonly frameCount: number
   readonly busyPollMicroseconds: number
   readonly pinDirectory: string | undefined
-  /** The core that it runs on; absent: any. */
+  /** The core that it runs on; undefined: the kernel chooses. */
   readonly core: number | undefined
 }
 
@@ -62,7 +62,7 @@ export interface WorkerInput {
    * never.
    */
   readonly busyPollMicroseconds: number
-  /** The core that it runs on once it has ports or is about to; absent: any. */
+  /** The core that it runs on from when it takes ports; undefined: the kernel chooses. */
   readonly core: number | undefined
   /** In a bpffs, for programs that stay on their devices; absent: they go with the process. */
   readonly pinDirectory: string | undefined

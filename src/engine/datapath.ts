@@ -27,7 +27,7 @@ export interface DatapathOptions {
   readonly idle?: IdleOptions
   /** Worker threads: as many as `cores`, 1 unless given, at most as many as the maps were made for. */
   readonly workers?: number
-  /** One for each worker, which runs on it, with the process's other threads elsewhere; any unless given. */
+  /** One for each worker, which runs on it, with the process's other threads elsewhere; the kernel chooses unless given. */
   readonly cores?: readonly number[] | undefined
   /**
    * Frames of each worker's UMEM; each queue keeps up to 2048 ready for receiving, all queues together half

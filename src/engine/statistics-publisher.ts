@@ -7,7 +7,7 @@ import { PORT_STATISTICS_CELLS, writePortStatistics } from '../port/port-statist
 import type { Housekeeping } from './burst-loop.js'
 
 /**
- * A copy asks the kernel and makes garbage, and an idle worker's steps come every microsecond: the
+ * A copy asks the kernel and makes garbage, and steps come a thousand times a second or more: the
  * time says when, not their number.
  */
 const NANOSECONDS_PER_COPY = 100_000_000

@@ -50,7 +50,7 @@ export function leaveCores(cores: readonly number[]): void {
   }
 }
 
-/** The calling thread runs on this core from now on; undefined: on any. */
+/** The calling thread runs on this core from now on; undefined: the kernel chooses. */
 export function takeCore(core: number | undefined): void {
   if (core !== undefined) setThreadCores([core])
 }

@@ -3,8 +3,9 @@
  * anything else behind a veth of this node), and a Peer (another node of the cluster).
  */
 import { isIPv4 } from 'node:net'
+import { CORES_MAX } from 'xdp-socket-napi'
 import * as z from 'zod'
-import { CORES_MAX, WORKERS_MAX } from '../base/limits.js'
+import { WORKERS_MAX } from '../base/limits.js'
 import {
   cidr,
   clusterMetadata,

@@ -1,14 +1,14 @@
 /**
- * The order in which ports are tried for a new mapping: the sender's own first, then a walk that
- * begins at random, twice, and never tries a port twice.
+ * The order in which ports are tried for a new mapping: the sender's own first, then two walks,
+ * each from a random place. No port is tried twice.
  *
- * The range is taken as pairs of neighbours. The walk goes over the pairs with a stride that is a
+ * The range is taken as pairs of neighbours. A walk goes over the pairs with a stride that is a
  * prime larger than any number of pairs, so that it meets every pair before one again, whatever the
  * range (Cilium's repeated clamping converges to the range's end instead, A22). The stride is chosen
  * anew for each walk: with always the same one, ports in use form runs along it, and a range filled
- * to nine tenths fails sixteen times as often. The first half of the tries takes of each pair the
- * port of the sender's parity, which costs nothing and which RTP over NAT likes (RFC 4787 section
- * 4.2.2); the second half the other.
+ * to nine tenths fails sixteen times as often. The first walk takes of each pair the port of the
+ * sender's parity, which costs nothing and which RTP over NAT likes (RFC 4787 section 4.2.2); the
+ * second one the other.
  */
 import type { Prng } from '../base/prng.js'
 
@@ -32,7 +32,7 @@ export class PortProbe {
   #stride = 0
   #parity = 0
   #kept = -1
-  /** Steps of the walk made, and as many as find every port of a small range. */
+  /** Steps of both walks made, and as many as find every port of a small range. */
   #step = 0
   #steps = 0
 
@@ -74,8 +74,8 @@ export class PortProbe {
   }
 
   #walk(): number {
-    // The walk over the other parity begins anew: where ports in use lie side by side, as those of
-    // senders that keep their own do, a walk of short steps meets nothing else.
+    // Two places, for where ports in use lie side by side, as those of senders that keep their own do,
+    // a walk of short steps meets nothing else.
     if (this.#step === 0 || this.#step * 2 === this.#steps) {
       this.#pair = this.#random.below(this.#pairs)
       this.#stride = STRIDE_PRIMES[this.#random.nextInt32() >>> 24] as number

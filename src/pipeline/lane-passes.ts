@@ -144,9 +144,8 @@ function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
         const b = plain4.endsB(words, at)
         const flow = find(place & ~KIND_MASK, a, b, plain4.endsC(words, at), way)
         if (flow !== NO_FLOW) {
-          const total = plain4.totalLength(words, at)
-          if ((place & KIND_MASK) === STEADY && mayRepeat(flow, start, total)) {
-            repeat(flow, start, i, total)
+          if ((place & KIND_MASK) === STEADY && mayRepeat(flow, start)) {
+            repeat(flow, start, i)
             continue
           }
           // Nor may a later packet of this burst overtake what the chain now decides.
@@ -160,27 +159,25 @@ function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
   }
 }
 
-function judging(memory: LaneMemory): (flow: number, start: number, total: number) => boolean {
+function judging(memory: LaneMemory): (flow: number, start: number) => boolean {
   const words = memory.packet.memoryWords
   const { strideBytes, headroomBytes } = memory.packet
   const { table } = memory
   const flows = table.words
   const { isFresh } = table.access
-  return (flow, start, total) => {
+  return (flow, start) => {
     if (!isFresh(flow) && !table.renew(flow)) return false
     const at = start >> 2
     const action = flows[flow + ACTION] as number
     if (plain4.ttl(words, at) <= ((action >>> HOPS_SHIFT) & TTL_HOPS_MAX)) return false
-    if (total > action >>> BYTES_SHIFT) return false
+    if (plain4.totalLength(words, at) > action >>> BYTES_SHIFT) return false
     if ((action & ENVELOPE) === 0) return true
     return (start % strideBytes) - headroomBytes >= ENVELOPE_ROOM_BYTES
   }
 }
 
 /** Rewrites a frame as the flow's last one was, and sends it the same way. */
-function carrying(
-  memory: LaneMemory,
-): (flow: number, start: number, index: number, total: number) => void {
+function carrying(memory: LaneMemory): (flow: number, start: number, index: number) => void {
   const { packet, adjacencies, carried } = memory
   const { starts, lengths, ports } = memory.burst
   const words = packet.memoryWords
@@ -192,10 +189,10 @@ function carrying(
     completePartialChecksum(packet, plain4.L3_OFFSET, plain4.L4_OFFSET, plain4.protocol(words, at))
   }
 
-  return (flow, start, index, total) => {
+  return (flow, start, index) => {
     const at = start >> 2
     let bytes = lengths[index] as number
-    if (plain4.isChecksumPartial(words, at, total, flows[flow + PSEUDO] as number)) {
+    if (plain4.isChecksumPartial(words, at, flows[flow + PSEUDO] as number)) {
       completeChecksum(at, bytes)
     }
     count(flow, bytes)

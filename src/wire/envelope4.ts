@@ -56,12 +56,7 @@ export const sourcePort = (words: Int32Array, at: number): number =>
  * Writes the template of the envelope in front of the frame at word `at` to `out`; false where it
  * is none that `write` could write again.
  */
-export const readTemplate = (
-  words: Int32Array,
-  at: number,
-  out: Int32Array,
-  to: number,
-): boolean => {
+export function readTemplate(words: Int32Array, at: number, out: Int32Array, to: number): boolean {
   const from = at - ENVELOPE_WORDS
   for (let i = 0; i < ENVELOPE_WORDS; i++) out[to + i] = words[from + i] as number
   const version = out[to + VERSION] as number

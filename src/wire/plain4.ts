@@ -103,16 +103,10 @@ export const pseudo = (a: number, b: number, c: number, type: number): number =>
  * Is the transport's checksum the sum of the pseudo header, as a sender with offload leaves it (see
  * partial-checksum.ts)?
  *
- * @param total from `totalLength`
  * @param sum from `pseudo`
  */
-export const isChecksumPartial = (
-  words: Int32Array,
-  at: number,
-  total: number,
-  sum: number,
-): boolean => {
-  const bytes = swap16(total - IPV4_BYTES)
+export const isChecksumPartial = (words: Int32Array, at: number, sum: number): boolean => {
+  const bytes = swap16(swap16(words[at + 4] as number) - IPV4_BYTES)
   const field =
     (words[at + 5] as number) >>> 24 === UDP
       ? (words[at + 10] as number) & LOWER
@@ -126,7 +120,7 @@ export const isChecksumPartial = (
  *
  * @param hops by which the TTL goes down
  */
-export const deltas = (
+export function deltas(
   a: number,
   b: number,
   c: number,
@@ -134,7 +128,7 @@ export const deltas = (
   newB: number,
   newC: number,
   hops: number,
-): number => {
+): number {
   const isTranslated = a !== newA || b !== newB || c !== newC
   const addresses =
     checksums.delta16(a >>> 16, newA >>> 16) +
