@@ -2,8 +2,10 @@
 import t from 'tap'
 import type { Conntrack } from '../../src/conntrack/conntrack.js'
 import { VisitedEntries } from '../../src/conntrack/ct-traffic.js'
-import { NO_FLOW, WAYS } from '../../src/pipeline/flow-layout.js'
+import { flowAccess } from '../../src/pipeline/flow-access.js'
+import { FLOW_SHIFT, NO_FLOW, WAYS } from '../../src/pipeline/flow-layout.js'
 import { FlowTable } from '../../src/pipeline/flow-table.js'
+import { packA, packB, packC } from '../../src/wire/plain4.js'
 
 const HOME = 0
 const WAY = (3 << 8) | 17
@@ -101,4 +103,27 @@ t.test('a flow is renewed seven times, and after as long as its connections live
   dead.table.setTime(110, 0)
   t.notOk(dead.table.renew(dead.flow), 'its connection was evicted')
   t.ok(connections.isAlive)
+})
+
+/** Of `flows` between two pods, from one port after the other, in twice as many homes. */
+function unplaced(flows: number, seed: number): number {
+  const homes = 2 * flows
+  const { homeOf } = flowAccess(new Int32Array(0), new Int32Array(0), homes - 1, seed)
+  const used = new Uint8Array(homes + WAYS - 1)
+  const [client, server] = [0x0a00_0002, 0x0a00_0003]
+  let count = 0
+  for (let n = 0; n < flows; n++) {
+    const [a, b, c] = [packA(client, 53), packB(client, server), packC(server, 1024 + n)]
+    const home = homeOf(a, b, c, WAY) >> FLOW_SHIFT
+    const free = used.subarray(home, home + WAYS).indexOf(0)
+    if (free < 0) count++
+    else used[home + free] = 1
+  }
+  return count
+}
+
+t.test('flows from neighbouring ports find as much room as any', async (t) => {
+  const flows = 2048
+  const worst = Math.max(...Array.from({ length: 64 }, (_, n) => unplaced(flows, n * 33_333_333)))
+  t.ok(worst < flows * 0.02, `${worst} of ${flows} found none, of random ones 10 to 25 do`)
 })
