@@ -11,9 +11,9 @@ export interface BenchArguments {
   readonly installsPeers: boolean
 }
 
-const ROUNDS = { full: 7, quick: 3, smoke: 1 } as const
+const ROUNDS = { full: 3, quick: 3, smoke: 1 } as const
 /** Of `--quick` for everything, which ends within two minutes. */
-const OVERVIEW_ROUNDS = 2
+const OVERVIEW_ROUNDS = 3
 const OUTPUT = 'build/bench/results.jsonl'
 const FLOWS = 1000
 const FLOWS_MAX = 1_000_000
@@ -63,7 +63,7 @@ export function readArguments(args: readonly string[], names: readonly string[])
   const rounds = isOverview ? OVERVIEW_ROUNDS : ROUNDS[size]
   const log = (line: string) => process.stderr.write(`${line}\n`)
   return {
-    options: { rounds: values.rounds ?? rounds, size, log, only: values.only },
+    options: { rounds: values.rounds ?? rounds, size, log, only: values.only, isOverview },
     output: values.output,
     explainFlows: values.explain ? values.flows : 0,
     installsPeers: values.installPeers === true,

@@ -9,6 +9,8 @@ export interface BenchOptions {
   readonly log: (line: string) => void
   /** Beginnings of the results' names that are wanted; all unless given. */
   readonly only?: readonly string[]
+  /** All within two minutes: only what the targets ask for, and rounds as long as there is time. */
+  readonly isOverview?: boolean
 }
 
 /** Whether a benchmark, a measure or a result of that name is part of what is wanted. */

@@ -10,6 +10,7 @@
 import { type ExecFileSyncOptions, execFileSync } from 'node:child_process'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { type BenchResult, summarize } from '../lib/result.js'
+import { TARGETS } from '../report/targets.js'
 import type { Contender } from '../wire/contender.js'
 import { Contest } from '../wire/contest.js'
 import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from '../wire/prepare.js'
@@ -40,6 +41,11 @@ const PEERS: readonly Contender[] = [
   new Ovs(),
 ]
 
+/** When the program has run for that long, an overview begins no further round. */
+const OVERVIEW_END_MILLISECONDS = 105_000
+const isOfTarget = ({ name }: Contender): boolean =>
+  TARGETS.some((target) => target.name === `peer/${name}`)
+
 const OUR_CHAIN = { kind: 'chain', flows: WIRE_FLOWS } as const
 
 /** Packages of peers that nothing but this benchmark needs. */
@@ -66,16 +72,12 @@ export const peerBenchmark: Benchmark = {
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
-    const { size, log } = options
-    const ours = new RingpathContender({
-      name: OURS,
-      kind: 'chain',
-      chain: 'full',
-      flows: WIRE_FLOWS,
-    })
+    const { size, log, isOverview } = options
+    const ours = new RingpathContender({ ...OUR_CHAIN, name: OURS, chain: OURS })
     const shorter = new RingpathContender({ ...OUR_CHAIN, name: SHORTER, chain: SHORTER })
-    const yardstick = new YardstickContender('c-l2', 'poller')
-    const contenders = [ours, shorter, yardstick, ...PEERS]
+    const everybody = [new YardstickContender('c-l2', 'poller'), ...PEERS]
+    const peers = isOverview === true ? everybody.filter(isOfTarget) : everybody
+    const contenders = [ours, ...(isOverview === true ? [] : [shorter]), ...peers]
     const contest = await Contest.open(contenders, log)
     try {
       await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
@@ -86,8 +88,9 @@ export const peerBenchmark: Benchmark = {
         windowMilliseconds: WINDOW_MILLISECONDS[size],
         frameBytes: FRAME_BYTES,
         log,
+        ...(isOverview === true ? { endAt: OVERVIEW_END_MILLISECONDS } : {}),
       })
-      return [yardstick, ...PEERS].flatMap((peer) => resultsOf(peer, contest.absent, figures))
+      return peers.flatMap((peer) => resultsOf(peer, contest.absent, figures))
     } finally {
       await contest.close()
     }
@@ -103,13 +106,14 @@ function resultsOf(
   const [name, rate] = [`peer/${peer.name}`, `peer/rate/${peer.name}`]
   if (reason !== undefined) return [notRun(name, 'frames/s', reason)]
   const theirs = framesOf(figures, peer.name, rate, peer.description)
-  const [whole, less] = [OURS, SHORTER].map(
-    (chain) =>
-      `our chain "${chain}" / ${peer.description}; ${FRAME_BYTES} bytes, ${WIRE_FLOWS} flows`,
-  )
+  const ours = [OURS, SHORTER].filter((chain) => figures.has(chain))
   return [
-    summarize(framesOf(figures, OURS, name, whole ?? ''), theirs),
-    summarize(framesOf(figures, SHORTER, `${name}/${SHORTER}`, less ?? ''), theirs),
+    ...ours.map((chain) => {
+      const frames = `${FRAME_BYTES} bytes, ${WIRE_FLOWS} flows`
+      const note = `our chain "${chain}" / ${peer.description}; ${frames}`
+      const named = chain === OURS ? name : `${name}/${chain}`
+      return summarize(framesOf(figures, chain, named, note), theirs)
+    }),
     summarize(theirs),
   ]
 }

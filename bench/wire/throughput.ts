@@ -9,6 +9,8 @@ export interface Rounds {
   /** As the load has been started; for the log. */
   readonly frameBytes: FrameSize
   readonly log: (line: string) => void
+  /** `performance.now()` from which on no further one begins; at least one is made. */
+  readonly endAt?: number
 }
 
 export type Figures = ReadonlyMap<string, readonly Measured[]>
@@ -19,10 +21,10 @@ export async function runRounds(
   names: readonly string[],
   options: Rounds,
 ): Promise<Figures> {
-  const { rounds, windowMilliseconds, frameBytes, log } = options
+  const { rounds, windowMilliseconds, frameBytes, log, endAt = Number.POSITIVE_INFINITY } = options
   const present = names.filter((name) => contest.entrants.has(name))
   const figures = new Map<string, Measured[]>(present.map((name) => [name, []]))
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < rounds && (round === 0 || performance.now() < endAt); round++) {
     const line: string[] = []
     // Another one begins each time, so that none always follows the same neighbour.
     for (let turn = 0; turn < present.length; turn++) {

@@ -17,6 +17,9 @@ import { ChainContender, YardstickContender } from './yardstick-contender.js'
 
 const WINDOW_MILLISECONDS = { full: 250, quick: 250, smoke: 100 } as const
 const ROUNDS_FACTOR = { full: 6, quick: 2.5, smoke: 1 } as const
+/** What an overview measures, and when the program has run for how long it begins no further round. */
+const OVERVIEW = ['pod', 'full']
+const OVERVIEW_END_MILLISECONDS = 65_000
 const NOTE = `${WIRE_FLOWS} flows, worker on core 1, generator on core 0, counted and dropped at tc`
 
 type Size = BenchOptions['size']
@@ -83,9 +86,10 @@ export const wireBenchmark: Benchmark = {
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
-    const { size, log, only } = options
+    const { size, log, only, isOverview } = options
     const reports: ForwarderReport[] = []
     const chosen = measures().filter(({ name, sizes }) => {
+      if (isOverview === true) return OVERVIEW.includes(name)
       const isNamed = only?.some((wanted) => wanted.startsWith(`wire/${name}`)) ?? false
       return isNamed || (sizes.includes(size) && isWanted(`wire/${name}`, only))
     })
@@ -110,6 +114,7 @@ export const wireBenchmark: Benchmark = {
           windowMilliseconds: WINDOW_MILLISECONDS[size],
           frameBytes,
           log,
+          ...(isOverview === true ? { endAt: OVERVIEW_END_MILLISECONDS } : {}),
         })
         results.push(...resultsOf(now, figures, frameBytes))
       }
