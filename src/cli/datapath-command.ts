@@ -189,20 +189,23 @@ const TURN_MILLISECONDS_MAX = 5_000
 
 /**
  * Resolves when no other datapath is there any more and this one has its role: with true when it
- * handed its ports over, at SIGUSR2. A process that was killed gives its devices back before it is
- * gone from the table of processes.
+ * has the other's ports, which it asks for at SIGUSR2. That the other one handed them over does not
+ * say so: it may have failed here afterwards. A process that was killed gives its devices back
+ * before it is gone from the table of processes.
  */
 async function untilMyTurn(datapath: Datapath, stateDirectory: string): Promise<boolean> {
   await datapath.standingBy
   const present = await DatapathLink.connect(stateDirectory)
   console.log(present === undefined ? 'standing by for nobody' : `standing by for ${present.pid}`)
+  let attempt = Promise.resolve(false)
   const handedOver = new Promise<boolean>((resolve) => {
     process.on('SIGUSR2', async () => {
-      if (await takesOver(datapath, stateDirectory, present?.pid)) resolve(true)
+      attempt = takesOver(datapath, stateDirectory, present?.pid)
+      if (await attempt) resolve(true)
     })
   })
   markReady(stateDirectory, Role.STANDBY)
-  const gone = present?.gone.then(() => present.successor === process.pid) ?? false
+  const gone = present?.gone.then(() => attempt) ?? false
   const hasPorts = await Promise.race([handedOver, gone])
   present?.close()
   const deadline = performance.now() + TURN_MILLISECONDS_MAX

@@ -154,7 +154,8 @@ export class DatapathSupervisor {
 
   /** Processes that were started and have no role yet. */
   get #coming(): readonly ChildProcess[] {
-    const present = this.#present
+    // The one that was heard of has its role, even where the file that says so cannot be read.
+    const present = [...this.#present, this.#link?.pid]
     return [...this.#started.values()].filter(({ pid = 0 }) => !present.includes(pid))
   }
 

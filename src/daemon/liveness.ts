@@ -78,19 +78,16 @@ export class DatapathLink {
   /** The process that it has handed its ports to, before it goes. */
   successor: number | undefined
   readonly #socket: Socket
+  #isReady: (isReady: boolean) => void = () => {}
 
-  private constructor(socket: Socket, first: DatapathHello) {
+  private constructor(socket: Socket, { pid, version }: DatapathHello) {
     this.#socket = socket
-    this.pid = first.pid
-    this.version = first.version
+    this.pid = pid
+    this.version = version
     this.gone = new Promise((resolve) => socket.once('close', () => resolve()))
     this.ready = new Promise((resolve) => {
-      if (first.isReady) resolve(true)
+      this.#isReady = resolve
       socket.once('close', () => resolve(false))
-      onHello(socket, (hello) => {
-        this.successor = hello.successor ?? this.successor
-        if (hello.isReady) resolve(true)
-      })
     })
   }
 
@@ -100,12 +97,19 @@ export class DatapathLink {
       const socket = createConnection(socketPath(stateDirectory))
       socket.on('error', () => resolve(undefined))
       socket.once('close', () => resolve(undefined))
-      let isFirst = true
+      let link: DatapathLink | undefined
+      // One listener from first to last: several hellos may come in one piece.
       onHello(socket, (hello) => {
-        if (isFirst) resolve(new DatapathLink(socket, hello))
-        isFirst = false
+        link ??= new DatapathLink(socket, hello)
+        link.#hear(hello)
+        resolve(link)
       })
     })
+  }
+
+  #hear({ isReady, successor }: DatapathHello): void {
+    this.successor = successor ?? this.successor
+    if (isReady) this.#isReady(true)
   }
 
   close(): void {

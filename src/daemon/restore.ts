@@ -19,8 +19,10 @@ export function restore(
   target: ControllerTarget,
 ): { object: NodeObject; message: string }[] {
   const rows = readRows(maps)
-  const isThere = (object: NodeObject): boolean => {
-    return rows.some((row) => Object.entries(row).every(([k, v]) => object.spec[k] === v))
+  const isThere = ({ spec }: NodeObject): boolean => {
+    // The record has a MAC address as somebody wrote it.
+    const said: Record<string, unknown> = { ...spec, mac: String(spec.mac).toLowerCase() }
+    return rows.some((row) => Object.entries(row).every(([k, v]) => said[k] === v))
   }
   for (const object of applied.objects) {
     if (object.kind === 'Endpoint' && !isThere(object)) applied.forget(object)

@@ -179,6 +179,8 @@ class Engine {
     for (const { description, made } of taker.ports) {
       this.#ports.report(description.port, made)
     }
+    // Not before nothing can fail any more: else it is the other one's still.
+    takeCore(this.#input.core)
     send({ type: 'taken over', ports: taker.ports.length, silentMilliseconds: silent })
   }
 
@@ -315,9 +317,9 @@ function startEngine(input: WorkerInput, maps: DatapathMaps): Engine | undefined
   if (input.isStandby) send({ type: 'standby' })
   for (;;) {
     const order = input.isStandby ? waitForOrder(control) : Order.ATTACH
-    // Until now the core may have been another datapath's, with packets to move.
-    if (order !== Order.WAIT) takeCore(input.core)
     if (order === Order.ATTACH) {
+      // Until now the core may have been another datapath's, with packets to move.
+      takeCore(input.core)
       const engine = new Engine(input, maps, memory, false, team)
       engine.attach()
       return engine
