@@ -83,6 +83,12 @@ export class CtEntries {
     return ((this.words[entry + Ct.STATE] as number) & CtState.NODE_PORT) !== 0
   }
 
+  /** Of the entry found last: no lifetime but that of a closing connection is left to it. */
+  get isClosing(): boolean {
+    const entry = this.valueStart(this.slot)
+    return ((this.words[entry + Ct.STATE] as number) & CLOSING_BOTH) === CLOSING_BOTH
+  }
+
   /** Of the SERVICE entry found last. */
   get backendId(): number {
     return this.words[this.valueStart(this.slot) + Ct.BACKEND] as number

@@ -36,6 +36,9 @@ export type Balance = (typeof Balance)[keyof typeof Balance]
 
 const SOURCE4 = TupleWord.SOURCE + 3
 
+/** So long the flow lane may repeat a flow's packets before one comes here again. */
+const AFFINITY_UNSEEN_SECONDS = 64
+
 const SYN = 0x02
 const ACK = 0x10
 
@@ -156,6 +159,17 @@ export class LoadBalancer {
   findRelated(quoted: Int32Array): boolean {
     const found = this.#conntrack.lookupRelated(quoted, 0, CtDirection.SERVICE)
     return found === CtResult.RELATED && this.backend.load(this.#conntrack.backendId)
+  }
+
+  /**
+   * Of the last `balance` that was TO_BACKEND: what keeps the client's backend would grow old while
+   * packets are repeated without being balanced: a short affinity, or the entry of a client that has
+   * closed its half and goes on receiving.
+   */
+  get needsEachPacket(): boolean {
+    const { affinitySeconds } = this.#services
+    const isShort = affinitySeconds > 0 && affinitySeconds <= AFFINITY_UNSEEN_SECONDS
+    return isShort || this.#conntrack.isClosing
   }
 
   /** Of the service found last: it is a port of this node for pods of this node alone. */

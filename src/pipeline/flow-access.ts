@@ -16,7 +16,7 @@ export interface FlowAccess {
   homeOf(a: number, b: number, c: number, way: number): number
   /** Index in the table's words of the flow with these ends, or NO_FLOW. */
   find(home: number, a: number, b: number, c: number, way: number): number
-  /** Was it learned a short time ago, and has nothing been invalidated since? */
+  /** Was it learned a short time ago, has nothing been invalidated since, and is its counter far from full? */
   isFresh(flow: number): boolean
   /** A packet of the flow was repeated. */
   count(flow: number, bytes: number): void
@@ -63,7 +63,12 @@ export function flowAccess(
 
     isFresh(flow) {
       const age = ((clock[MILLISECONDS] as number) - (words[flow + LEARNED_AT] as number)) >>> 0
-      return age < REPEAT_MILLISECONDS && words[flow + EPOCH] === clock[EPOCH_NOW]
+      return (
+        age < REPEAT_MILLISECONDS &&
+        words[flow + EPOCH] === clock[EPOCH_NOW] &&
+        // As a signed word: 2 GiB have not been told of yet, and it would wrap at four.
+        (words[flow + BYTES] as number) >= 0
+      )
     },
 
     count(flow, bytes) {

@@ -61,16 +61,17 @@ export class FlowLearner {
    */
   learn(ctx: PacketContext, index: number, start: number, bytes: number): void {
     const kind = (this.notes[index << NOTE_SHIFT] as number) & KIND_MASK
-    const grown = start - ctx.packet.start
-    if (ctx.packet.length !== bytes + grown) return
-    const hasEnvelope = grown === ENVELOPE_BYTES
-    if (grown !== 0 && !hasEnvelope) return
+    const { isFromTunnel } = ctx
     if (this.#visited.hasNew) {
-      if (kind !== NONE) this.#tellOwn(index << NOTE_SHIFT)
-      if (!hasEnvelope) this.#forgetReply(ctx)
+      if (kind !== NONE && !isFromTunnel) this.#tellOwn(index << NOTE_SHIFT)
+      if (!ctx.isToTunnel) this.#forgetReply(ctx)
       return
     }
-    if (kind !== STEADY || !ctx.isRepeatable) return
+    // The note of what came through the tunnel is of the envelope, which other flows have as well.
+    if (isFromTunnel || kind !== STEADY || !ctx.isRepeatable) return
+    const grown = start - ctx.packet.start
+    const hasEnvelope = grown === ENVELOPE_BYTES
+    if (ctx.packet.length !== bytes + grown || (grown !== 0 && !hasEnvelope)) return
     // An answer that the chain made of the packet is none to the flow's next one.
     if (plain4.classify(this.#words, start, bytes) !== STEADY) return
     const adjacency = this.#learnAround(start >> 2, hasEnvelope)

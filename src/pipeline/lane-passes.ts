@@ -169,7 +169,9 @@ function judging(memory: LaneMemory): (flow: number, start: number) => boolean {
     if (!isFresh(flow) && !table.renew(flow)) return false
     const at = start >> 2
     const action = flows[flow + ACTION] as number
-    if (plain4.ttl(words, at) <= ((action >>> HOPS_SHIFT) & TTL_HOPS_MAX)) return false
+    // At 1 a packet may end here even where the TTL is left as it is: the chain knows.
+    const ttl = plain4.ttl(words, at)
+    if (ttl <= 1 || ttl <= ((action >>> HOPS_SHIFT) & TTL_HOPS_MAX)) return false
     if (plain4.totalLength(words, at) > action >>> BYTES_SHIFT) return false
     if ((action & ENVELOPE) === 0) return true
     return (start % strideBytes) - headroomBytes >= ENVELOPE_ROOM_BYTES

@@ -37,7 +37,8 @@ export function isTooLarge(
 ): boolean {
   const mtuBytes = endpoints.words[endpoints.rowStart(endpoint) + Endpoint.MTU] as number
   if (mtuBytes === 0) return false
-  ctx.repeatableBytesMax = mtuBytes
+  // On the way to the node's stack the route's MTU has been noted, which may be less.
+  ctx.repeatableBytesMax = Math.min(ctx.repeatableBytesMax, mtuBytes)
   return ipv4.totalLength(ctx.packet, ctx.l3Offset) > mtuBytes
 }
 

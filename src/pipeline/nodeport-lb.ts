@@ -76,6 +76,7 @@ export class NodePortLb {
       case Balance.NONE:
         return NOT_FOR_SERVICE
       case Balance.TO_BACKEND:
+        if (balancer.needsEachPacket) ctx.isRepeatable = false
         return this.#translate(ctx, scope)
       case Balance.NO_BACKEND:
         return tailCall(ctx, TailCall.IPV4_NO_SERVICE)

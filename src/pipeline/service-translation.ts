@@ -65,6 +65,7 @@ export class ServiceTranslation implements Stage {
       case Balance.NONE:
         return tailCall(ctx, TailCall.IPV4_CT_EGRESS)
       case Balance.TO_BACKEND:
+        if (balancer.needsEachPacket) ctx.isRepeatable = false
         return this.#translate(ctx)
       case Balance.NO_BACKEND:
         return tailCall(ctx, TailCall.IPV4_NO_SERVICE)

@@ -54,6 +54,15 @@ t.test('nobody looks behind a place that was never used', async (t) => {
   t.same(known(table, 6), [0, 1])
 })
 
+t.test('a flow is looked at again before its count of bytes wraps', async (t) => {
+  const { access } = tableWith(1)
+  const flow = access.find(HOME, 0, 7, 9, WAY)
+  access.count(flow, 2 ** 31 - 1)
+  t.ok(access.isFresh(flow))
+  access.count(flow, 1)
+  t.notOk(access.isFresh(flow))
+})
+
 /** A flow with one connection, learned at second 100, whose connections answer as told. */
 function renewable(relearnedMax: number) {
   const table = new FlowTable(4096)
