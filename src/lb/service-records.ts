@@ -23,6 +23,8 @@ export interface FrontendRecord {
   readonly address: Int32Array
   readonly port: number
   readonly protocol: number
+  /** Of its type, which says whether it owns an address that is not the node's. */
+  readonly flags: number
   ownsAddress: boolean
   readonly revNatIndex: number
   external: BackendSet
@@ -41,8 +43,14 @@ interface Masters {
 /**
  * The record of every frontend in the maps, by its key text. Entries that a killed writer left
  * behind alone are deleted.
+ *
+ * @param addresses the node's own, which no frontend owns
  */
-export function adoptFrontends(maps: ServiceMaps, sets: BackendSets): Map<string, FrontendRecord> {
+export function adoptFrontends(
+  maps: ServiceMaps,
+  sets: BackendSets,
+  addresses: readonly number[],
+): Map<string, FrontendRecord> {
   const records = new Map<string, FrontendRecord>()
   for (const [text, { key, external, internal }] of readMasters(maps)) {
     if (external === undefined) {
@@ -56,7 +64,8 @@ export function adoptFrontends(maps: ServiceMaps, sets: BackendSets): Map<string
       address: key.slice(0, 4),
       port: portWord >>> 16,
       protocol: (portWord >>> 8) & 0xff,
-      ownsAddress: ownsAddress(flags),
+      flags,
+      ownsAddress: ownsAddress(flags, key[3] as number, addresses),
       revNatIndex: external[Service.REV_NAT_INDEX] as number,
       external: adoptSet(sets, external),
       internal: internal === undefined ? undefined : adoptSet(sets, internal),

@@ -138,7 +138,7 @@ const POLICIES: Readonly<Record<TrafficPolicy, boolean>> = { Cluster: false, Loc
 export interface NodeView {
   /** Whether the four words are the address of an endpoint of this node. */
   readonly isLocalAddress: (address: Int32Array) => boolean
-  /** The node's own IPv4 addresses, for frontends at 0.0.0.0. */
+  /** The node's own IPv4 addresses: frontends at 0.0.0.0 mean them, and no frontend owns one. */
   readonly addresses: () => readonly number[]
 }
 
@@ -173,8 +173,9 @@ function planFrontends(spec: ServiceSpec, at: string, node: NodeView): Frontend[
   const more =
     (spec.isLocalRedirect === true ? ServiceFlag.LOCAL_REDIRECT : 0) |
     (spec.skipRedirectFromBackend === true ? ServiceFlag.SKIP_FROM_BACKEND : 0)
+  const addresses = node.addresses()
   const plans = spec.frontends.map((frontend, i) =>
-    planFrontend(frontend, `${at}: frontends[${i}]`, more),
+    planFrontend(frontend, `${at}: frontends[${i}]`, more, addresses),
   )
   const seen = new Set<string>()
   for (const [i, { key }] of plans.entries()) {
@@ -185,18 +186,22 @@ function planFrontends(spec: ServiceSpec, at: string, node: NodeView): Frontend[
   return plans.flatMap((plan) => {
     if (plan.address4 !== ANY_ADDRESS) return [plan]
     // One that is listed by its address is not meant a second time.
-    return node.addresses().flatMap((address4) => {
+    return addresses.flatMap((address4) => {
       const key = frontendKey(address4, plan.port, plan.protocol)
       return seen.has(key) ? [] : [{ ...plan, key, address: ipv4Words(address4), address4 }]
     })
   })
 }
 
-/** @param more ServiceFlag bits that all frontends of the service have */
+/**
+ * @param more ServiceFlag bits that all frontends of the service have
+ * @param addresses the node's own
+ */
 function planFrontend(
   { address, port, protocol, type }: FrontendSpec,
   field: string,
   more: number,
+  addresses: readonly number[],
 ): Frontend {
   const address4 = ipv4(`${field}.address`, address)
   checkWhole(`${field}.port`, port, 1, 65_535)
@@ -216,7 +221,7 @@ function planFrontend(
     port,
     protocol: protocolNumber,
     flags,
-    ownsAddress: ownsAddress(flags),
+    ownsAddress: ownsAddress(flags, address4, addresses),
   }
 }
 
@@ -226,10 +231,20 @@ export const isOfAnyAddress = (spec: ServiceSpec): boolean =>
 
 /**
  * An address given to services alone; a NodePort's and HostPort's is the node's, an ExternalIP's and a
- * LocalRedirect's are not ours to close.
+ * LocalRedirect's are not ours to close. One of the node's own is never a service's alone, whatever
+ * the type: replies to what was masqueraded and the node's own listeners are at its other ports
+ * (Cilium: #43206, #45572).
+ *
+ * @param addresses the node's own
  */
-export const ownsAddress = (flags: number): boolean =>
-  !isOfNode(flags) && (flags & (ServiceFlag.EXTERNAL_IP | ServiceFlag.FOREIGN_ADDRESS)) === 0
+export const ownsAddress = (
+  flags: number,
+  address4: number,
+  addresses: readonly number[],
+): boolean =>
+  !isOfNode(flags) &&
+  (flags & (ServiceFlag.EXTERNAL_IP | ServiceFlag.FOREIGN_ADDRESS)) === 0 &&
+  !addresses.includes(address4)
 
 const isOfNode = (flags: number): boolean =>
   (flags & (ServiceFlag.NODE_PORT | ServiceFlag.HOST_PORT)) !== 0

@@ -30,6 +30,7 @@ import {
   invalid,
   isOfAnyAddress,
   type NodeView,
+  ownsAddress,
   planService,
   type ServicePlan,
   type ServiceSpec,
@@ -78,7 +79,7 @@ export class ServiceWriter {
     this.#reverseNat = new ReverseNatWriter(maps.reverseNat)
     this.#filter = new AddressFilterWriter(maps.addressFilter)
     this.#side = new SideEntries(maps)
-    this.#records = adoptFrontends(maps, this.#sets)
+    this.#records = adoptFrontends(maps, this.#sets, options.node.addresses())
     this.#adoptRest()
   }
 
@@ -113,9 +114,30 @@ export class ServiceWriter {
     else this.#ofAnyAddress.delete(spec.name)
   }
 
-  /** The node has other addresses now: services at any of them are made so. EMAP_FULL as `set`. */
+  /**
+   * The node has other addresses now: services at any of them are made so, and frontends own what is
+   * not the node's. EMAP_FULL as `set`, what the node has got being open even then.
+   */
   renewAddresses(): void {
+    for (const record of this.#wrongOwners(true)) {
+      record.ownsAddress = false
+      this.#countOwner(record.address, -1)
+    }
     for (const spec of this.#ofAnyAddress.values()) this.set(spec)
+    for (const record of this.#wrongOwners(false)) {
+      this.#insertWildcard(record.address, new UndoList())
+      record.ownsAddress = true
+      this.#countOwner(record.address, 1)
+    }
+  }
+
+  /** Frontends that own their address, or do not, and now it is the other way round. */
+  #wrongOwners(areOwners: boolean): FrontendRecord[] {
+    const addresses = this.#options.node.addresses()
+    return [...this.#records.values()].filter((record) => {
+      if (record.ownsAddress !== areOwners) return false
+      return ownsAddress(record.flags, record.address[3] as number, addresses) !== areOwners
+    })
   }
 
   /** False when there is no service of that name. */
@@ -206,7 +228,12 @@ export class ServiceWriter {
       this.#countOwner(frontend.address, 1)
       undo.add(() => this.#countOwner(frontend.address, -1))
     }
-    insert(services, wildcardKey(frontend.address), new Int32Array(SERVICE_VALUE_WORDS), undo)
+    this.#insertWildcard(frontend.address, undo)
+  }
+
+  #insertWildcard(address: Int32Array, undo: UndoList): void {
+    const { services } = this.#maps
+    insert(services, wildcardKey(address), new Int32Array(SERVICE_VALUE_WORDS), undo)
   }
 
   /** Nothing here can fail: every key is there. */
@@ -234,7 +261,7 @@ export class ServiceWriter {
   /** Remembers a frontend as it is now, and gives back what only its old entries named. */
   #record(plan: ServicePlan, staged: Staged): void {
     const { frontend, before, revNatIndex, external, internal, affinityIds } = staged
-    const { address, port, protocol, ownsAddress } = frontend
+    const { address, port, protocol, flags, ownsAddress } = frontend
     const { name: service, sourceRanges } = plan
     // New owners are counted already, so that their address stays owned.
     if (before?.ownsAddress === true && !ownsAddress) this.#countOwner(address, -1)
@@ -246,7 +273,7 @@ export class ServiceWriter {
       if (before.internal !== undefined) this.#sets.release(before.internal)
     }
     this.#side.keepRanges(revNatIndex, before?.sourceRanges ?? [], sourceRanges)
-    const row = { service, address, port, protocol, ownsAddress, revNatIndex }
+    const row = { service, address, port, protocol, flags, ownsAddress, revNatIndex }
     this.#records.set(frontend.key, { ...row, external, internal, affinityIds, sourceRanges })
   }
 
