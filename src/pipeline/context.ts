@@ -65,6 +65,8 @@ export class PacketContext {
   tunnelEndpoint4 = 0
   /** It came out of the tunnel: another node's sender told its identity. */
   isFromTunnel = false
+  /** It answers a mapping of our NAT, or tells of an error with one: its destination is who has that. */
+  isNatAnswer = false
   /** The original of what a translation has changed, meaningful when `isTranslated`. */
   isTranslated = false
   originalSource4 = 0
@@ -114,6 +116,7 @@ export class PacketContext {
     this.isToTunnel = false
     this.tunnelEndpoint4 = 0
     this.isFromTunnel = false
+    this.isNatAnswer = false
     this.isTranslated = false
     this.ruleCookie = 0
     this.policyMatch = 0

@@ -6,7 +6,7 @@ import t from 'tap'
 import { ErrorCode } from '../../src/base/errors.js'
 import type { EgressRule } from '../../src/daemon/egress-writer.js'
 import { OverlayNodes } from '../support/overlay-nodes.js'
-import { eth } from '../support/packet-builder.js'
+import { bare, eth } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
 import { parseFrame } from '../support/packet-parser.js'
 import { ip, segment } from '../support/service-node.js'
@@ -96,6 +96,40 @@ t.test('UDP and ping too; each flow has its own port', async (t) => {
   nodes.settle()
   checkPacket(t, pod.port.take()[0] as Uint8Array, { icmp: { type: 0, id: 7 } })
 })
+
+for (const transport of ['udp', 'icmp'] as const) {
+  t.test(
+    `an error about a ${transport} packet of the pod’s goes back through the tunnel`,
+    async (t) => {
+      const { nodes, pod, rule, setRules } = setUp(t)
+      setRules(rule())
+      const sent = ip(pod, OUTSIDE_ADDRESS)
+      const packet =
+        transport === 'udp' ? sent.udp({ from: 5000, to: 33_434 }) : sent.icmpEcho({ id: 7 })
+      nodes.a.send(pod.port, packet.bytes())
+      const { udp, icmp } = parseFrame(byGateway(nodes)[0] as Uint8Array)
+      const quote = bare().ipv4({ from: EGRESS_ADDRESS, to: OUTSIDE_ADDRESS })
+      const quoted =
+        transport === 'udp'
+          ? quote.udp({ from: udp?.from ?? 0, to: 33_434 })
+          : quote.icmpEcho({ id: icmp?.id ?? 0 })
+      const error = fromNetwork(nodes.b, EGRESS_ADDRESS).icmpError({ type: 3, code: 3, quoted })
+      nodes.b.send(nodes.b.uplink, error.bytes())
+      t.same(nodes.b.host.take(), [], 'it is not the node’s own')
+      nodes.settle()
+      checkPacket(t, pod.port.take()[0] as Uint8Array, {
+        eth: { to: pod.mac },
+        ipv4: { from: OUTSIDE_ADDRESS, to: pod.address },
+        icmp: { type: 3, code: 3 },
+        quoted: {
+          ipv4: { from: pod.address, to: OUTSIDE_ADDRESS },
+          ...(transport === 'udp' ? { udp: { from: 5000 } } : { icmp: { id: 7 } }),
+        },
+      })
+      t.same([...nodes.a.drops(), ...nodes.b.drops()], [])
+    },
+  )
+}
 
 t.test('other pods, excluded prefixes and destinations of the cluster go their way', async (t) => {
   const { nodes, pod, rule, setRules } = setUp(t)

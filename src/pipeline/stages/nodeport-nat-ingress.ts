@@ -20,6 +20,7 @@ export class NodePortNatIngress implements Stage {
   process(ctx: PacketContext): Verdict {
     const result = this.#translation.reverse(ctx)
     if (result < Translation.NOT_NEEDED) return result as DropReason
+    ctx.isNatAnswer = result === Translation.DONE
     return tailCall(ctx, TailCall.NODEPORT_REVNAT)
   }
 }

@@ -43,7 +43,7 @@ export class NodePortRevNat implements Stage {
     const isOnItsWay = isReply || this.#isOfRemotePod(ctx)
     if (destination === NO_ENDPOINT && isOnItsWay) return this.#onward(ctx)
     // What our NAT or a service turned back was asked for by the node.
-    if (ctx.isTranslated || isReply) return this.#forwarding.toStack(ctx)
+    if (ctx.isNatAnswer || isReply) return this.#forwarding.toStack(ctx)
     // The node's own stack sent it to an address of ours that answers nothing: it would come again.
     if (ctx.ingressPort === this.#node.hostPort) return DropReason.UNROUTABLE
     if (ctx.isFromTunnel && !countHop(ctx)) return tailCall(ctx, TailCall.TIME_EXCEEDED)
@@ -51,9 +51,12 @@ export class NodePortRevNat implements Stage {
     return isToNode ? tailCall(ctx, TailCall.IPV4_TO_HOST) : this.#forwarding.toStack(ctx)
   }
 
-  /** The answer to what a pod of another node sent through this one, its egress gateway. */
+  /**
+   * The answer to what a pod of another node sent through this one, its egress gateway; an ICMP error
+   * about it as well, which has no original to be restored (`isTranslated`).
+   */
   #isOfRemotePod(ctx: PacketContext): boolean {
-    return ctx.isTranslated && (this.#ipcache.flags & IpcacheFlag.REMOTE) !== 0
+    return ctx.isNatAnswer && (this.#ipcache.flags & IpcacheFlag.REMOTE) !== 0
   }
 
   /** To the client, where he lies by the ipcache's last answer. */
