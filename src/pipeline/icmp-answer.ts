@@ -21,6 +21,7 @@ import * as icmpv4 from '../wire/icmpv4.js'
 import * as ipv4 from '../wire/ipv4.js'
 import { Protocol } from '../wire/protocols.js'
 import { isReset, turnIntoReset } from '../wire/tcp-reset.js'
+import { IPV4_MAPPED } from '../wire/tuple.js'
 import { type PacketContext, tailCall } from './context.js'
 import type { DatapathState } from './stage.js'
 import { TailCall } from './tail-call.js'
@@ -37,6 +38,8 @@ export class IcmpAnswer {
   readonly #monitor: Monitor
   readonly #state: DatapathState
   readonly #buckets: TokenBuckets
+  /** As an address of four words. */
+  readonly #sender = Int32Array.of(0, 0, IPV4_MAPPED, 0)
 
   constructor(state: DatapathState) {
     this.#endpoints = state.endpoints
@@ -140,9 +143,11 @@ export class IcmpAnswer {
     return Verdict.REDIRECT
   }
 
-  /** The node that the packet's sender is behind. */
+  /** The node that the packet's sender is behind; a translated packet has another source by now. */
   #findTunnel(ctx: PacketContext): boolean {
-    this.#ipcache.find(ctx.words, ctx.sourceStart)
+    const sender = this.#sender
+    sender[3] = ctx.isTranslated ? ctx.originalSource4 : (ctx.words[ctx.sourceStart + 3] as number)
+    this.#ipcache.find(sender, 0)
     ctx.tunnelEndpoint4 = this.#ipcache.tunnelEndpoint4
     return this.#ipcache.needsTunnel && ctx.tunnelEndpoint4 !== NO_ADDRESS
   }

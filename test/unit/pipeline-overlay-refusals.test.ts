@@ -4,9 +4,9 @@ import { reassemble } from '../support/fragments.js'
 import { allowing, fromPeer, OverlayNodes } from '../support/overlay-nodes.js'
 import { eth, fragmentIpv4 } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
-import { ip, segment, VIP } from '../support/service-node.js'
+import { ip, segment, service, VIP } from '../support/service-node.js'
 import { GATEWAY_MAC, NODE_MAC } from '../support/test-node.js'
-import { encapsulated } from '../support/vxlan.js'
+import { encapsulated, opened } from '../support/vxlan.js'
 
 const INVALID = 134
 const FRAGMENTATION_NEEDED = 136
@@ -150,6 +150,48 @@ t.test('the sender of a packet that may not be cut is told what fits', async (t)
   t.same(nodes.seen, [])
   nodes.close()
 })
+
+for (const protocol of ['UDP', 'TCP'] as const) {
+  t.test(
+    `a client behind the tunnel is told what fits on the way to its ${protocol} backend`,
+    async (t) => {
+      const nodes = new OverlayNodes()
+      const { a, b } = nodes
+      const client = b.pod()
+      const [backend, node] = ['10.0.3.1', '192.0.2.4']
+      const hostAddresses = ['10.0.0.3']
+      a.controller.addPeer({ name: 'c', address: node, podCidrs: ['10.0.3.0/24'], hostAddresses })
+      a.neighbour(node, '02:00:00:00:aa:04')
+      a.route(`${node}/32`, undefined, 1300)
+      const frontend = { address: a.address, port: 30_080, protocol, type: 'NodePort' } as const
+      const backends = [{ address: backend, port: 8080 }]
+      a.controller.setService(service(backends, { frontends: [frontend] }))
+      const send = (bytes: number) => {
+        const packet = ip(client, a.address)
+        const ports = { from: 5000, to: 30_080 }
+        const layer =
+          protocol === 'UDP' ? packet.udp(ports) : packet.tcp({ ...ports, flags: 'ACK' })
+        b.send(client.port, layer.payload(bytes).bytes())
+        for (const frame of b.uplink.take()) a.send(a.uplink, frame)
+      }
+      send(100)
+      const [fits] = a.uplink.take()
+      t.equal(opened(fits as Uint8Array).outer.ipv4?.to, node)
+      const entries = a.maps.nat.snat.size
+      send(1350)
+      t.same(a.drops(), [FRAGMENTATION_NEEDED])
+      nodes.settle()
+      checkPacket(t, client.port.take()[0] as Uint8Array, {
+        ipv4: { from: a.uplinkAddress, to: client.address },
+        icmp: { type: 3, code: 4, rest: 1250 },
+        quoted: { ipv4: { from: client.address, to: a.address } },
+      })
+      t.equal(a.maps.nat.snat.size, entries)
+      t.same([...a.drops(), ...b.drops()], [])
+      nodes.close()
+    },
+  )
+}
 
 t.test(
   'a TTL that ends behind the tunnel is told by the node there, through the tunnel',
