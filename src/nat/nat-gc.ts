@@ -2,13 +2,14 @@
  * Collection of NAT entries whose connection is gone (Cilium: PurgeOrphanNATEntries of
  * pkg/maps/ctmap), in bounded steps on the worker's own time. A sweep follows each sweep of the
  * connection table, so that a mapping lives as long as its connection; when ports become scarce,
- * both are made at once.
+ * both are made at once. When it took away what flow lanes may still use, they are told.
  */
-import { CT4_KEY_WORDS, CtFlag, CtKey } from '../conntrack/ct-entry.js'
+import { CT_TIMEOUTS, CT4_KEY_WORDS, CtFlag, CtKey } from '../conntrack/ct-entry.js'
 import { type ConntrackGc, shareStart, WHOLE_TABLE } from '../conntrack/ct-gc.js'
 import { flowHash } from '../conntrack/flow-hash.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND } from '../maps/map.js'
+import { markChanged } from '../maps/revision.js'
 import { Protocol } from '../wire/protocols.js'
 import { IPV4_MAPPED, TUPLE_WORDS, TupleWord } from '../wire/tuple.js'
 import {
@@ -25,6 +26,8 @@ import type { SourceNat } from './source-nat.js'
 const STEP_SLOTS = 256
 /** Sweeps made at once because ports are scarce are so far apart at least. */
 const FORCED_INTERVAL_SECONDS = 1
+/** A flow lane may use a mapping so long after the chain did. */
+const LANE_SECONDS = 60
 
 export class NatGc {
   readonly #nat: SourceNat
@@ -40,6 +43,11 @@ export class NatGc {
   #sweepsSeen = 0
   #isSweeping = false
   #nextSlot = 0
+  /** A deletion of this sweep may be of a flow that a lane repeats. */
+  #concernsLanes = false
+  /** Connections evicted when this sweep began, and the one before. */
+  #evictions: number
+  #evictionsBefore: number
   #forcedSeconds = -1
 
   /** Entries deleted since the start. */
@@ -62,6 +70,8 @@ export class NatGc {
     this.#nat = nat
     this.#connections = connections
     this.#conntrackGc = conntrackGc
+    this.#evictions = connections.evictions
+    this.#evictionsBefore = this.#evictions
     this.#tuple[TupleWord.SOURCE + 2] = IPV4_MAPPED
     this.#tuple[TupleWord.DESTINATION + 2] = IPV4_MAPPED
   }
@@ -74,11 +84,13 @@ export class NatGc {
   /** One bounded step; call it between bursts. */
   step(nowSeconds: number): void {
     if (this.#nat.isFillingUp) this.#force(nowSeconds)
-    if (this.#isSweeping) this.#sweep()
+    if (this.#isSweeping) this.#sweep(nowSeconds)
     else if (this.#conntrackGc.sweeps !== this.#sweepsSeen) {
       this.#sweepsSeen = this.#conntrackGc.sweeps
       this.#nextSlot = this.#firstSlot
       this.#isSweeping = true
+      this.#evictionsBefore = this.#evictions
+      this.#evictions = this.#connections.evictions
     }
   }
 
@@ -89,13 +101,14 @@ export class NatGc {
     this.#conntrackGc.request()
   }
 
-  #sweep(): void {
+  #sweep(nowSeconds: number): void {
     const { table } = this.#nat
     const end = Math.min(this.#nextSlot + STEP_SLOTS, this.#endSlot)
     for (let slot = this.#nextSlot; slot < end; slot++) {
       const generation = table.generation(slot)
       if (generation === 0 || !table.read(slot, this.#key, this.#value)) continue
       if (this.#isConnected()) continue
+      if (this.#mayBeRepeated(nowSeconds)) this.#concernsLanes = true
       this.#nat.remove(slot, generation, this.#key)
       this.deleted++
     }
@@ -103,6 +116,24 @@ export class NatGc {
     if (end < this.#endSlot) return
     this.#isSweeping = false
     this.sweeps++
+    // Once a sweep, because each mark makes the lanes learn all their flows again.
+    if (this.#concernsLanes) markChanged(table.words)
+    this.#concernsLanes = false
+  }
+
+  /**
+   * May a flow lane still repeat packets by the mapping read, whose port may be another flow's at once?
+   * Not when the connection expired: a lane's flow is known for a shorter time than that. Of TCP, whose
+   * mapping does not tell that the connection closed, it takes evicted connections to think so.
+   */
+  #mayBeRepeated(nowSeconds: number): boolean {
+    const protocol = (this.#key[SnatKey.PROTOCOL] as number) & 0xff
+    // The lane knows no ICMP.
+    if (protocol === Protocol.ICMPV4) return false
+    const isTcp = protocol === Protocol.TCP
+    if (isTcp && this.#connections.evictions === this.#evictionsBefore) return false
+    const lifetime = isTcp ? CT_TIMEOUTS.tcpSeconds : CT_TIMEOUTS.anySeconds
+    return (this.#value[Snat.EXPIRES] as number) - lifetime >= nowSeconds - LANE_SECONDS
   }
 
   /** Has the flow of the entry an entry in the connection table, on either side of the node? */

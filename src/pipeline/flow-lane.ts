@@ -7,7 +7,7 @@
  * When it may repeat: a plain TCP or UDP packet (src/wire/plain4.ts) that neither opens nor closes
  * a connection; by the port, with the addresses and ports, that the chain forwarded a few seconds
  * ago; and no map of the control plane has changed since (src/maps/revision.ts), nor has a NAT
- * binding been evicted, nor a connection begun that it answers. Everything else takes the chain:
+ * binding been evicted or collected too early, nor a connection begun that it answers. Everything else takes the chain:
  * first packets, SYN, FIN and RST, ICMP, fragments, what comes out of a tunnel, drops, and one packet
  * of each flow every few seconds, which tells of the connection. A stage whose decision holds for one
  * packet alone says so (`isRepeatable`).

@@ -5,6 +5,7 @@ import { CtDirection, conntrack4Spec } from '../../src/conntrack/ct-entry.js'
 import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
 import { flowHash } from '../../src/conntrack/flow-hash.js'
 import { LruHashMap } from '../../src/maps/lru-hash-map.js'
+import { Revisions } from '../../src/maps/revision.js'
 import { NatGc } from '../../src/nat/nat-gc.js'
 import { SnatDirection } from '../../src/nat/snat-entry.js'
 import { Protocol } from '../../src/wire/protocols.js'
@@ -43,6 +44,20 @@ class Collected {
       this.conntrackGc.step(this.under.now)
       this.gc.step(this.under.now)
     }
+  }
+
+  /** Takes a connection away, not by its age. */
+  lose(): void {
+    for (const slot of [...this.connections.slots()]) this.connections.deleteSlot(slot)
+  }
+
+  sweep(): void {
+    this.conntrackGc.request()
+    this.steps(SWEEP)
+  }
+
+  get revision(): number {
+    return new Revisions([this.under.maps.snat]).sum
   }
 
   get size(): number {
@@ -131,6 +146,63 @@ t.test('an evicted connection takes its mapping along', async (t) => {
   c.conntrackGc.request()
   c.steps(SWEEP)
   t.equal(c.size, 0)
+})
+
+t.test(
+  'a mapping that the lane may still use, and only such a one, is told of: once',
+  async (t) => {
+    const c = new Collected()
+    for (let i = 0; i < 3; i++) c.open(flow(UDP, POD, 40_000 + i))
+    const before = c.revision
+    c.sweep()
+    t.equal(c.revision, before, 'nothing was deleted')
+    c.lose()
+    c.sweep()
+    t.equal(c.size, 0)
+    t.equal(c.revision, before + 1)
+    c.sweep()
+    t.equal(c.revision, before + 1)
+  },
+)
+
+t.test('of a mapping that died of old age nobody is told, nor of a ping’s', async (t) => {
+  const c = new Collected()
+  c.open(flow(UDP, POD, 40_000))
+  const before = c.revision
+  c.under.now += 61
+  c.open(flow(ICMPV4, POD, 77))
+  c.lose()
+  c.sweep()
+  t.equal(c.size, 0)
+  t.equal(c.revision, before)
+})
+
+t.test(
+  'a closed TCP connection’s mapping is told of only when connections are evicted',
+  async (t) => {
+    const c = new Collected()
+    const before = c.revision
+    c.open(flow(TCP, POD, 40_000))
+    c.lose()
+    c.sweep()
+    t.equal(c.size, 0)
+    t.equal(c.revision, before, 'its connection ended before, and with it what the lane knew')
+    for (let i = 0; i < 1500; i++) c.open(flow(TCP, POD, 30_000 + i))
+    t.ok(c.connections.evictions > 0)
+    c.sweep()
+    t.equal(c.revision, before + 1)
+  },
+)
+
+t.test('a long-silent TCP mapping is not told of, though connections were evicted', async (t) => {
+  const c = new Collected()
+  const before = c.revision
+  for (let i = 0; i < 1500; i++) c.open(flow(TCP, POD, 30_000 + i))
+  t.ok(c.connections.evictions > 0)
+  c.under.now += 61
+  c.sweep()
+  t.ok(c.gc.deleted > 0)
+  t.equal(c.revision, before)
 })
 
 t.end()
