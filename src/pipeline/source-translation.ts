@@ -69,11 +69,12 @@ export class SourceTranslation {
     const nat = this.#nat
     const flags = isOfHost ? SnatFlag.NEEDS_CT : 0
     const { words, tupleStart, tcpFlags, nowSeconds } = ctx
+    // The connection first: a mapping without one is collected, by another worker at any moment.
+    if (isOfHost && !this.#track(ctx)) return DropReason.CT_CREATE_FAILED
     if (!nat.forward(words, tupleStart, address4, flags, tcpFlags, nowSeconds)) {
       this.#tellExhaustion(ctx)
       return DropReason.NAT_NO_MAPPING
     }
-    if (isOfHost && !this.#track(ctx)) return DropReason.CT_CREATE_FAILED
     if (isEcho) setEchoSource(ctx, nat.address4, nat.port)
     else setSource(ctx, nat.address4, nat.port)
     return Translation.DONE

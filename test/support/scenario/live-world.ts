@@ -34,6 +34,7 @@ const UPLINK_DEVICE = 'uplink0'
 /** Until the datapath has had a frame. */
 const TAKEN_MILLISECONDS = 5000
 const SETTLED_MILLISECONDS = 3
+const ANSWERED_MILLISECONDS = 30
 const ARRIVED_MILLISECONDS = 5000
 const STEERED_MILLISECONDS = 400
 
@@ -181,9 +182,11 @@ export class LiveWorld implements World {
       counts(this).all !== before.all ||
       this.#live.portStatistics(end.port).receivedFrames >= end.sent
     await until(isTaken, TAKEN_MILLISECONDS)
-    // A drop that is answered is counted before its answer.
     await sleep(SETTLED_MILLISECONDS)
-    const wanted = counts(this).forwarded - before.forwarded
+    const forwarded = () => counts(this).forwarded - before.forwarded
+    // A drop that is answered is counted before its answer, and the worker may lose its core between them.
+    await until(() => forwarded() > 0, ANSWERED_MILLISECONDS)
+    const wanted = forwarded()
     const sent: SentFrame[] = []
     await until(() => sent.push(...this.#arrived()) >= wanted, ARRIVED_MILLISECONDS)
     return sent
