@@ -53,10 +53,10 @@ async function main(): Promise<void> {
   }
   const machine = thisMachine()
   const results: BenchResult[] = []
-  const { isOverview } = options
+  const { isOverview = false } = options
   for (const benchmark of BENCHMARKS) {
     if (!isWanted(benchmark.name, options.only)) continue
-    if (benchmark.isLong === true && isOverview === true) continue
+    if (benchmark.isLong === true && isOverview) continue
     const problem = await benchmark.problem()
     if (problem !== undefined) {
       options.log(`${benchmark.name}: not run: ${problem}`)
@@ -72,7 +72,7 @@ async function main(): Promise<void> {
   const { cpu, cores, kernel, node, commit } = machine
   console.log(`\n${cpu}, ${cores} cores, kernel ${kernel}, Node ${node}, commit ${commit}`)
   console.log(table(results))
-  const leftOut = BENCHMARKS.filter(({ isLong }) => isLong === true && isOverview === true)
+  const leftOut = BENCHMARKS.filter(({ isLong }) => isLong === true && isOverview)
   if (leftOut.length === 0) return
   options.log(`Left out, for want of time: ${leftOut.map(({ name }) => name).join(', ')} (--only).`)
 }

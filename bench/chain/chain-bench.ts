@@ -63,11 +63,11 @@ export const chainBenchmark: Benchmark = {
   problem: () => Promise.resolve(yardstickProblem()),
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
-    const { size, isOverview } = options
+    const { size, isOverview = false } = options
     const results: BenchResult[] = []
     // One number of flows after the other, so that the tables of only one are held.
     for (const flows of FLOWS[size]) {
-      const isFullOnly = isOverview === true || flows > FLOWS_OF_OTHERS[size]
+      const isFullOnly = isOverview || flows > FLOWS_OF_OTHERS[size]
       const chains = isFullOnly ? CHAINS.slice(0, 1) : CHAINS
       results.push(...(await runFlows(chains, flows, options)))
     }
@@ -93,8 +93,8 @@ async function runFlows(
         await yardstick?.c.time(flows)
         const c = await yardstick?.c.time(FRAMES[options.size])
         if (c !== undefined) yardstick?.values.push(c)
-        const both = c === undefined ? '' : ` C ${c.toFixed(1)}`
-        options.log(`round ${round + 1}, ${name}: ${ours.nanoseconds.toFixed(1)}${both}`)
+        const beside = c === undefined ? '' : ` C ${c.toFixed(1)}`
+        options.log(`round ${round + 1}, ${name}: ${ours.nanoseconds.toFixed(1)}${beside}`)
       }
     }
     return cases.flatMap(resultsOf)

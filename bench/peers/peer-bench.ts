@@ -72,12 +72,12 @@ export const peerBenchmark: Benchmark = {
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
-    const { size, log, isOverview } = options
+    const { size, log, isOverview = false } = options
     const ours = new RingpathContender({ ...OUR_CHAIN, name: OURS, chain: OURS })
     const shorter = new RingpathContender({ ...OUR_CHAIN, name: SHORTER, chain: SHORTER })
     const everybody = [new YardstickContender('c-l2', 'poller'), ...PEERS]
-    const peers = isOverview === true ? everybody.filter(isOfTarget) : everybody
-    const contenders = [ours, ...(isOverview === true ? [] : [shorter]), ...peers]
+    const peers = isOverview ? everybody.filter(isOfTarget) : everybody
+    const contenders = [ours, ...(isOverview ? [] : [shorter]), ...peers]
     const contest = await Contest.open(contenders, log)
     try {
       await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
@@ -88,7 +88,7 @@ export const peerBenchmark: Benchmark = {
         windowMilliseconds: WINDOW_MILLISECONDS[size],
         frameBytes: FRAME_BYTES,
         log,
-        ...(isOverview === true ? { endAt: OVERVIEW_END_MILLISECONDS } : {}),
+        endAt: isOverview ? OVERVIEW_END_MILLISECONDS : undefined,
       })
       return peers.flatMap((peer) => resultsOf(peer, contest.absent, figures))
     } finally {
@@ -111,8 +111,8 @@ function resultsOf(
     ...ours.map((chain) => {
       const frames = `${FRAME_BYTES} bytes, ${WIRE_FLOWS} flows`
       const note = `our chain "${chain}" / ${peer.description}; ${frames}`
-      const named = chain === OURS ? name : `${name}/${chain}`
-      return summarize(framesOf(figures, chain, named, note), theirs)
+      const result = chain === OURS ? name : `${name}/${chain}`
+      return summarize(framesOf(figures, chain, result, note), theirs)
     }),
     summarize(theirs),
   ]

@@ -10,7 +10,7 @@ export interface Rounds {
   readonly frameBytes: FrameSize
   readonly log: (line: string) => void
   /** `performance.now()` from which on no further one begins; at least one is made. */
-  readonly endAt?: number
+  readonly endAt?: number | undefined
 }
 
 export type Figures = ReadonlyMap<string, readonly Measured[]>

@@ -86,10 +86,10 @@ export const wireBenchmark: Benchmark = {
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
-    const { size, log, only, isOverview } = options
+    const { size, log, only, isOverview = false } = options
     const reports: ForwarderReport[] = []
     const chosen = measures().filter(({ name, sizes }) => {
-      if (isOverview === true) return OVERVIEW.includes(name)
+      if (isOverview) return OVERVIEW.includes(name)
       const isNamed = only?.some((wanted) => wanted.startsWith(`wire/${name}`)) ?? false
       return isNamed || (sizes.includes(size) && isWanted(`wire/${name}`, only))
     })
@@ -114,7 +114,7 @@ export const wireBenchmark: Benchmark = {
           windowMilliseconds: WINDOW_MILLISECONDS[size],
           frameBytes,
           log,
-          ...(isOverview === true ? { endAt: OVERVIEW_END_MILLISECONDS } : {}),
+          endAt: isOverview ? OVERVIEW_END_MILLISECONDS : undefined,
         })
         results.push(...resultsOf(now, figures, frameBytes))
       }

@@ -3,6 +3,7 @@
  * else the one that its client had before (session affinity), else a new choice. It knows nothing
  * of packets: the stage that asks also rewrites.
  */
+import { REPEATED_SECONDS_MAX } from '../base/limits.js'
 import type { Prng } from '../base/prng.js'
 import type { Conntrack } from '../conntrack/conntrack.js'
 import { CtDirection, CtResult } from '../conntrack/ct-entry.js'
@@ -35,9 +36,6 @@ export const Balance = {
 export type Balance = (typeof Balance)[keyof typeof Balance]
 
 const SOURCE4 = TupleWord.SOURCE + 3
-
-/** So long the flow lane may repeat a flow's packets before one comes here again. */
-const AFFINITY_UNSEEN_SECONDS = 64
 
 const SYN = 0x02
 const ACK = 0x10
@@ -168,7 +166,7 @@ export class LoadBalancer {
    */
   get needsEachPacket(): boolean {
     const { affinitySeconds } = this.#services
-    const isShort = affinitySeconds > 0 && affinitySeconds <= AFFINITY_UNSEEN_SECONDS
+    const isShort = affinitySeconds > 0 && affinitySeconds <= REPEATED_SECONDS_MAX
     return isShort || this.#conntrack.isClosing
   }
 

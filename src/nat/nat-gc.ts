@@ -26,8 +26,9 @@ import type { SourceNat } from './source-nat.js'
 const STEP_SLOTS = 256
 /** Sweeps made at once because ports are scarce are so far apart at least. */
 const FORCED_INTERVAL_SECONDS = 1
-/** A flow lane may use a mapping so long after the chain did. */
-const LANE_SECONDS = 60
+
+/** A mapping that the chain has not seen for so long is taken for one whose connection grew old. */
+const OLD_AGE_SECONDS = CT_TIMEOUTS.anySeconds
 
 export class NatGc {
   readonly #nat: SourceNat
@@ -133,7 +134,7 @@ export class NatGc {
     const isTcp = protocol === Protocol.TCP
     if (isTcp && this.#connections.evictions === this.#evictionsBefore) return false
     const lifetime = isTcp ? CT_TIMEOUTS.tcpSeconds : CT_TIMEOUTS.anySeconds
-    return (this.#value[Snat.EXPIRES] as number) - lifetime >= nowSeconds - LANE_SECONDS
+    return (this.#value[Snat.EXPIRES] as number) - lifetime >= nowSeconds - OLD_AGE_SECONDS
   }
 
   /** Has the flow of the entry an entry in the connection table, on either side of the node? */

@@ -8,7 +8,8 @@ const { ENDS_B, ENDS_C, WAY, EPOCH, LEARNED_AT, PACKETS, BYTES, REPEATED_AT } = 
 const { MILLISECONDS, EPOCH: EPOCH_NOW } = Clock
 
 /** How long a flow is remembered; then the chain sees a packet of it, or it is renewed (flow-table.ts). */
-const REPEAT_MILLISECONDS = 8000
+export const REPEAT_SECONDS = 8
+const REPEAT_MILLISECONDS = 1000 * REPEAT_SECONDS
 const WINDOW_WORDS = WAYS * FLOW_WORDS
 
 export interface FlowAccess {

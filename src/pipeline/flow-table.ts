@@ -8,9 +8,10 @@
  * sweep.
  */
 import { randomInt } from 'node:crypto'
+import { REPEATED_SECONDS_MAX } from '../base/limits.js'
 import type { Conntrack } from '../conntrack/conntrack.js'
 import { VISITED_MAX, type VisitedEntries } from '../conntrack/ct-traffic.js'
-import { type FlowAccess, flowAccess } from './flow-access.js'
+import { type FlowAccess, flowAccess, REPEAT_SECONDS } from './flow-access.js'
 import {
   CLOCK_WORDS,
   Clock,
@@ -34,8 +35,8 @@ const SWEEP_FLOWS_MIN = 16
  * of the time (3 µs each, most of it cache misses): what is beyond is renewed.
  */
 const RELEARNED_PER_SECOND = 4096
-/** Times that a flow is renewed in a row: the chain sees a packet of each once a minute. */
-const RENEWALS_MAX = 7
+/** So long after the chain saw it a flow is renewed for the last time. */
+const RENEWED_SECONDS_MAX = REPEATED_SECONDS_MAX - REPEAT_SECONDS
 /** A flow that was silent for so long is not: its connections may have expired. */
 const RENEWABLE_MILLISECONDS = 30_000
 
@@ -63,7 +64,7 @@ export class FlowTable {
   readonly access: FlowAccess
   readonly #clock = new Int32Array(CLOCK_WORDS)
   /** Of each flow, since it was learned. */
-  readonly #renewals: Uint8Array
+  readonly #unseenSeconds: Uint8Array
   readonly #sweepFlows: number
   readonly #clearMemory: ClearMemory
   #conntrack: Conntrack | null = null
@@ -85,7 +86,7 @@ export class FlowTable {
     this.#clearMemory = memory.clear
     this.words = new Int32Array(memory.allocate(places * FLOW_WORDS * 4))
     this.#visited = new Int32Array(memory.allocate(places * VISITED_WORDS * 4))
-    this.#renewals = new Uint8Array(memory.allocate((places + 3) & ~3))
+    this.#unseenSeconds = new Uint8Array(memory.allocate((places + 3) & ~3))
     this.#clock[EPOCH_NOW] = 1
     this.access = flowAccess(this.words, this.#clock, homes - 1, randomInt(2 ** 31))
   }
@@ -95,7 +96,7 @@ export class FlowTable {
     if (this.#conntrack !== null) {
       this.#clearMemory(this.words)
       this.#clearMemory(this.#visited)
-      this.#clearMemory(new Int32Array(this.#renewals.buffer))
+      this.#clearMemory(new Int32Array(this.#unseenSeconds.buffer))
     }
     this.#conntrack = conntrack
     this.relearnedMax = RELEARNED_PER_SECOND
@@ -136,7 +137,7 @@ export class FlowTable {
     words[flow + WAY] = way
     words[flow + EPOCH] = this.#clock[EPOCH_NOW] as number
     words[flow + LEARNED_AT] = this.#clock[MILLISECONDS] as number
-    this.#renewals[flow >>> FLOW_SHIFT] = 0
+    this.#unseenSeconds[flow >>> FLOW_SHIFT] = 0
     const start = visitedStart(flow)
     const used = 2 * entries.count
     for (let i = 0; i < VISITED_WORDS; i++) {
@@ -153,12 +154,13 @@ export class FlowTable {
     const words = this.words
     const now = this.#clock[MILLISECONDS] as number
     if (words[flow + EPOCH] !== this.#clock[EPOCH_NOW]) return false
-    if ((now - (words[flow + LEARNED_AT] as number)) >>> 0 >= RENEWABLE_MILLISECONDS) return false
+    const age = (now - (words[flow + LEARNED_AT] as number)) >>> 0
+    if (age >= RENEWABLE_MILLISECONDS) return false
     const number = flow >>> FLOW_SHIFT
-    const renewals = this.#renewals[number] as number
-    if (renewals === RENEWALS_MAX || this.#mayRelearn()) return false
+    const unseen = (this.#unseenSeconds[number] as number) + Math.ceil(age / 1000)
+    if (unseen > RENEWED_SECONDS_MAX || this.#mayRelearn()) return false
     if (!this.#tell(flow, this.#nowSeconds)) return false
-    this.#renewals[number] = renewals + 1
+    this.#unseenSeconds[number] = unseen
     words[flow + LEARNED_AT] = now
     return true
   }

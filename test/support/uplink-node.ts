@@ -1,6 +1,8 @@
 /** What the tests of the uplink share: a client outside, a NodePort on it, and frames between. */
 import type { FrontendSpec, FrontendType } from '../../src/lb/service-spec.js'
 import { eth } from './packet-builder.js'
+import { checkPacket } from './packet-checker.js'
+import { ip } from './service-node.js'
 import {
   GATEWAY_MAC,
   OUTSIDE_ADDRESS,
@@ -46,4 +48,19 @@ export function received(node: TestNode, pod: TestPod): Uint8Array {
   const [frame] = frames
   if (frames.length === 1 && frame !== undefined) return frame
   throw new Error(`pod ${pod.id} got ${frames.length} frames; drops ${node.drops()}`)
+}
+
+/** The client gets an answer of the pod, which is a backend behind port 80 of the address. */
+export function checkServed(
+  t: Parameters<typeof checkPacket>[0],
+  node: TestNode,
+  pod: TestPod,
+  address: string,
+  message = address,
+): void {
+  node.send(node.uplink, request('SYN', CLIENT_PORT, address, 80))
+  checkPacket(t, received(node, pod), { ipv4: { from: CLIENT, to: pod.address } }, message)
+  const reply = ip(pod, CLIENT).tcp({ from: 8080, to: CLIENT_PORT, flags: 'SYN ACK' })
+  node.send(pod.port, reply.bytes())
+  checkPacket(t, left(node), { ipv4: { from: address }, tcp: { from: 80 } }, `${message}: reply`)
 }

@@ -114,6 +114,21 @@ t.test('a flow is renewed seven times, and after as long as its connections live
   t.ok(connections.isAlive)
 })
 
+t.test('the chain sees a flow once in 72 seconds, however seldom its packets come', async (t) => {
+  for (const seconds of [9, 17, 29]) {
+    const { table, flow } = renewable(0)
+    let now = 100
+    do {
+      now += seconds
+      table.setTime(now, 0)
+    } while (table.renew(flow) && now < 1000)
+    t.ok(
+      now - seconds - 100 + 8 <= 72,
+      `${seconds} s apart: repeated until ${now - seconds - 100} s`,
+    )
+  }
+})
+
 /** Of `flows` between two pods, from one port after the other, in twice as many homes. */
 function unplaced(flows: number, seed: number): number {
   const homes = 2 * flows

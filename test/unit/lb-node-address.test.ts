@@ -6,11 +6,12 @@ import t from 'tap'
 import { NodeController } from '../../src/daemon/node-controller.js'
 import type { FrontendSpec, FrontendType } from '../../src/lb/service-spec.js'
 import { ServiceWriter } from '../../src/lb/service-writer.js'
+import { DropReason } from '../../src/packet/drop-reason.js'
 import { parseIpv4 } from '../../src/wire/address.js'
 import { inbound, natNode, natPort, outbound, sendOut } from '../support/nat-node.js'
 import { checkPacket } from '../support/packet-checker.js'
 import { leftovers, ServiceView, SMALL, serviceMaps } from '../support/service-model.js'
-import { ip, segment, service } from '../support/service-node.js'
+import { segment, service } from '../support/service-node.js'
 import {
   HOST_MAC,
   NODE_ADDRESS,
@@ -19,9 +20,9 @@ import {
   UPLINK_ADDRESS,
   UPLINK_MAC,
 } from '../support/test-node.js'
-import { CLIENT, CLIENT_PORT, left, outer, received, request } from '../support/uplink-node.js'
+import { CLIENT_PORT, checkServed, outer, received, request } from '../support/uplink-node.js'
 
-const UNKNOWN_PORT = 158
+const UNKNOWN_PORT = -DropReason.NO_SERVICE_BACKEND
 const KUBELET_PORT = 10_250
 const ADDRESS = '203.0.113.7'
 const TYPES = ['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer', 'HostPort'] as const
@@ -86,11 +87,7 @@ t.test('a client outside is served by a LoadBalancer at the node’s address', a
   const node = natNode()
   const pod = node.pod()
   node.controller.setService(service([pod], at(UPLINK_ADDRESS)))
-  node.send(node.uplink, request('SYN', CLIENT_PORT, UPLINK_ADDRESS, 80))
-  checkPacket(t, received(node, pod), { ipv4: { from: CLIENT, to: pod.address } })
-  const reply = ip(pod, CLIENT).tcp({ from: 8080, to: CLIENT_PORT, flags: 'SYN ACK' })
-  node.send(pod.port, reply.bytes())
-  checkPacket(t, left(node), { ipv4: { from: UPLINK_ADDRESS }, tcp: { from: 80 } })
+  checkServed(t, node, pod, UPLINK_ADDRESS)
   node.close()
 })
 

@@ -344,8 +344,10 @@ t.test('no packet that is answered leaves wrong, whatever its headers say', asyn
       const isRight = parseFrame(frame).problems.length === 0
       node.send(client.port, frame.subarray(0, frame.length - random.below(2) * random.below(9)))
       for (const out of client.port.take()) {
-        answered++
         const parsed = parseFrame(out)
+        // Sent to itself: no answer, and as wrong as it came.
+        if (!isRight && parsed.ipv4?.from === client.address) continue
+        answered++
         const problems = isRight ? parsed.problems : parsed.problems.filter((p) => !/quot/.test(p))
         if (problems.length > 0) t.same(problems, [], `${describe(frame)} got ${describe(out)}`)
       }

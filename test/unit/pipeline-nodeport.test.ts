@@ -16,6 +16,7 @@ import {
 import {
   CLIENT,
   CLIENT_PORT,
+  checkServed,
   fromOutside,
   left,
   NODE_PORT,
@@ -109,11 +110,7 @@ t.test('every type of frontend that is for outside is served', async (t) => {
     const pod = node.pod()
     const address = type === 'NodePort' || type === 'HostPort' ? UPLINK_ADDRESS : '203.0.113.7'
     node.controller.setService(service([pod], { frontends: [outer(type, address, 80)] }))
-    node.send(node.uplink, request('SYN', CLIENT_PORT, address, 80))
-    checkPacket(t, received(node, pod), { ipv4: { to: pod.address } }, type)
-    const reply = ip(pod, CLIENT).tcp({ from: 8080, to: CLIENT_PORT, flags: 'SYN ACK' })
-    node.send(pod.port, reply.bytes())
-    checkPacket(t, left(node), { ipv4: { from: address }, tcp: { from: 80 } }, `${type}: reply`)
+    checkServed(t, node, pod, address, type)
     node.close()
   }
 })
