@@ -3,13 +3,15 @@
  * measured. They take turns in short windows: a machine that is slow for a second is slow for one
  * window of one of them, and the median of many rounds does not see it.
  */
+import { threadCores } from 'xdp-socket-napi'
+import { leaveCores, useCores } from '../../src/engine/worker-cores.js'
 import { Lab } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
 import type { SendReport } from '../../src/pktgen/sender.js'
 import type { Sink } from '../../src/pktgen/sink.js'
 import { CpuShare } from '../lib/cpu-share.js'
 import type { Contender, Running } from './contender.js'
-import { Track } from './track.js'
+import { Track, WORKER_CORE } from './track.js'
 import { type FrameSize, type Reading, startSink, type Traffic, TrafficRun } from './traffic.js'
 
 /** From waking both to the window: a call into the kernel's generator takes some 25 ms to begin. */
@@ -205,13 +207,14 @@ export class Contest {
   /** Sends at a rate, and tells which part of the frames did not arrive. */
   async loss(name: string, traffic: Traffic): Promise<{ sent: number; lost: number }> {
     const entrant = this.entrant(name)
-    return this.awake(entrant, async () => {
+    const work = async (): Promise<{ sent: number; lost: number }> => {
       const first = await this.read(entrant)
       const { frames } = await this.send(entrant, traffic)
       await pause(DRAIN_MILLISECONDS)
       const last = await this.read(entrant)
       return { sent: frames, lost: frames - (last.frames - first.frames) }
-    })
+    }
+    return aside(() => this.awake(entrant, work))
   }
 
   /** Ends all contenders and removes everything. */
@@ -233,3 +236,14 @@ export const isDisturbed = ({ cpuShare }: Measured): boolean => cpuShare < CPU_S
 
 export const pause = (milliseconds: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, milliseconds))
+
+/** Keeps the harness off the worker's core meanwhile: a millisecond of it is a trial's p99.9. */
+async function aside<T>(work: () => Promise<T>): Promise<T> {
+  const cores = threadCores()
+  leaveCores([WORKER_CORE])
+  try {
+    return await work()
+  } finally {
+    useCores(cores)
+  }
+}

@@ -1,7 +1,7 @@
 /**
  * What the datapath costs when there is less to do than it could: CPU at rest, at a tenth, at half
  * and at full load, in its default mode and in poll mode; and how much later the first frame after a
- * rest arrives than it does when the worker spins.
+ * rest arrives than it does when the worker spins, beside the chain in C on the same rings.
  */
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { cpuSeconds } from '../lib/cpu-share.js'
@@ -9,6 +9,7 @@ import { type BenchResult, summarize } from '../lib/result.js'
 import { Contest, pause } from './contest.js'
 import { DatapathContender, trainingArgs } from './datapath-contender.js'
 import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
+import { ChainContender } from './yardstick-contender.js'
 
 const FRAME_BYTES = 64
 const WINDOW_MILLISECONDS = { full: 5000, quick: 1000, smoke: 100 } as const
@@ -23,7 +24,7 @@ const PERCENT = 100
 const MICROSECOND = 1000
 
 const MODES = ['spin', 'adaptive', 'poll'] as const
-type Mode = (typeof MODES)[number]
+const YARDSTICK = { spin: 'c-spin', poll: 'c-poll' } as const
 
 export const loadBenchmark: Benchmark = {
   name: 'idle',
@@ -34,7 +35,10 @@ export const loadBenchmark: Benchmark = {
     const { size, log } = options
     const ours = { chain: 'full', flows: WIRE_FLOWS, args: trainingArgs(size) } as const
     const contenders = MODES.map((idle) => new DatapathContender({ ...ours, name: idle, idle }))
-    const contest = await Contest.open(contenders, log)
+    const yardsticks = (['spin', 'poll'] as const).map(
+      (idle) => new ChainContender(YARDSTICK[idle], ours.chain, ours.flows, idle),
+    )
+    const contest = await Contest.open([...contenders, ...yardsticks], log)
     try {
       await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
       await contest.warmUp(WARM_UP_SHARE[size])
@@ -44,7 +48,7 @@ export const loadBenchmark: Benchmark = {
       for (const mode of ['adaptive', 'poll'] as const) {
         for (const load of LOADS) shares.push(await shareAt(contest, mode, load, full, options))
       }
-      return [...shares, await restDelay(contest, options)]
+      return [...shares, ...(await restDelays(contest, options))]
     } finally {
       await contest.close()
     }
@@ -53,7 +57,7 @@ export const loadBenchmark: Benchmark = {
 
 async function shareAt(
   contest: Contest,
-  mode: Mode,
+  mode: 'adaptive' | 'poll',
   load: number,
   fullRate: number,
   { size }: BenchOptions,
@@ -81,24 +85,34 @@ async function shareAt(
   return summarize({ name, unit: '% of a core', values, note })
 }
 
-/** Median of single frames, poll mode less spinning. */
-async function restDelay(contest: Contest, { size }: BenchOptions): Promise<BenchResult> {
-  const values: number[] = []
-  for (let round = 0; round < ROUNDS[size]; round++) {
-    const spin = await singleFrames(contest, 'spin', SINGLE_SECONDS[size])
-    const poll = await singleFrames(contest, 'poll', SINGLE_SECONDS[size])
-    values.push((poll - spin) / MICROSECOND)
+/** Medians of single frames, sleeping less spinning. */
+async function restDelays(contest: Contest, { size }: BenchOptions): Promise<BenchResult[]> {
+  const delay = async (spinning: string, sleeping: string): Promise<number> => {
+    const spin = await singleFrames(contest, spinning, SINGLE_SECONDS[size])
+    const poll = await singleFrames(contest, sleeping, SINGLE_SECONDS[size])
+    return (poll - spin) / MICROSECOND
   }
+  const ours: number[] = []
+  const theirs: number[] = []
+  for (let round = 0; round < ROUNDS[size]; round++) {
+    ours.push(await delay('spin', 'poll'))
+    theirs.push(await delay(YARDSTICK.spin, YARDSTICK.poll))
+  }
+  const unit = 'µs'
   const apart = `frames ${1000 / SINGLE_FRAMES_PER_SECOND} ms apart`
-  const note = `${apart}: median in poll mode less median spinning`
-  return summarize({ name: 'idle/first-packet', unit: 'µs', values, note })
+  const note = `${apart}: median sleeping in poll(2) less median spinning`
+  const yardstick = { name: 'idle/c-first-packet', unit, values: theirs, note }
+  return [
+    summarize({ name: 'idle/first-packet', unit, values: ours, note }, yardstick),
+    summarize(yardstick),
+  ]
 }
 
-async function singleFrames(contest: Contest, mode: Mode, seconds: number): Promise<number> {
-  const { sink } = contest.entrant(mode)
-  if (sink === undefined) throw new Error(`${mode} has no sink`)
+async function singleFrames(contest: Contest, name: string, seconds: number): Promise<number> {
+  const { sink } = contest.entrant(name)
+  if (sink === undefined) throw new Error(`${name} has no sink`)
   sink.reset()
   const rate = SINGLE_FRAMES_PER_SECOND
-  await contest.loss(mode, { frameBytes: FRAME_BYTES, flows: WIRE_FLOWS, rate, seconds })
+  await contest.loss(name, { frameBytes: FRAME_BYTES, flows: WIRE_FLOWS, rate, seconds })
   return (await sink.read()).latency?.p50 ?? Number.NaN
 }

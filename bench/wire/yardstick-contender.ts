@@ -66,10 +66,13 @@ export class ChainContender implements Contender {
   readonly description: string
   readonly #chain: ChainName
   readonly #flows: number
+  readonly #mode: string
 
-  constructor(name: string, chain: ChainName, flows: number) {
+  /** @param idle `poll`: it sleeps while no frame waits */
+  constructor(name: string, chain: ChainName, flows: number, idle: 'spin' | 'poll' = 'spin') {
     this.name = name
     this.description = `the chain "${chain}" in C on our poller`
+    this.#mode = idle === 'poll' ? 'chain-poll' : 'chain'
     this.#chain = chain
     this.#flows = flows
   }
@@ -85,7 +88,7 @@ export class ChainContender implements Contender {
     const config = join(lab.directory('yardstick'), 'node.conf')
     writeFileSync(config, yardstickConfig(maps, devices, this.#flows, this.#chain))
     const names = [devices.sender, devices.receiver, devices.uplink].map(({ device }) => device)
-    const args = ['chain', programPath('xdp_redirect.o'), config, ...names]
+    const args = [this.#mode, programPath('xdp_redirect.o'), config, ...names]
     const process = track.spawn(programPath('forward'), args)
     await process.waitForOutput(/ready/)
     return {

@@ -5,7 +5,8 @@
 //
 // With "plain" instead of "poller" it drives the same sockets by a loop of its own that checks
 // nothing and knows no owner tags: what a small C forwarder does. With "drop" the poller's frames go
-// nowhere, and with "chain" they take the chain in C (chain.h), among any number of devices.
+// nowhere, and with "chain" they take the chain in C (chain.h), among any number of devices; "chain-poll"
+// sleeps while there are none.
 //
 // Prints "ready", runs until SIGTERM or SIGINT, then one line of JSON; SIGUSR1 asks for the frames so
 // far, as one line of JSON too.
@@ -108,10 +109,12 @@ struct Burst {
   uint32_t nowSeconds;
 };
 
+constexpr int kSleepMilliseconds = 100;
+
 // The engine's own poller, one call per burst.
 template <typename Handler>
 Totals forwardByPoller(const std::shared_ptr<Umem>& umem, std::vector<Port>* ports,
-                       const Handler& handle, Failure* failure) {
+                       const Handler& handle, Failure* failure, bool sleeps = false) {
   Totals totals;
   std::vector<int32_t> words(xdp::kHeaderWords + 3 * kBurstCapacity);
   const auto poller =
@@ -137,6 +140,7 @@ Totals forwardByPoller(const std::shared_ptr<Umem>& umem, std::vector<Port>* por
     totals.frames += burst.count;
     totals.bursts += count > 0 ? 1 : 0;
     if (asked != 0) tellFrames(totals);
+    if (sleeps && count == 0) poller->wait(kSleepMilliseconds);
   }
   for (const Port& port : *ports) totals.dropped += port.socket->counters.sendDropped;
   return totals;
@@ -162,7 +166,7 @@ Totals dropAll(const std::shared_ptr<Umem>& umem, std::vector<Port>* ports, Fail
 }
 
 Totals runChain(const std::shared_ptr<Umem>& umem, std::vector<Port>* ports, const char* config,
-                Failure* failure) {
+                bool sleeps, Failure* failure) {
   char error[kErrorBytes] = {};
   chain* const opened = chain_open(config, error, sizeof error);
   if (opened == nullptr) {
@@ -173,7 +177,7 @@ Totals runChain(const std::shared_ptr<Umem>& umem, std::vector<Port>* ports, con
     chain_run(opened, burst.memory, burst.starts, burst.lengths, burst.ports, burst.count,
               burst.nowSeconds);
   };
-  const Totals totals = forwardByPoller(umem, ports, handle, failure);
+  const Totals totals = forwardByPoller(umem, ports, handle, failure, sleeps);
   chain_close(opened);
   return totals;
 }
@@ -285,7 +289,8 @@ bool parsePair(char** arguments, std::vector<Port>* ports) {
 }
 
 bool parseArguments(int argc, char** argv, Arguments* arguments) {
-  if (argc > 4 && std::strcmp(argv[1], "chain") == 0 &&
+  const std::string mode = argc > 1 ? argv[1] : "";
+  if (argc > 4 && (mode == "chain" || mode == "chain-poll") &&
       static_cast<uint32_t>(argc - 4) <= kPortsMax) {
     arguments->config = argv[3];
     for (int i = 4; i < argc; i++) {
@@ -296,11 +301,12 @@ bool parseArguments(int argc, char** argv, Arguments* arguments) {
   } else if (argc != 9 || !parsePair(argv + 3, &arguments->ports)) {
     std::fprintf(stderr,
                  "usage: %s poller|plain|drop program.o device destination-mac source-mac "
-                 "device destination-mac source-mac\n       %s chain program.o config device...\n",
+                 "device destination-mac source-mac\n"
+                 "       %s chain|chain-poll program.o config device...\n",
                  argv[0], argv[0]);
     return false;
   }
-  arguments->mode = argv[1];
+  arguments->mode = mode;
   arguments->program = argv[2];
   return true;
 }
@@ -332,9 +338,11 @@ int main(int argc, char** argv) {
     if (!openPort(umem, arguments.program, &port, &failure)) return fail(failure);
   }
   const std::string& mode = arguments.mode;
-  const Totals totals = mode == "plain"   ? forwardPlain(umem, &ports, &failure)
+  const bool isChain = arguments.config != nullptr;
+  const bool sleeps = mode == "chain-poll";
+  const Totals totals = isChain ? runChain(umem, &ports, arguments.config, sleeps, &failure)
+                        : mode == "plain" ? forwardPlain(umem, &ports, &failure)
                         : mode == "drop"  ? dropAll(umem, &ports, &failure)
-                        : mode == "chain" ? runChain(umem, &ports, arguments.config, &failure)
                                           : rewriteMacs(umem, &ports, &failure);
   if (failure.number != 0) return fail(failure);
   std::printf("{\"frames\":%llu,\"bursts\":%llu,\"dropped\":%llu}\n",

@@ -41,6 +41,7 @@ export { SharedMemory, type SharedMemoryOptions } from './shared-memory.js'
 export {
   type AdoptedSocket,
   type BusyPollOptions,
+  SocketCounter,
   type SocketLedger,
   type SocketStatistics,
   XdpSocket,

@@ -81,8 +81,8 @@ export interface SocketStatistics {
   readonly chainsRefused: number
 }
 
-/** Order of the numbers that the native function writes. */
-const SocketCounter = {
+/** Index in `XdpSocket.counts`; the native function writes in this order. */
+export const SocketCounter = {
   RECEIVED_FRAMES: 0,
   RECEIVED_BYTES: 1,
   SENT_FRAMES: 2,
@@ -186,12 +186,17 @@ export class XdpSocket {
     this.#owner = owner
   }
 
-  statistics(): SocketStatistics {
+  /** What `statistics` tells, by SocketCounter, in the socket's own array: valid until the next call. */
+  counts(): Readonly<Float64Array> {
     this.#assertOpen()
     const place = { device: this.device, queue: this.queue }
     explained('socket', place, () => binding().socketStatistics(this.#handle, this.#counts))
-    const at = (counter: keyof typeof SocketCounter) =>
-      this.#counts[SocketCounter[counter]] as number
+    return this.#counts
+  }
+
+  statistics(): SocketStatistics {
+    const counts = this.counts()
+    const at = (counter: keyof typeof SocketCounter) => counts[SocketCounter[counter]] as number
     return {
       receivedFrames: at('RECEIVED_FRAMES'),
       receivedBytes: at('RECEIVED_BYTES'),

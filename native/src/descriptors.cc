@@ -57,6 +57,9 @@ FileDescriptor listenForChannels(const std::string& path, Failure* failure) {
 }
 
 FileDescriptor acceptChannel(int listener, Failure* failure) {
+  // accept4 makes a socket before it looks; who looks often is to pay for a look only.
+  pollfd waiting{listener, POLLIN, 0};
+  if (::poll(&waiting, 1, 0) == 0) return FileDescriptor();
   FileDescriptor channel(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
   if (!channel.valid() && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
     failure->set("accept4", errno);

@@ -16,6 +16,7 @@ namespace xdp {
 
 namespace {
 
+// Questions about one device, in turn.
 class DeviceRequest {
  public:
   explicit DeviceRequest(const std::string& name)
@@ -41,17 +42,15 @@ bool readDevice(const std::string& name, DeviceInfo* info, Failure* failure) {
   if (name.empty() || name.size() >= IFNAMSIZ) return failure->set("if_nametoindex", ENODEV);
   info->index = ::if_nametoindex(name.c_str());
   if (info->index == 0) return failure->set("if_nametoindex", ENODEV);
-  DeviceRequest mtu(name);
-  if (!mtu.call(SIOCGIFMTU)) return failure->set("ioctl SIOCGIFMTU", errno);
-  info->mtuBytes = static_cast<uint32_t>(mtu.answer().ifr_mtu);
+  DeviceRequest request(name);
+  if (!request.call(SIOCGIFMTU)) return failure->set("ioctl SIOCGIFMTU", errno);
+  info->mtuBytes = static_cast<uint32_t>(request.answer().ifr_mtu);
   ethtool_drvinfo driver{};
   driver.cmd = ETHTOOL_GDRVINFO;
-  DeviceRequest asked(name);
-  if (asked.ethtool(&driver)) info->driver = driver.driver;
+  if (request.ethtool(&driver)) info->driver = driver.driver;
   ethtool_channels channels{};
   channels.cmd = ETHTOOL_GCHANNELS;
-  DeviceRequest queues(name);
-  if (!queues.ethtool(&channels)) return true;  // many drivers have no channels
+  if (!request.ethtool(&channels)) return true;  // many drivers have no channels
   info->receiveQueues = channels.rx_count + channels.combined_count;
   info->transmitQueues = channels.tx_count + channels.combined_count;
   info->receiveQueuesMax = channels.max_rx + channels.max_combined;

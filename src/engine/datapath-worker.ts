@@ -6,10 +6,11 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
-import { deviceInfo, removePins } from 'xdp-socket-napi'
+import { removePins } from 'xdp-socket-napi'
 import { assert } from '../base/assert.js'
 import { BURST_CAPACITY, PORTS_MAX } from '../base/limits.js'
 import { ConntrackGc } from '../conntrack/ct-gc.js'
+import type { EndpointTable } from '../endpoint/endpoint-table.js'
 import { WORKER_CELLS } from '../monitor/worker-statistics.js'
 import { NatGc } from '../nat/nat-gc.js'
 import type { Burst } from '../packet/burst.js'
@@ -29,7 +30,7 @@ import { HandoverRefused, HandoverTaker } from './handover/taker.js'
 import { Heartbeat } from './heartbeat.js'
 import { IdleStrategy } from './idle-strategy.js'
 import { type DevicePorts, PortManager } from './port-manager.js'
-import { PortMtuTask } from './port-mtu-task.js'
+import { readMtu } from './port-mtu-task.js'
 import { StatisticsPublisher } from './statistics-publisher.js'
 import { trainWorker } from './training/training.js'
 import { UplinkSteering } from './uplink-steering.js'
@@ -77,7 +78,7 @@ class Engine {
   readonly #control: Int32Array
   readonly #input: WorkerInput
   readonly #ports: PortManager
-  readonly #mtus: PortMtuTask
+  readonly #endpoints: EndpointTable
   readonly #table: PortTable
   readonly #steering: UplinkSteering
   readonly #pipeline: Pipeline
@@ -117,7 +118,7 @@ class Engine {
     this.#steering = new UplinkSteering(maps, state.nat.portUse, programOf, log)
     this.#table = maps.ports
     this.#heartbeat = new Heartbeat(input.stateDirectory, input.worker)
-    this.#mtus = new PortMtuTask(maps.endpoints, (device) => deviceInfo(device).mtuBytes)
+    this.#endpoints = maps.endpoints
     this.#ports = new PortManager(maps.ports, this.#devices(), log, this.#steering, team?.ports)
     this.#publisher = new StatisticsPublisher(exchange, maps.portStatistics.row(input.worker))
     const openRing = (worker: number) => openCaptureRing(input.stateDirectory, worker)
@@ -135,7 +136,6 @@ class Engine {
     const housekeeping = [
       { step: () => this.#beat() },
       { step: (now: number) => this.#stepPorts(now) },
-      this.#mtus,
       this.#steering,
       conntrackGc,
       new NatGc(state.nat, maps.conntrackTable, conntrackGc, place),
@@ -171,7 +171,7 @@ class Engine {
   takeOver(taker: HandoverTaker): void {
     for (const { description } of taker.ports) {
       this.#ports.adopt(description.port, description.device, description.mode)
-      this.#mtus.attached(description.port, description.device)
+      readMtu(this.#endpoints, description.port, description.device)
     }
     const stopped = taker.take(this.burst)
     this.#loop.turn()
@@ -231,12 +231,11 @@ class Engine {
       attach: (port, device, mode) => {
         this.#beat()
         const made = exchange.attach(port, device, mode)
-        this.#mtus.attached(port, device)
+        readMtu(this.#endpoints, port, device)
         return made
       },
       detach: (port) => {
         this.#beat()
-        this.#mtus.detached(port)
         exchange.detach(port)
       },
       lostPorts: () => exchange.lostPorts(),

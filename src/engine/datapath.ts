@@ -17,6 +17,7 @@ import { CONTROL_WORDS, Control, Order, type WorkerInput, type WorkerMessage } f
 import { FollowerWorkers } from './follower-workers.js'
 import { HostPortTask } from './host-port-task.js'
 import { IDLE_DEFAULTS, type IdleOptions } from './idle-strategy.js'
+import { PortMtuTask } from './port-mtu-task.js'
 import { RoutingTask } from './routing-task.js'
 import { tuneV8 } from './v8-flags.js'
 import { checkCores, leaveCores } from './worker-cores.js'
@@ -165,6 +166,7 @@ export class Datapath {
       new RoutingTask(maps.routing, maps.ports, this.#log),
       new AnnouncerTask(maps, this.#log),
       new HostPortTask(maps.nat, reservePorts, this.#log),
+      new PortMtuTask(maps.endpoints, maps.ports),
     ]
   }
 

@@ -64,6 +64,8 @@ export class PortManager implements Housekeeping {
   readonly #joining = new Map<number, AttachedPort>()
   /** A port waits for other workers to leave it. */
   #isLeaving = false
+  /** A device could not be attached, and is to be tried again. */
+  #isTryingAgain = false
   #changesSeen = -1
   #nextLookSeconds = 0
 
@@ -90,15 +92,19 @@ export class PortManager implements Housekeeping {
     if (this.#joining.size > 0) this.#settle(nowSeconds)
     const changes = this.#ports.changes
     const isDue = nowSeconds >= this.#nextLookSeconds
-    if (changes === this.#changesSeen && !isDue && !this.#isLeaving) return
+    const isToDo = changes !== this.#changesSeen || this.#isLeaving
+    if (!isDue && !isToDo) return
     this.#changesSeen = changes
     this.#nextLookSeconds = nowSeconds + RETRY_SECONDS
     this.#isLeaving = false
-    this.look(nowSeconds)
+    // The whole table takes some 50 µs, in which frames wait.
+    if (isToDo || this.#isTryingAgain || this.#devices.lostPorts().length > 0)
+      this.#look(nowSeconds)
   }
 
   /** Compares the whole table with what is attached, and acts on the difference. */
-  look(nowSeconds: number): void {
+  #look(nowSeconds: number): void {
+    this.#isTryingAgain = false
     for (const port of this.#devices.lostPorts()) this.#detach(port)
     for (let port = 0; port < PORTS_MAX; port++) {
       const mode = this.#ports.mode(port)
@@ -140,7 +146,10 @@ export class PortManager implements Housekeeping {
 
   #want(port: number, mode: number, attached: string | undefined, nowSeconds: number): void {
     const retryAt = this.#retryAt[port] as number
-    if (attached === undefined && retryAt !== NEVER && nowSeconds < retryAt) return
+    if (attached === undefined && retryAt !== NEVER && nowSeconds < retryAt) {
+      this.#isTryingAgain = true
+      return
+    }
     const device = this.#ports.device(port)
     if (attached === device) return
     if (attached !== undefined) this.#detach(port)
@@ -166,6 +175,7 @@ export class PortManager implements Housekeeping {
   #failed(port: number, device: string, errno: number, reason: string, nowSeconds: number): void {
     const isFirst = this.#retryAt[port] === NEVER
     this.#retryAt[port] = nowSeconds + RETRY_SECONDS
+    this.#isTryingAgain = true
     const report = { status: PortStatus.FAILED, errno, isNative: false, isZeroCopy: false }
     this.#ports.setReport(port, process.pid, report)
     if (isFirst) this.#log(`port ${port}: ${device} not attached, trying again: ${reason}`)

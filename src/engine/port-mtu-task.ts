@@ -1,56 +1,57 @@
 /**
  * Keeps the MTUs of attached devices in their endpoint rows, where the stages find them: what is larger
- * is told to its sender, and not lost in a veth. A housekeeping task of the first worker: read when a
- * device is attached, and looked at again now and then, for an operator may change it.
+ * is told to its sender, and not lost in a veth. A task of the datapath's main thread: the worker
+ * reads a device's when it attaches it, and an operator may change it later.
  */
+import { deviceInfo } from 'xdp-socket-napi'
 import { PORTS_MAX } from '../base/limits.js'
 import type { EndpointTable } from '../endpoint/endpoint-table.js'
-import type { Housekeeping } from './burst-loop.js'
+import { PortMode, PortStatus, type PortTable } from '../port/port-table.js'
 
-/** Devices asked in one second: 16 system calls are some 20 µs. */
-const PORTS_PER_LOOK = 16
+const STEP_MILLISECONDS = 1000
+/** Devices asked in one step; each takes some 50 µs. */
+const DEVICES_PER_STEP = 64
 
-export class PortMtuTask implements Housekeeping {
+export class PortMtuTask {
   readonly #endpoints: EndpointTable
-  readonly #mtuOf: (device: string) => number
-  readonly #devices = new Map<number, string>()
+  readonly #ports: PortTable
+  readonly #timer: NodeJS.Timeout
   #next = 0
-  #lastSeconds = 0
 
-  /** @param mtuOf in bytes; it may throw for a device that has gone */
-  constructor(endpoints: EndpointTable, mtuOf: (device: string) => number) {
+  constructor(endpoints: EndpointTable, ports: PortTable) {
     this.#endpoints = endpoints
-    this.#mtuOf = mtuOf
+    this.#ports = ports
+    this.#timer = setInterval(() => this.#step(), STEP_MILLISECONDS)
   }
 
-  attached(port: number, device: string): void {
-    this.#devices.set(port, device)
-    this.#look(port, device)
+  close(): void {
+    clearInterval(this.#timer)
   }
 
-  detached(port: number): void {
-    this.#devices.delete(port)
-  }
-
-  step(nowSeconds: number): void {
-    if (nowSeconds === this.#lastSeconds || this.#devices.size === 0) return
-    this.#lastSeconds = nowSeconds
-    let left = PORTS_PER_LOOK
+  #step(): void {
+    let left = DEVICES_PER_STEP
     for (let i = 0; i < PORTS_MAX && left > 0; i++) {
-      this.#next = this.#next + 1 < PORTS_MAX ? this.#next + 1 : 0
-      const device = this.#devices.get(this.#next)
-      if (device === undefined) continue
+      const port = this.#next
+      this.#next = port + 1 < PORTS_MAX ? port + 1 : 0
+      if (!this.#isAttached(port)) continue
       left--
-      this.#look(this.#next, device)
+      readMtu(this.#endpoints, port, this.#ports.device(port))
     }
   }
 
-  /** A device that has gone is the port manager's affair. */
-  #look(port: number, device: string): void {
-    try {
-      this.#endpoints.setMtu(port, this.#mtuOf(device))
-    } catch {
-      this.#devices.delete(port)
-    }
+  #isAttached(port: number): boolean {
+    if (this.#ports.mode(port) === PortMode.NONE) return false
+    return this.#ports.report(port, process.pid).status === PortStatus.ATTACHED
   }
+}
+
+/** Of a device that has gone, nothing: it is the port manager's affair. */
+export function readMtu(endpoints: EndpointTable, port: number, device: string): void {
+  let mtuBytes: number
+  try {
+    ;({ mtuBytes } = deviceInfo(device))
+  } catch {
+    return
+  }
+  endpoints.setMtu(port, mtuBytes)
 }

@@ -40,10 +40,14 @@ function isAllowed(core: number): boolean {
  */
 export function leaveCores(cores: readonly number[]): void {
   const others = threadCores().filter((core) => !cores.includes(core))
-  if (others.length === 0) return
+  if (others.length > 0) useCores(others)
+}
+
+/** The same for all threads: they run on these cores from now on. */
+export function useCores(cores: readonly number[]): void {
   for (const thread of readdirSync('/proc/self/task')) {
     try {
-      setThreadCores(others, Number(thread))
+      setThreadCores(cores, Number(thread))
     } catch (error) {
       if (!(error instanceof XdpError && error.errno === ESRCH)) throw error
     }

@@ -1,18 +1,28 @@
 /**
  * Tells how a worker fares: what it did with its time (from the stamps that bursts have anyway), and
- * once a second its heap, its garbage collections, and the rings of its ports.
+ * now and then its heap, its garbage collections, and the rings of its ports. Frames wait meanwhile,
+ * so that one step does a part of it.
  *
  * Collections come from V8's own profiler of them, which is asked: a PerformanceObserver would need turns of
  * the event loop, and a worker has none.
  */
 import { GCProfiler, getHeapStatistics } from 'node:v8'
 import { RING_CELLS, RingCell, WorkerCell } from '../monitor/worker-statistics.js'
+import { NO_MORE_PORTS, nextPort } from '../port/next-port.js'
 import type { FrameExchange } from '../port/port.js'
 import type { Housekeeping } from './burst-loop.js'
 
 const SECONDS_PER_NANOSECOND = 1e-9
 const SECONDS_PER_MICROSECOND = 1e-6
 const MINOR = 'Scavenge'
+/** Between two looks at the heap, which take some 30 µs. */
+const HEAP_SECONDS = 4
+/**
+ * The profiler takes 80: it is asked after a collection, which leaves the heap smaller, and so often at
+ * least.
+ */
+const COLLECTIONS_SECONDS = 16
+const NEVER = Number.NEGATIVE_INFINITY
 
 /** Index in WORKER_STATES. */
 export const WorkerState = { BUSY: 0, SPINNING: 1, ASLEEP: 2 } as const
@@ -34,7 +44,6 @@ export interface MeteredRows {
 export class WorkerMeter implements Housekeeping {
   readonly #exchange: FrameExchange
   readonly #cells: Float64Array
-  readonly #rings: Float64Array
   readonly #shared: MeteredRows
   readonly #counts: () => MeteredCounts
   readonly #collector = new GCProfiler()
@@ -43,7 +52,12 @@ export class WorkerMeter implements Housekeeping {
   #state: number = WorkerState.BUSY
   #seconds = -1
   #nanoseconds = 0
-  #toldSecond = -1
+  #toldSecond = NEVER
+  #heapSecond = NEVER
+  #collectionsSecond = NEVER
+  #hasTold = false
+  /** The port whose rings are told next. */
+  #port = NO_MORE_PORTS
 
   /**
    * @param cells this worker's own, of which stages keep theirs
@@ -57,7 +71,6 @@ export class WorkerMeter implements Housekeeping {
   ) {
     this.#exchange = exchange
     this.#cells = cells
-    this.#rings = new Float64Array(shared.rings.length)
     this.#shared = shared
     this.#counts = counts
     this.#collector.start()
@@ -79,16 +92,33 @@ export class WorkerMeter implements Housekeeping {
     this.#state = state
   }
 
-  step(nowSeconds: number): void {
-    if (nowSeconds === this.#toldSecond) return
-    this.#toldSecond = nowSeconds
-    this.publish()
+  /** True while there are rings to be told. */
+  get hasMore(): boolean {
+    return this.#port !== NO_MORE_PORTS
   }
 
-  /** Tells now. */
+  step(nowSeconds: number): void {
+    if (nowSeconds !== this.#toldSecond) {
+      this.#toldSecond = nowSeconds
+      this.#tell(nowSeconds)
+    } else if (this.hasMore) {
+      this.#tellNextRings()
+    }
+  }
+
+  /** Tells all of it now. */
   publish(): void {
-    this.#takeCollections()
+    this.#heapSecond = NEVER
+    this.#collectionsSecond = NEVER
+    this.#tell(this.#toldSecond)
+    while (this.hasMore) this.#tellNextRings()
+  }
+
+  #tell(nowSeconds: number): void {
+    if (!this.#hasTold) this.#shared.rings.fill(0)
+    this.#hasTold = true
     const cells = this.#cells
+    if (nowSeconds >= this.#heapSecond + HEAP_SECONDS) this.#lookAtHeap(nowSeconds)
     const { frames, bursts, repeated, sleeps } = this.#counts()
     cells[WorkerCell.FRAMES] = frames
     cells[WorkerCell.BURSTS] = bursts
@@ -96,12 +126,19 @@ export class WorkerMeter implements Housekeeping {
     cells[WorkerCell.SLEEPS] = sleeps
     cells.set(this.#times, WorkerCell.STATES)
     cells.set(this.#collections, WorkerCell.COLLECTIONS)
-    const heap = getHeapStatistics()
-    cells[WorkerCell.HEAP_USED] = heap.used_heap_size
-    cells[WorkerCell.HEAP_TOTAL] = heap.total_heap_size
-    this.#tellRings()
     this.#shared.cells.set(cells)
-    this.#shared.rings.set(this.#rings)
+    this.#port = nextPort(this.#exchange.portNames, 0)
+  }
+
+  #lookAtHeap(nowSeconds: number): void {
+    const { used_heap_size: used, total_heap_size: total } = getHeapStatistics()
+    const isSmaller = used < (this.#cells[WorkerCell.HEAP_USED] as number)
+    this.#heapSecond = nowSeconds
+    this.#cells[WorkerCell.HEAP_USED] = used
+    this.#cells[WorkerCell.HEAP_TOTAL] = total
+    if (!isSmaller && nowSeconds < this.#collectionsSecond + COLLECTIONS_SECONDS) return
+    this.#collectionsSecond = nowSeconds
+    this.#takeCollections()
   }
 
   #takeCollections(): void {
@@ -115,19 +152,17 @@ export class WorkerMeter implements Housekeeping {
     }
   }
 
-  #tellRings(): void {
-    const { portNames } = this.#exchange
-    for (let port = 0; port < portNames.length; port++) {
-      if (portNames[port] === undefined || portNames[port] === '') continue
-      const state = this.#exchange.rings?.(port)
-      if (state === undefined) continue
-      const at = port * RING_CELLS
-      const rings = this.#rings
-      rings[at + RingCell.FRAMES_RECEIVING] = state.framesReceiving
-      rings[at + RingCell.FRAMES_SENDING] = state.framesSending
-      rings[at + RingCell.KICKS] = state.kicks
-      rings[at + RingCell.KICK_ERRORS] = state.kickErrors
-      rings[at + RingCell.FILL_RING_EMPTY] = state.fillRingEmpty
-    }
+  #tellNextRings(): void {
+    const port = this.#port
+    const state = this.#exchange.rings?.(port)
+    this.#port = nextPort(this.#exchange.portNames, port + 1)
+    if (state === undefined) return
+    const { rings } = this.#shared
+    const at = port * RING_CELLS
+    rings[at + RingCell.FRAMES_RECEIVING] = state.framesReceiving
+    rings[at + RingCell.FRAMES_SENDING] = state.framesSending
+    rings[at + RingCell.KICKS] = state.kicks
+    rings[at + RingCell.KICK_ERRORS] = state.kickErrors
+    rings[at + RingCell.FILL_RING_EMPTY] = state.fillRingEmpty
   }
 }

@@ -8,6 +8,7 @@ import {
   deviceInfo,
   type Poller,
   PROGRAM_QUEUES_MAX,
+  SocketCounter,
   type SteeringMode,
   setDeviceQueues,
   type Umem,
@@ -226,7 +227,9 @@ export const NOTHING_COUNTED: Readonly<PortStatistics> = {
   receiveDropped: 0,
 }
 
-/** Adds what a socket has counted. */
+export const isDeviceGone = ({ sockets }: Attachment): boolean =>
+  sockets.some((socket) => socket.counts()[SocketCounter.DEVICE_GONE] !== 0)
+
 /** State of the rings of a port's sockets together; of none where it has none. */
 export function ringsOf(sockets: readonly XdpSocket[] | undefined): RingState | undefined {
   if (sockets === undefined) return undefined
@@ -238,26 +241,29 @@ export function ringsOf(sockets: readonly XdpSocket[] | undefined): RingState | 
     fillRingEmpty: 0,
   }
   for (const socket of sockets) {
-    const counted = socket.statistics()
-    total.framesReceiving += counted.framesReceiving
-    total.framesSending += counted.framesSending
-    total.kicks += counted.kicks
-    total.kickErrors += counted.kickErrors
-    total.fillRingEmpty += counted.fillRingEmpty
+    const counts = socket.counts()
+    total.framesReceiving += counts[SocketCounter.FRAMES_RECEIVING] as number
+    total.framesSending += counts[SocketCounter.FRAMES_SENDING] as number
+    total.kicks += counts[SocketCounter.KICKS] as number
+    total.kickErrors += counts[SocketCounter.KICK_ERRORS] as number
+    total.fillRingEmpty += counts[SocketCounter.FILL_RING_EMPTY] as number
   }
   return total
 }
 
+/** Adds what a socket has counted. */
 export function addCounters(total: PortStatistics, socket: XdpSocket): void {
-  const counted = socket.statistics()
-  total.receivedFrames += counted.receivedFrames
-  total.receivedBytes += counted.receivedBytes
-  total.sentFrames += counted.sentFrames
-  total.sentBytes += counted.sentBytes
-  total.sendDropped += counted.sendDropped
-  // Not `receiveDropped` of the package: a frame that found the fill ring empty is counted there
-  // twice, as it is among the kernel's rx_dropped, too (net/xdp/xsk.c, __xsk_rcv).
-  total.receiveDropped += counted.rxDropped + counted.rxRingFull + counted.chainsRefused
+  const counts = socket.counts()
+  total.receivedFrames += counts[SocketCounter.RECEIVED_FRAMES] as number
+  total.receivedBytes += counts[SocketCounter.RECEIVED_BYTES] as number
+  total.sentFrames += counts[SocketCounter.SENT_FRAMES] as number
+  total.sentBytes += counts[SocketCounter.SENT_BYTES] as number
+  total.sendDropped += counts[SocketCounter.SEND_DROPPED] as number
+  // Without FILL_RING_EMPTY: in copy mode such a frame is among RX_DROPPED, too (net/xdp/xsk.c,
+  // __xsk_rcv).
+  total.receiveDropped += counts[SocketCounter.RX_DROPPED] as number
+  total.receiveDropped += counts[SocketCounter.RX_RING_FULL] as number
+  total.receiveDropped += counts[SocketCounter.CHAINS_REFUSED] as number
 }
 
 /** Of a device, within a pin directory: a bpffs takes no dots in names. */

@@ -30,6 +30,7 @@ import {
   attaching,
   describeAttachment,
   descriptorsOf,
+  isDeviceGone,
   type MemoryDescription,
   NOTHING_COUNTED,
   openAttachment,
@@ -127,8 +128,7 @@ export class XskExchange implements FrameExchange {
     if (burst === null || burst.words[BurstWord.SOCKETS_DOWN] === 0) return []
     const lost: number[] = []
     for (const [port, attachment] of this.#attachments.entries()) {
-      const sockets = attachment?.sockets ?? []
-      if (sockets.some((socket) => socket.statistics().deviceGone)) lost.push(port)
+      if (attachment !== null && isDeviceGone(attachment)) lost.push(port)
     }
     return lost
   }
