@@ -11,7 +11,7 @@ import { Contest } from './contest.js'
 import type { ForwarderReport } from './forwarder-messages.js'
 import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
 import { RingpathContender, type RingpathOptions } from './ringpath-contender.js'
-import { type Figures, framesOf, runRounds } from './throughput.js'
+import { type Figures, framesOf, joined, runRounds, STARTS } from './throughput.js'
 import type { FrameSize } from './traffic.js'
 import { ChainContender, YardstickContender } from './yardstick-contender.js'
 
@@ -93,36 +93,56 @@ export const wireBenchmark: Benchmark = {
       const isNamed = only?.some((wanted) => wanted.startsWith(`wire/${name}`)) ?? false
       return isNamed || (sizes.includes(size) && isWanted(`wire/${name}`, only))
     })
-    const contenders = contendersOf(chosen, (report) => reports.push(report))
-    const contest = await Contest.open(contenders, log)
-    const results: BenchResult[] = []
-    try {
-      await contest.startLoad(64, WIRE_FLOWS)
-      await contest.warmUp(WARM_UP_SHARE[size])
-      for (const frameBytes of FRAME_SIZES[size]) {
-        const now = chosen.filter(
-          ({ name, frames }) =>
-            frames.includes(frameBytes) && isWanted(`wire/${name}/${frameBytes}`, only),
-        )
-        if (now.length === 0) continue
-        if (frameBytes !== 64) await contest.startLoad(frameBytes, WIRE_FLOWS)
-        const names = now.flatMap(({ name, yardstick }) =>
-          yardstick === undefined ? [name] : [yardstick.name, name],
-        )
-        const figures = await runRounds(contest, names, {
-          rounds: Math.ceil(options.rounds * ROUNDS_FACTOR[size]),
-          windowMilliseconds: WINDOW_MILLISECONDS[size],
-          frameBytes,
-          log,
-          endAt: isOverview ? OVERVIEW_END_MILLISECONDS : undefined,
-        })
-        results.push(...resultsOf(now, figures, frameBytes))
+    const figures = new Map<FrameSize, Figures>()
+    for (let start = 0; start < STARTS[size]; start++) {
+      const contest = await Contest.open(
+        contendersOf(chosen, (report) => reports.push(report)),
+        log,
+      )
+      try {
+        await contest.startLoad(64, WIRE_FLOWS)
+        await contest.warmUp(WARM_UP_SHARE[size])
+        for (const frameBytes of FRAME_SIZES[size]) {
+          const now = chosen.filter((measure) => hasFrames(measure, frameBytes, only))
+          const some = await runSize(contest, now, frameBytes, options)
+          figures.set(frameBytes, joined(figures.get(frameBytes) ?? new Map(), some))
+        }
+      } finally {
+        await contest.close()
       }
-    } finally {
-      await contest.close()
     }
-    return [...results, ...reports.flatMap(heapResults)]
+    const results = [...figures].flatMap(([frameBytes, some]) =>
+      resultsOf(chosen, some, frameBytes),
+    )
+    return [...results, ...heapResults(reports)]
   },
+}
+
+const hasFrames = (
+  { name, frames }: Measure,
+  frameBytes: FrameSize,
+  only: BenchOptions['only'],
+): boolean => frames.includes(frameBytes) && isWanted(`wire/${name}/${frameBytes}`, only)
+
+/** The rounds of one start, at one frame size. */
+async function runSize(
+  contest: Contest,
+  measures: readonly Measure[],
+  frameBytes: FrameSize,
+  { size, rounds, log, isOverview = false }: BenchOptions,
+): Promise<Figures> {
+  if (measures.length === 0) return new Map()
+  if (frameBytes !== 64) await contest.startLoad(frameBytes, WIRE_FLOWS)
+  const names = measures.flatMap(({ name, yardstick }) =>
+    yardstick === undefined ? [name] : [yardstick.name, name],
+  )
+  return runRounds(contest, names, {
+    rounds: Math.ceil((rounds * ROUNDS_FACTOR[size]) / STARTS[size]),
+    windowMilliseconds: WINDOW_MILLISECONDS[size],
+    frameBytes,
+    log,
+    endAt: isOverview ? OVERVIEW_END_MILLISECONDS : undefined,
+  })
 }
 
 function contendersOf(
@@ -157,12 +177,13 @@ function resultsOf(
   })
 }
 
-/** Of the full chain, over all of its windows. */
-function heapResults(report: ForwarderReport): BenchResult[] {
-  const heap = (unit: string, name: string, value: number) =>
-    summarize({ name: `${name}/full/wire`, unit, values: [value] })
+/** Of the full chain, over all windows of a start. */
+function heapResults(reports: readonly ForwarderReport[]): BenchResult[] {
+  if (reports.length === 0) return []
+  const heap = (unit: string, name: string, of: (report: ForwarderReport) => number) =>
+    summarize({ name: `${name}/full/wire`, unit, values: reports.map(of) })
   return [
-    heap('bytes/frame', 'alloc', report.heapBytes / report.frames),
-    heap('collections', 'gc', report.collections),
+    heap('bytes/frame', 'alloc', ({ heapBytes, frames }) => heapBytes / frames),
+    heap('collections', 'gc', ({ collections }) => collections),
   ]
 }
