@@ -13,7 +13,10 @@ export interface BenchResult {
   readonly runs: number
   /** Name of the result that `ratio` is relative to. */
   readonly yardstick?: string
-  /** Median over the rounds of (this run / the yardstick's run of the same round). */
+  /**
+   * Median over the rounds of (this run / the yardstick's run of the same round); none against
+   * nothing.
+   */
   readonly ratio?: number
   /** What else a reader must know to judge the figure. */
   readonly note?: string
@@ -53,5 +56,7 @@ export function summarize(samples: Samples, yardstick?: Samples): BenchResult {
   }
   if (yardstick === undefined) return summary
   const ratios = values.map((value, round) => value / (yardstick.values[round] ?? Number.NaN))
-  return { ...summary, yardstick: yardstick.name, ratio: median(ratios) }
+  const ratio = median(ratios)
+  const compared = { ...summary, yardstick: yardstick.name }
+  return Number.isFinite(ratio) ? { ...compared, ratio } : compared
 }

@@ -128,6 +128,8 @@ export type Judgement = 'reached' | 'missed' | 'stated' | 'not measured'
 const NOTHING = 0.05
 
 export function judge(target: Target, result: BenchResult | undefined): Judgement {
+  // Nothing against nothing has no ratio, and is not enough.
+  if (target.atLeast !== undefined && result?.median === 0) return 'missed'
   const value = result === undefined ? undefined : valueFor(target, result)
   if (value === undefined) return 'not measured'
   if (target.isStatedOnly === true) return 'stated'
@@ -137,9 +139,11 @@ export function judge(target: Target, result: BenchResult | undefined): Judgemen
     : 'missed'
 }
 
-/** Undefined also where a ratio is asked for and the yardstick could not run. */
-export const valueFor = (target: Target, result: BenchResult): number | undefined =>
-  target.of === 'ratio' ? result.ratio : result.median
+/** Undefined also where a ratio is asked for and the yardstick could not run, or has nothing. */
+export function valueFor(target: Target, result: BenchResult): number | undefined {
+  const value = target.of === 'ratio' ? result.ratio : result.median
+  return Number.isFinite(value) ? value : undefined
+}
 
 export function boundOf(target: Target): string {
   if (target.isStatedOnly === true) return 'stated'

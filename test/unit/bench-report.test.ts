@@ -53,6 +53,8 @@ t.test('a target is reached, missed, stated or not measured', async (t) => {
   t.equal(judge(target('alloc/full'), result('alloc/full', 0.01)), 'reached')
   t.equal(judge(target('alloc/full'), result('alloc/full', 0.1)), 'missed')
   t.equal(judge(target('alloc/collections'), result('alloc/collections', 1)), 'missed')
+  const nothing = result('lossless/full/64', 0, { ratio: Number.NaN })
+  t.equal(judge(target('lossless/full/64'), nothing), 'missed', 'no rate was held')
   t.equal(judge(target('peer/devmap'), result('peer/devmap', 1, { ratio: 0.2 })), 'stated')
 })
 

@@ -120,6 +120,8 @@ t.test('a ratio is taken round by round, so that a slow round hits both', async 
   t.equal(result.ratio, 0.9)
   t.equal(result.yardstick, 'c')
   t.equal(result.median, 90)
+  const nothing = { ...yardstick, values: [0, 0, 0] }
+  t.notOk('ratio' in summarize({ ...ours, values: [0, 0, 0] }, nothing), 'none against nothing')
 })
 
 t.test('a result is one line of JSON with its machine, and a row of the table', async (t) => {
