@@ -4,6 +4,7 @@
  * connection table, so that a mapping lives as long as its connection; when ports become scarce,
  * both are made at once. When it took away what flow lanes may still use, they are told.
  */
+import { REPEATED_SECONDS_MAX } from '../base/limits.js'
 import { CT_TIMEOUTS, CT4_KEY_WORDS, CtFlag, CtKey } from '../conntrack/ct-entry.js'
 import { type ConntrackGc, shareStart, WHOLE_TABLE } from '../conntrack/ct-gc.js'
 import { flowHash } from '../conntrack/flow-hash.js'
@@ -26,9 +27,6 @@ import type { SourceNat } from './source-nat.js'
 const STEP_SLOTS = 256
 /** Sweeps made at once because ports are scarce are so far apart at least. */
 const FORCED_INTERVAL_SECONDS = 1
-
-/** A mapping that the chain has not seen for so long is taken for one whose connection grew old. */
-const OLD_AGE_SECONDS = CT_TIMEOUTS.anySeconds
 
 export class NatGc {
   readonly #nat: SourceNat
@@ -124,17 +122,21 @@ export class NatGc {
 
   /**
    * May a flow lane still repeat packets by the mapping read, whose port may be another flow's at once?
-   * Not when the connection expired: a lane's flow is known for a shorter time than that. Of TCP, whose
-   * mapping does not tell that the connection closed, it takes evicted connections to think so.
+   * After an eviction, as long as a lane may go without the chain. Without one only where the connection
+   * cannot have expired; of TCP, whose mapping does not tell that the connection closed, never.
    */
   #mayBeRepeated(nowSeconds: number): boolean {
     const protocol = (this.#key[SnatKey.PROTOCOL] as number) & 0xff
     // The lane knows no ICMP.
     if (protocol === Protocol.ICMPV4) return false
     const isTcp = protocol === Protocol.TCP
-    if (isTcp && this.#connections.evictions === this.#evictionsBefore) return false
-    const lifetime = isTcp ? CT_TIMEOUTS.tcpSeconds : CT_TIMEOUTS.anySeconds
-    return (this.#value[Snat.EXPIRES] as number) - lifetime >= nowSeconds - OLD_AGE_SECONDS
+    const { tcpSeconds, anySeconds } = CT_TIMEOUTS
+    const seen = (this.#value[Snat.EXPIRES] as number) - (isTcp ? tcpSeconds : anySeconds)
+    const silentSeconds = nowSeconds - seen
+    if (this.#connections.evictions !== this.#evictionsBefore) {
+      return silentSeconds <= REPEATED_SECONDS_MAX
+    }
+    return !isTcp && silentSeconds <= anySeconds
   }
 
   /** Has the flow of the entry an entry in the connection table, on either side of the node? */

@@ -194,15 +194,22 @@ t.test(
   },
 )
 
-t.test('a long-silent TCP mapping is not told of, though connections were evicted', async (t) => {
-  const c = new Collected()
-  const before = c.revision
-  for (let i = 0; i < 1500; i++) c.open(flow(TCP, POD, 30_000 + i))
-  t.ok(c.connections.evictions > 0)
-  c.under.now += 61
-  c.sweep()
-  t.ok(c.gc.deleted > 0)
-  t.equal(c.revision, before)
+t.test('where connections were evicted, a mapping counts as in use for 72 seconds', async (t) => {
+  for (const protocol of [TCP, UDP]) {
+    for (const [seconds, told] of [
+      [65, 1],
+      [73, 0],
+    ] as const) {
+      const c = new Collected()
+      const before = c.revision
+      for (let i = 0; i < 1500; i++) c.open(flow(protocol, POD, 30_000 + i))
+      t.ok(c.connections.evictions > 0)
+      c.under.now += seconds
+      c.sweep()
+      t.ok(c.gc.deleted > 0)
+      t.equal(c.revision - before, told, `protocol ${protocol}, ${seconds} s ago`)
+    }
+  }
 })
 
 t.end()
