@@ -12,10 +12,17 @@ import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { type BenchResult, summarize } from '../lib/result.js'
 import { TARGETS } from '../report/targets.js'
 import type { Contender } from '../wire/contender.js'
-import { Contest } from '../wire/contest.js'
-import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from '../wire/prepare.js'
+import { WIRE_FLOWS, wireProblem } from '../wire/prepare.js'
 import { RingpathContender } from '../wire/ringpath-contender.js'
-import { type Figures, framesOf, joined, notRun, runRounds, STARTS } from '../wire/throughput.js'
+import {
+  eachStart,
+  type Figures,
+  framesOf,
+  joined,
+  notRun,
+  runRounds,
+  STARTS,
+} from '../wire/throughput.js'
 import { YardstickContender } from '../wire/yardstick-contender.js'
 import { Bridge, NftDnat, Redirect, Routing } from './kernel-peers.js'
 import { Ovs } from './ovs.js'
@@ -80,26 +87,23 @@ export const peerBenchmark: Benchmark = {
     const contenders = [ours, ...(isOverview ? [] : [shorter]), ...peers]
     let figures: Figures = new Map()
     let absent: ReadonlyMap<string, string> = new Map()
-    for (let start = 0; start < STARTS[size]; start++) {
-      const contest = await Contest.open(contenders, log)
-      try {
-        await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
-        await contest.warmUp(WARM_UP_SHARE[size])
-        const names = contenders.map(({ name }) => name)
-        const some = await runRounds(contest, names, {
-          rounds: Math.ceil((options.rounds * ROUNDS_FACTOR[size]) / STARTS[size]),
-          windowMilliseconds: WINDOW_MILLISECONDS[size],
-          frameBytes: FRAME_BYTES,
-          log,
-          endAt: isOverview ? OVERVIEW_END_MILLISECONDS : undefined,
-        })
-        figures = joined(figures, some)
+    const names = contenders.map(({ name }) => name)
+    const roundsOptions = {
+      rounds: Math.ceil((options.rounds * ROUNDS_FACTOR[size]) / STARTS[size]),
+      windowMilliseconds: WINDOW_MILLISECONDS[size],
+      frameBytes: FRAME_BYTES,
+      log,
+      endAt: isOverview ? OVERVIEW_END_MILLISECONDS : undefined,
+    } as const
+    await eachStart(
+      options,
+      () => contenders,
+      async (contest) => {
+        figures = joined(figures, await runRounds(contest, names, roundsOptions))
         // Rounds are compared one by one: who was absent once is so altogether.
         absent = new Map([...absent, ...contest.absent])
-      } finally {
-        await contest.close()
-      }
-    }
+      },
+    )
     return peers.flatMap((peer) => resultsOf(peer, absent, figures))
   },
 }

@@ -1,6 +1,9 @@
 /** Rounds of full load, and what they say. */
+import type { BenchOptions } from '../lib/benchmark.js'
 import { type BenchResult, type Samples, summarize } from '../lib/result.js'
-import { type Contest, isDisturbed, type Measured } from './contest.js'
+import type { Contender } from './contender.js'
+import { Contest, isDisturbed, type Measured } from './contest.js'
+import { WARM_UP_SHARE, WIRE_FLOWS } from './prepare.js'
 import type { FrameSize } from './traffic.js'
 
 export interface Rounds {
@@ -15,11 +18,30 @@ export interface Rounds {
 
 export type Figures = ReadonlyMap<string, readonly Measured[]>
 
-/**
- * So often the contenders are started anew within the rounds: a process has the luck of the pages
- * that it got for as long as it lives (the same C program carried 2.08 to 2.28 Mpps in a session).
- */
+/** So often the contenders are started anew within the rounds. */
 export const STARTS = { full: 3, quick: 1, smoke: 1 } as const
+const SMALLEST_BYTES = 64
+
+/**
+ * A contest of its own for each start, under load of the smallest frames: a process has its luck for as
+ * long as it lives (the same C program carried 2.08 to 2.28 Mpps in a session).
+ */
+export async function eachStart(
+  { size, log }: BenchOptions,
+  contenders: () => readonly Contender[],
+  work: (contest: Contest) => Promise<void>,
+): Promise<void> {
+  for (let start = 0; start < STARTS[size]; start++) {
+    const contest = await Contest.open(contenders(), log)
+    try {
+      await contest.startLoad(SMALLEST_BYTES, WIRE_FLOWS)
+      await contest.warmUp(WARM_UP_SHARE[size])
+      await work(contest)
+    } finally {
+      await contest.close()
+    }
+  }
+}
 
 export function joined(some: Figures, more: Figures): Figures {
   const all = new Map(some)

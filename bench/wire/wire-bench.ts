@@ -7,11 +7,11 @@ import { type Benchmark, type BenchOptions, isWanted } from '../lib/benchmark.js
 import { type ChainName, hasYardstick } from '../lib/node-scenario.js'
 import { type BenchResult, type Samples, summarize } from '../lib/result.js'
 import type { Contender } from './contender.js'
-import { Contest } from './contest.js'
+import type { Contest } from './contest.js'
 import type { ForwarderReport } from './forwarder-messages.js'
-import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
+import { WIRE_FLOWS, wireProblem } from './prepare.js'
 import { RingpathContender, type RingpathOptions } from './ringpath-contender.js'
-import { type Figures, framesOf, joined, runRounds, STARTS } from './throughput.js'
+import { eachStart, type Figures, framesOf, joined, runRounds, STARTS } from './throughput.js'
 import type { FrameSize } from './traffic.js'
 import { ChainContender, YardstickContender } from './yardstick-contender.js'
 
@@ -86,7 +86,7 @@ export const wireBenchmark: Benchmark = {
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
-    const { size, log, only, isOverview = false } = options
+    const { size, only, isOverview = false } = options
     const reports: ForwarderReport[] = []
     const chosen = measures().filter(({ name, sizes }) => {
       if (isOverview) return OVERVIEW.includes(name)
@@ -94,23 +94,14 @@ export const wireBenchmark: Benchmark = {
       return isNamed || (sizes.includes(size) && isWanted(`wire/${name}`, only))
     })
     const figures = new Map<FrameSize, Figures>()
-    for (let start = 0; start < STARTS[size]; start++) {
-      const contest = await Contest.open(
-        contendersOf(chosen, (report) => reports.push(report)),
-        log,
-      )
-      try {
-        await contest.startLoad(64, WIRE_FLOWS)
-        await contest.warmUp(WARM_UP_SHARE[size])
-        for (const frameBytes of FRAME_SIZES[size]) {
-          const now = chosen.filter((measure) => hasFrames(measure, frameBytes, only))
-          const some = await runSize(contest, now, frameBytes, options)
-          figures.set(frameBytes, joined(figures.get(frameBytes) ?? new Map(), some))
-        }
-      } finally {
-        await contest.close()
+    const contenders = () => contendersOf(chosen, (report) => reports.push(report))
+    await eachStart(options, contenders, async (contest) => {
+      for (const frameBytes of FRAME_SIZES[size]) {
+        const now = chosen.filter((measure) => hasFrames(measure, frameBytes, only))
+        const some = await runSize(contest, now, frameBytes, options)
+        figures.set(frameBytes, joined(figures.get(frameBytes) ?? new Map(), some))
       }
-    }
+    })
     const results = [...figures].flatMap(([frameBytes, some]) =>
       resultsOf(chosen, some, frameBytes),
     )
