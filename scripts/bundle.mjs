@@ -19,6 +19,7 @@ const BENCH_ENTRIES = [
   'bench/run.js',
   'bench/chain/chain-run.js',
   'bench/chain/memory-run.js',
+  'bench/chain/setup-run.js',
   'bench/chain/steady-run.js',
   'bench/wire/forward-worker.js',
 ]

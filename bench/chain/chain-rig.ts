@@ -3,11 +3,11 @@
  * memory: every frame comes in by the sender's port and must leave by its chain's.
  */
 import { performance } from 'node:perf_hooks'
+import { allocateMemory } from 'xdp-socket-napi'
 import { BURST_CAPACITY, BURST_RECEIVE_MAX } from '../../src/base/limits.js'
 import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
 import { BurstLoop } from '../../src/engine/burst-loop.js'
 import { IDLE_DEFAULTS, IdleStrategy } from '../../src/engine/idle-strategy.js'
-import { LANE_MEMORY } from '../../src/engine/worker-memory.js'
 import { NatGc } from '../../src/nat/nat-gc.js'
 import { Burst } from '../../src/packet/burst.js'
 import { PacketBuffer } from '../../src/packet/packet-buffer.js'
@@ -93,7 +93,7 @@ export class ChainRig {
     const packet = new PacketBuffer(this.#source.umem, this.#source.stride)
     const state = this.maps.stateFor(0, SEED)
     const laneFlows = repeatsFlows ? state.conntrack.capacity : 0
-    const lane = new FlowLane(packet, BURST_CAPACITY, laneFlows, LANE_MEMORY)
+    const lane = new FlowLane(packet, BURST_CAPACITY, laneFlows, allocateMemory)
     this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, { lane })
     const conntrackGc = new ConntrackGc(this.maps.conntrackTable)
     const natGc = new NatGc(state.nat, this.maps.conntrackTable, conntrackGc)

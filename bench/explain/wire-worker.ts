@@ -4,13 +4,13 @@
  * "ready", and one line of JSON in the end.
  */
 import { readFileSync } from 'node:fs'
+import { allocateMemory } from 'xdp-socket-napi'
 import { BURST_CAPACITY } from '../../src/base/limits.js'
 import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
 import { BurstLoop } from '../../src/engine/burst-loop.js'
 import { IDLE_DEFAULTS, IdleStrategy } from '../../src/engine/idle-strategy.js'
 import { PortManager } from '../../src/engine/port-manager.js'
 import { tuneV8 } from '../../src/engine/v8-flags.js'
-import { LANE_MEMORY } from '../../src/engine/worker-memory.js'
 import type { Burst } from '../../src/packet/burst.js'
 import { PacketBuffer } from '../../src/packet/packet-buffer.js'
 import { FlowLane } from '../../src/pipeline/flow-lane.js'
@@ -86,7 +86,7 @@ function run(input: WireInput): void {
   const exchange = new XskExchange({ frameCount: FRAME_COUNT })
   const packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
   const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY, {
-    lane: new FlowLane(packet, BURST_CAPACITY, maps.conntrackTable.capacity, LANE_MEMORY),
+    lane: new FlowLane(packet, BURST_CAPACITY, maps.conntrackTable.capacity, allocateMemory),
   })
   const handler = {
     run(burst: Burst): void {

@@ -3,6 +3,7 @@
  * the pipeline or one of two trivial handlers.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { allocateMemory } from 'xdp-socket-napi'
 import { BURST_CAPACITY } from '../../src/base/limits.js'
 import { ConntrackGc } from '../../src/conntrack/ct-gc.js'
 import { type BurstHandler, BurstLoop, type Housekeeping } from '../../src/engine/burst-loop.js'
@@ -10,7 +11,6 @@ import { IDLE_DEFAULTS, IdleStrategy } from '../../src/engine/idle-strategy.js'
 import { PortManager } from '../../src/engine/port-manager.js'
 import { StatisticsPublisher } from '../../src/engine/statistics-publisher.js'
 import { takeCore } from '../../src/engine/worker-cores.js'
-import { LANE_MEMORY } from '../../src/engine/worker-memory.js'
 import { type Burst, NO_PORT } from '../../src/packet/burst.js'
 import { PacketBuffer } from '../../src/packet/packet-buffer.js'
 import { DatapathMaps } from '../../src/pipeline/datapath-maps.js'
@@ -72,7 +72,7 @@ async function run(input: WorkerInput): Promise<void> {
   const exchange = new XskExchange({ frameCount: FRAME_COUNT })
   const packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
   const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY, {
-    lane: new FlowLane(packet, BURST_CAPACITY, maps.conntrackTable.capacity, LANE_MEMORY),
+    lane: new FlowLane(packet, BURST_CAPACITY, maps.conntrackTable.capacity, allocateMemory),
   })
   const handlers: Readonly<Record<WorkerInput['kind'], () => BurstHandler>> = {
     drop: () => new Dropper(),

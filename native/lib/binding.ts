@@ -161,7 +161,6 @@ export interface Binding {
   setDeviceOffload(device: string, offload: number, on: boolean): void
   sendFrame(device: string, frame: Uint8Array): void
   allocateMemory(bytes: number): ArrayBuffer
-  discardMemory(buffer: ArrayBuffer): void
   mapSharedFile(
     path: string,
     bytes: number,

@@ -19,7 +19,7 @@ export {
   type ReceivedMessage,
   removePins,
 } from './handover.js'
-export { allocateMemory, discardMemory } from './memory.js'
+export { allocateMemory } from './memory.js'
 export { NetlinkSocket, type NetlinkSocketOptions } from './netlink.js'
 export {
   BURST_HEADER_WORDS,

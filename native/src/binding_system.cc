@@ -150,7 +150,8 @@ Napi::Value mapSharedFile(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// Arguments: bytes. Zeros, at a page's beginning, in huge pages where the kernel has some; they go with the buffer.
+// Arguments: bytes. Zeros, at a page's beginning, in huge pages where the kernel has some; they go with the buffer. All are
+// there at once: a packet that is the first to touch a huge page would wait until two megabytes are cleared.
 Napi::Value allocateMemory(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const size_t bytes = static_cast<size_t>(info[0].ToNumber().Int64Value());
@@ -162,20 +163,15 @@ Napi::Value allocateMemory(const Napi::CallbackInfo& info) {
     failure.set("mmap", errno);
     return throwFailure(env, failure);
   }
-  // Whether it has any, it decides at the first touch of each page; a refusal costs speed alone.
+  // A refusal costs speed alone, and a kernel before 5.14 gives each page when it is touched.
   ::madvise(mapping->data(), whole, MADV_HUGEPAGE);
+  if (::madvise(mapping->data(), whole, MADV_POPULATE_WRITE) != 0 && errno == ENOMEM) {
+    Failure failure;
+    failure.set("madvise", errno);
+    return throwFailure(env, failure);
+  }
   void* data = mapping->data();
   return makeBuffer(env, data, bytes, mapping);
-}
-
-// Of `allocateMemory`: the kernel takes the pages back, and gives zeros at the next touch.
-Napi::Value discardMemory(const Napi::CallbackInfo& info) {
-  Napi::ArrayBuffer buffer = info[0].As<Napi::ArrayBuffer>();
-  const size_t whole = roundUp(buffer.ByteLength(), kHugePageBytes);
-  if (::madvise(buffer.Data(), whole, MADV_DONTNEED) != 0) {
-    std::memset(buffer.Data(), 0, buffer.ByteLength());
-  }
-  return info.Env().Undefined();
 }
 
 // Arguments: thread, 0 for the calling one.
@@ -227,7 +223,6 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("sendDatagram", Napi::Function::New<sendDatagram>(env));
   exports.Set("wakePoller", Napi::Function::New<wakePoller>(env));
   exports.Set("allocateMemory", Napi::Function::New<allocateMemory>(env));
-  exports.Set("discardMemory", Napi::Function::New<discardMemory>(env));
   exports.Set("mapSharedFile", Napi::Function::New<mapSharedFile>(env));
   exports.Set("unmapSharedFile", Napi::Function::New<unmapSharedFile>(env));
 }

@@ -3,19 +3,12 @@
  * addresses for constants as long as a thread has one of each (docs/adr/0020), so the training runs on
  * the same ones as later the node, and a hand-over puts the other process's packets in their place.
  */
-import { allocateMemory, discardMemory } from 'xdp-socket-napi'
+import { allocateMemory } from 'xdp-socket-napi'
 import { BURST_CAPACITY } from '../base/limits.js'
 import { Burst } from '../packet/burst.js'
 import { PacketBuffer } from '../packet/packet-buffer.js'
 import { FlowLane } from '../pipeline/flow-lane.js'
-import type { LaneMemorySource } from '../pipeline/flow-table.js'
 import { XskExchange, type XskExchangeOptions } from '../port/xsk-exchange.js'
-
-/** In huge pages, that the kernel gets back when the lane begins anew. */
-export const LANE_MEMORY: LaneMemorySource = {
-  allocate: allocateMemory,
-  clear: (words) => discardMemory(words.buffer),
-}
 
 export class WorkerMemory {
   readonly exchange: XskExchange
@@ -32,6 +25,6 @@ export class WorkerMemory {
     const exchange = new XskExchange(options)
     this.exchange = exchange
     this.packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
-    this.lane = new FlowLane(this.packet, BURST_CAPACITY, flows, LANE_MEMORY)
+    this.lane = new FlowLane(this.packet, BURST_CAPACITY, flows, allocateMemory)
   }
 }

@@ -23,7 +23,7 @@ import type { PacketContext } from './context.js'
 import { FlowLearner } from './flow-learner.js'
 import type { FlowNews } from './flow-news.js'
 import { NOTE_SHIFT } from './flow-notes.js'
-import { FlowTable, type LaneMemorySource } from './flow-table.js'
+import { type AllocateMemory, FlowTable } from './flow-table.js'
 import { CARRIED_WORDS, type LanePasses, lanePasses } from './lane-passes.js'
 
 const { NONE } = plain4.Plain
@@ -59,17 +59,17 @@ export class FlowLane {
   /**
    * @param packet over the memory that all bursts' frames lie in
    * @param flows that may be remembered; 0: every frame takes the chain
-   * @param memory see FlowTable
+   * @param allocate see FlowTable
    */
   constructor(
     packet: PacketBuffer,
     burstCapacity: number,
     flows: number,
-    memory?: LaneMemorySource,
+    allocate?: AllocateMemory,
   ) {
     this.#packet = packet
     this.#isClosed = flows === 0
-    this.#table = new FlowTable(flows, memory)
+    this.#table = new FlowTable(flows, allocate)
     this.#learner = new FlowLearner(packet.memoryWords, burstCapacity, this.#table)
     this.rest = new Int32Array(burstCapacity)
   }

@@ -44,18 +44,10 @@ const { ENDS_B, ENDS_C, WAY, EPOCH, LEARNED_AT, PACKETS, BYTES, REPEATED_AT } = 
 const { MILLISECONDS, EPOCH: EPOCH_NOW } = Clock
 const WINDOW_WORDS = WAYS * FLOW_WORDS
 
-/** Where the lane's memory comes from, and how all of it becomes zeros again. */
-export interface LaneMemorySource {
-  /** @returns zeros */
-  readonly allocate: (bytes: number) => ArrayBufferLike
-  readonly clear: ClearMemory
-}
-type ClearMemory = (words: Int32Array) => void
+/** Where the lane's memory comes from, as zeros. */
+export type AllocateMemory = (bytes: number) => ArrayBufferLike
 
-const ORDINARY_MEMORY: LaneMemorySource = {
-  allocate: (bytes) => new ArrayBuffer(bytes),
-  clear: (words) => words.fill(0),
-}
+const ordinaryMemory: AllocateMemory = (bytes) => new ArrayBuffer(bytes)
 
 export class FlowTable {
   readonly words: Int32Array
@@ -66,7 +58,6 @@ export class FlowTable {
   /** Of each flow, since it was learned. */
   readonly #unseenSeconds: Uint8Array
   readonly #sweepFlows: number
-  readonly #clearMemory: ClearMemory
   #conntrack: Conntrack | null = null
   #sweep = 0
   #nowSeconds = 0
@@ -77,16 +68,15 @@ export class FlowTable {
 
   /**
    * @param flows that may be remembered: 4096 to 4,194,304, rounded up to a power of two
-   * @param memory a flow is one cache line if what it allocates begins with one
+   * @param allocate a flow is one cache line if what it gives begins with one
    */
-  constructor(flows: number, memory: LaneMemorySource = ORDINARY_MEMORY) {
+  constructor(flows: number, allocate: AllocateMemory = ordinaryMemory) {
     const homes = Math.min(FLOWS_MAX, Math.max(FLOWS_MIN, 2 ** Math.ceil(Math.log2(flows))))
     const places = homes + WAYS - 1
     this.#sweepFlows = Math.max(SWEEP_FLOWS_MIN, homes / SWEEP_STEPS)
-    this.#clearMemory = memory.clear
-    this.words = new Int32Array(memory.allocate(places * FLOW_WORDS * 4))
-    this.#visited = new Int32Array(memory.allocate(places * VISITED_WORDS * 4))
-    this.#unseenSeconds = new Uint8Array(memory.allocate((places + 3) & ~3))
+    this.words = new Int32Array(allocate(places * FLOW_WORDS * 4))
+    this.#visited = new Int32Array(allocate(places * VISITED_WORDS * 4))
+    this.#unseenSeconds = new Uint8Array(allocate(places))
     this.#clock[EPOCH_NOW] = 1
     this.access = flowAccess(this.words, this.#clock, homes - 1, randomInt(2 ** 31))
   }
@@ -94,9 +84,7 @@ export class FlowTable {
   /** Begins anew, with flows of these connections. */
   serve(conntrack: Conntrack): void {
     if (this.#conntrack !== null) {
-      this.#clearMemory(this.words)
-      this.#clearMemory(this.#visited)
-      this.#clearMemory(new Int32Array(this.#unseenSeconds.buffer))
+      for (const memory of [this.words, this.#visited, this.#unseenSeconds]) memory.fill(0)
     }
     this.#conntrack = conntrack
     this.relearnedMax = RELEARNED_PER_SECOND

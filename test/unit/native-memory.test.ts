@@ -15,6 +15,14 @@ t.test('it is zeros, writable, and as long as asked for', async (t) => {
   t.equal(words.at(-1), 7)
 })
 
+t.test('all of its pages are there before anybody touches them', async (t) => {
+  const bytes = 64 * 2 ** 20
+  const before = process.memoryUsage().rss
+  const buffer = allocateMemory(bytes)
+  const grown = process.memoryUsage().rss - before
+  t.ok(grown > 0.9 * bytes, `${grown} bytes more of ${buffer.byteLength}`)
+})
+
 t.test('lengths that are none are refused by name', async (t) => {
   for (const bytes of [0, -1, 1.5, Number.NaN, 2 ** 41]) {
     t.throws(() => allocateMemory(bytes), { code: XdpErrorCode.ARGUMENT, message: /^bytes is/ })
