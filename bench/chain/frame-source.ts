@@ -130,7 +130,9 @@ export class FrameSource implements FrameExchange {
     words[at + CHECKSUM] = ((pattern[CHECKSUM] as number) & ~HALF) | checksum
   }
 
-  wait(): void {}
+  wait(): boolean {
+    return false
+  }
 
   statistics(): PortStatistics {
     throw new Error('memory keeps no statistics')

@@ -32,6 +32,8 @@ export const BurstWord = {
   MORE_WAITING: 5,
   /** Sockets whose device is gone. */
   SOCKETS_DOWN: 6,
+  /** 1 when the last `wait` was ended by `wakePoller`, not by frames or by the time. */
+  WOKEN: 7,
 } as const
 const ErrorWord = { INDEX: 8, START: 9, LENGTH: 10, PORT: 11 } as const
 

@@ -293,6 +293,7 @@ bool Poller::mustNotSleep() const {
 }
 
 bool Poller::wait(int timeoutMilliseconds) {
+  words_[kWoken] = 0;
   if (error_ != 0) return true;
   // Frames that came back from JavaScript unsent would wait as long as we sleep.
   if (words_[kMoreWaiting] != 0 || words_[kCount] != 0) return true;
@@ -303,6 +304,7 @@ bool Poller::wait(int timeoutMilliseconds) {
   if (pollFds_[0].revents != 0) {
     uint64_t wakes = 0;
     if (::read(wake_.get(), &wakes, sizeof wakes) < 0) wakes = 0;  // taken already
+    words_[kWoken] = wakes > 0 ? 1 : 0;
   }
   for (size_t i = 0; i < sockets_.size(); i++) {
     if ((pollFds_[i + 1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) setDown(sockets_[i].get());

@@ -24,6 +24,7 @@ enum HeaderWord : uint32_t {
   kUnsent = 4,         // frames on transmit rings that the kernel has not taken yet
   kMoreWaiting = 5,    // 1 when a receive ring still held frames at the end
   kSocketsDown = 6,    // sockets whose device is gone
+  kWoken = 7,          // 1 when the last wait was ended by wakePoller
   kErrorIndex = 8,     // of the frame that broke a rule
   kErrorStart = 9,
   kErrorLength = 10,

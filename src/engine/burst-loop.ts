@@ -14,11 +14,18 @@ export interface BurstHandler {
   run(burst: Burst): void
 }
 
-/** Something to do between bursts; each step is short (tens of microseconds). */
+/**
+ * Something to do between bursts; each step is short (tens of microseconds). The tasks take turns, one
+ * every four milliseconds, for frames wait meanwhile: what it needs has left the caches since the last
+ * time, and takes the packets' place in them.
+ */
 export interface Housekeeping {
   /** @param nowNanoseconds within that second */
   step(nowSeconds: number, nowNanoseconds: number): void
-  /** True while the last step left something undone: the worker then does not sleep. */
+  /**
+   * True while the last step left something undone: the next one is a millisecond later, or at once if
+   * no frame waits; the worker does not sleep.
+   */
   readonly hasMore?: boolean
 }
 
@@ -27,12 +34,12 @@ export interface Housekeeping {
  * waits.
  */
 const BURSTS_PER_LOOK = 64
-/**
- * Nanoseconds between two steps as a power of two, about a millisecond: they take some microseconds,
- * in which frames wait, and their data takes the place of the packets' in the caches.
- */
-const TICK_SHIFT = 20
-const NO_TICK = -1
+/** Milliseconds of a turn, as a power of two. */
+const TURN_SHIFT = 2
+/** Turns that a clock of 32 bits tells apart, less one. */
+const TURNS_MASK = 0xffff_ffff >>> TURN_SHIFT
+const MILLISECONDS = 1000
+const NANOSECONDS_PER_MILLISECOND = 1_000_000
 
 export class BurstLoop {
   readonly #exchange: FrameExchange
@@ -41,9 +48,14 @@ export class BurstLoop {
   readonly #housekeeping: readonly Housekeeping[]
   readonly burst: Burst
   #burstsUntilLook = BURSTS_PER_LOOK
-  /** Of the last step. */
-  #tick = NO_TICK
-  /** The last step left something undone. */
+  /** Whose turn it is. */
+  #next = 0
+  /** Every task has one now: at the start, and when somebody woke the worker, who wants one of them to read something. */
+  #areAllDue = true
+  /** Of the last look, modulo 2^32. */
+  #milliseconds = 0
+  #turnsDue = 0
+  /** A task left something undone. */
   #hasMore = false
 
   /** Frames handled, and bursts that had any, since the start. */
@@ -88,27 +100,49 @@ export class BurstLoop {
       if (--this.#burstsUntilLook > 0) return count
     }
     this.#burstsUntilLook = BURSTS_PER_LOOK
-    const tick = burst.nowNanoseconds >> TICK_SHIFT
-    // What is left undone waits while there are frames.
-    if (tick !== this.#tick || (this.#hasMore && count === 0)) {
-      this.#tick = tick
-      this.#step()
-    }
+    // What is left undone waits while there are frames, for a millisecond.
+    if (this.#isLookDue() || (this.#hasMore && count === 0)) this.#step(this.#takeTurns())
     if (count > 0) return count
     const isAsleep = !this.#hasMore && this.#idle.idle(this.#exchange)
-    // Who woke it has written something that a task shall read.
-    if (isAsleep) this.#tick = NO_TICK
+    if (isAsleep && this.#idle.isWoken) this.#areAllDue = true
     if (meter !== null) meter.state = isAsleep ? WorkerState.ASLEEP : WorkerState.SPINNING
     return count
   }
 
-  #step(): void {
+  /** Has a millisecond begun? */
+  #isLookDue(): boolean {
+    const { nowSeconds, nowNanoseconds } = this.burst
+    const milliseconds =
+      (Math.imul(nowSeconds, MILLISECONDS) + nowNanoseconds / NANOSECONDS_PER_MILLISECOND) | 0
+    if (milliseconds === this.#milliseconds) return this.#areAllDue
+    const turn = milliseconds >>> TURN_SHIFT
+    this.#turnsDue += (turn - (this.#milliseconds >>> TURN_SHIFT)) & TURNS_MASK
+    this.#milliseconds = milliseconds
+    return this.#turnsDue > 0 || this.#hasMore || this.#areAllDue
+  }
+
+  /** After a sleep that may be one for each task. */
+  #takeTurns(): number {
+    const all = this.#housekeeping.length
+    const turns = this.#areAllDue ? all : Math.min(this.#turnsDue, all)
+    this.#turnsDue = 0
+    this.#areAllDue = false
+    return turns
+  }
+
+  /** So many tasks, in turn, and those that left something undone. */
+  #step(turns: number): void {
     const { nowSeconds, nowNanoseconds } = this.burst
     const tasks = this.#housekeeping
+    const all = tasks.length
+    const first = this.#next
+    this.#next = all === 0 ? 0 : (first + turns) % all
     this.#hasMore = false
     // By number: code that is not hot makes an object for each turn of an iterator.
-    for (let i = 0; i < tasks.length; i++) {
+    for (let i = 0; i < all; i++) {
       const task = tasks[i] as Housekeeping
+      const isItsTurn = (i < first ? i + all : i) < first + turns
+      if (!isItsTurn && task.hasMore !== true) continue
       task.step(nowSeconds, nowNanoseconds)
       if (task.hasMore === true) this.#hasMore = true
     }

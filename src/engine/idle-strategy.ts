@@ -33,6 +33,8 @@ export class IdleStrategy {
   #empty = 0
   /** Times the worker slept, since the start. */
   sleeps = 0
+  /** Another thread may have ended the last sleep: see FrameExchange.wait. */
+  isWoken = false
 
   constructor(options: IdleOptions = IDLE_DEFAULTS) {
     this.#neverSleeps = options.mode === 'spin'
@@ -52,7 +54,7 @@ export class IdleStrategy {
       return false
     }
     this.sleeps++
-    exchange.wait(this.#sleepMilliseconds)
+    this.isWoken = exchange.wait(this.#sleepMilliseconds)
     return true
   }
 }

@@ -91,9 +91,9 @@ export class CaptureExchange implements FrameExchange {
    * Hands what was recorded to the operating system before it sleeps, so that a reader can follow
    * the file.
    */
-  wait(timeoutMilliseconds: number): void {
+  wait(timeoutMilliseconds: number): boolean {
     this.#attempt(() => this.#writer.flush())
-    this.#inner.wait(timeoutMilliseconds)
+    return this.#inner.wait(timeoutMilliseconds)
   }
 
   statistics(portIndex: number): PortStatistics {

@@ -107,10 +107,10 @@ export class FaultExchange implements FrameExchange {
     return burst.count
   }
 
-  wait(timeoutMilliseconds: number): void {
+  wait(timeoutMilliseconds: number): boolean {
     const isHolding = this.#receive.heldCount + this.#send.heldCount > 0
     const limit = isHolding ? HELD_WAIT_MILLISECONDS : timeoutMilliseconds
-    this.#inner.wait(Math.min(limit, timeoutMilliseconds))
+    return this.#inner.wait(Math.min(limit, timeoutMilliseconds))
   }
 
   statistics(portIndex: number): PortStatistics {

@@ -55,9 +55,10 @@ export interface FrameExchange {
    */
   exchange(burst: Burst, maxReceive?: number): number
   /**
-   * Sleeps until a frame may be waiting, `timeoutMilliseconds` passed, or another thread woke it.
+   * Sleeps until a frame may be waiting, `timeoutMilliseconds` passed, or another thread woke it: true
+   * if that may be why, for then there may be something to read besides frames.
    */
-  wait(timeoutMilliseconds: number): void
+  wait(timeoutMilliseconds: number): boolean
   statistics(portIndex: number): PortStatistics
   /** State of a port's rings, where there are rings. */
   rings?(portIndex: number): RingState | undefined

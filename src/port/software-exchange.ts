@@ -129,11 +129,13 @@ export class SoftwareExchange implements FrameExchange {
     return burst.count
   }
 
-  wait(timeoutMilliseconds: number): void {
+  /** A wire's other end wakes it as another thread does. */
+  wait(timeoutMilliseconds: number): boolean {
     for (let i = 0; i < this.#ports.length; i++) {
-      if (this.#ports[i]?.isWaiting === true) return
+      if (this.#ports[i]?.isWaiting === true) return false
     }
     this.#sleep(timeoutMilliseconds)
+    return true
   }
 
   /**

@@ -119,10 +119,7 @@ export class XskExchange implements FrameExchange {
     return this.#attachments[port]?.program ?? null
   }
 
-  /**
-   * Ports whose device vanished (a pod that was deleted takes its veth along): to be detached, for
-   * their frames. One word is read when there are none.
-   */
+  /** Ports whose device vanished (a deleted pod takes its veth along): to be detached, for their frames. */
   lostPorts(): number[] {
     const burst = this.#burst
     if (burst === null || burst.words[BurstWord.SOCKETS_DOWN] === 0) return []
@@ -306,11 +303,12 @@ export class XskExchange implements FrameExchange {
     return poller.exchange(maxReceive)
   }
 
-  wait(timeoutMilliseconds: number): void {
+  wait(timeoutMilliseconds: number): boolean {
     const team = this.#team
     team?.peers.fallAsleep()
-    if (team?.isWaiting !== true) this.#poller?.wait(timeoutMilliseconds)
+    const isReady = team?.isWaiting !== true && this.#poller?.wait(timeoutMilliseconds) === true
     team?.peers.awake()
+    return isReady && this.#burst?.words[BurstWord.WOKEN] === 1
   }
 
   /** Ends this `wait`, or the next one at once. */

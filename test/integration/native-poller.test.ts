@@ -89,6 +89,7 @@ t.test('wait ends by time, by a frame, and by another thread', async (t) => {
   lab.append(0, 1)
   lab.poller.exchange(0)
   t.equal(lab.poller.wait(1000), true, 'a frame arrived')
+  t.equal(lab.words[BurstWord.WOKEN], 0)
   lab.take()
   const source = `const { workerData } = require('node:worker_threads')
     import(workerData.module).then((m) => setTimeout(() => m.wakePoller(workerData.fd), 50))`
@@ -96,6 +97,9 @@ t.test('wait ends by time, by a frame, and by another thread', async (t) => {
   const worker = new Worker(source, { eval: true, workerData: { module, fd: lab.poller.wakeFd } })
   await once(worker, 'online')
   t.equal(lab.poller.wait(5000), true, 'woken')
+  t.equal(lab.words[BurstWord.WOKEN], 1)
+  t.equal(lab.poller.wait(0), false)
+  t.equal(lab.words[BurstWord.WOKEN], 0, 'once')
   await once(worker, 'exit')
   lab.close()
 })

@@ -10,7 +10,7 @@ import type { FrameExchange, PortStatistics } from '../../port/port.js'
 import { dropUndeliverable } from '../../port/undeliverable.js'
 
 /** Nanoseconds from exchange to exchange: no whole milliseconds, as on a node. */
-const STEP = 23_456_789
+const STEP = 3_456_789
 const SECOND = 1_000_000_000
 
 export class TrainingExchange implements FrameExchange {
@@ -26,6 +26,7 @@ export class TrainingExchange implements FrameExchange {
   #waiting = 0
   #seconds = 0
   #nanoseconds = 0
+  #isWoken = false
 
   constructor(umem: ArrayBufferLike, stride: number) {
     this.umem = umem
@@ -51,7 +52,11 @@ export class TrainingExchange implements FrameExchange {
     return count
   }
 
-  wait(): void {}
+  /** By turns woken and not, for either is to be known. */
+  wait(): boolean {
+    this.#isWoken = !this.#isWoken
+    return this.#isWoken
+  }
 
   statistics(): PortStatistics {
     throw new Error('a training keeps no statistics')
