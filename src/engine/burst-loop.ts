@@ -16,7 +16,7 @@ export interface BurstHandler {
 
 /**
  * Something to do between bursts; each step is short (tens of microseconds). The tasks take turns, one
- * every four milliseconds, for frames wait meanwhile: what it needs has left the caches since the last
+ * every eight milliseconds, for frames wait meanwhile: what it needs has left the caches since the last
  * time, and takes the packets' place in them.
  */
 export interface Housekeeping {
@@ -35,7 +35,7 @@ export interface Housekeeping {
  */
 const BURSTS_PER_LOOK = 64
 /** Milliseconds of a turn, as a power of two. */
-const TURN_SHIFT = 2
+const TURN_SHIFT = 3
 /** Turns that a clock of 32 bits tells apart, less one. */
 const TURNS_MASK = 0xffff_ffff >>> TURN_SHIFT
 const MILLISECONDS = 1000

@@ -1,6 +1,6 @@
 /**
  * The workers' signs of life, in a file of the state directory: a count for each that goes up with
- * every step of housekeeping, at least ten times a second, and the thread that counts. Whoever
+ * each of its turns in the housekeeping, at least ten times a second, and the thread that counts. Whoever
  * watches can tell a worker that hangs from one that waits for a processor
  * (src/daemon/stall-watch.ts).
  */

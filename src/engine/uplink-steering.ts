@@ -36,6 +36,8 @@ export class UplinkSteering implements Housekeeping, PortListener {
   readonly #uplinks = new Map<number, Uplink>()
   /** The same, for a loop without an iterator's object. */
   #list: readonly Uplink[] = []
+  /** Of the maps, when all uplinks were told what there was; each part looks at maps of its own. */
+  #seen: number | undefined
   hasMore = false
 
   /** @param programOf the program on an attached port, such as `XskExchange.program` */
@@ -67,6 +69,7 @@ export class UplinkSteering implements Housekeeping, PortListener {
     this.#portUse.attach(program.natPorts)
     this.#uplinks.set(port, { program, parts, isSwept: false })
     this.#list = [...this.#uplinks.values()]
+    this.#seen = undefined
   }
 
   detaching(port: number): void {
@@ -78,6 +81,9 @@ export class UplinkSteering implements Housekeeping, PortListener {
   }
 
   step(): void {
+    const revision = this.#maps.revisions.sum
+    if (revision === this.#seen && !this.hasMore) return
+    this.#seen = revision
     this.hasMore = !this.#stepAll()
   }
 

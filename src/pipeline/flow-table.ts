@@ -27,7 +27,7 @@ const FLOWS_MIN = 1 << 12
 const FLOWS_MAX = 1 << 22
 const VISITED_WORDS = 2 * VISITED_MAX
 /** Steps in which the sweep looks at every flow, some twenty seconds; and flows that a step looks at, at least. */
-const SWEEP_STEPS = 1 << 9
+const SWEEP_STEPS = 1 << 8
 const SWEEP_FLOWS_MIN = 16
 
 /**

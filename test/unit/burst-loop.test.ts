@@ -1,5 +1,5 @@
 /**
- * When a worker keeps house: a task every four milliseconds in turn, all of them when it was woken, and
+ * When a worker keeps house: a task every eight milliseconds in turn, all of them when it was woken, and
  * each millisecond, or at once while it is idle, what is left undone.
  */
 import t from 'tap'
@@ -10,7 +10,7 @@ import type { Burst } from '../../src/packet/burst.js'
 import type { FrameExchange } from '../../src/port/port.js'
 
 const MILLISECOND = 1_000_000
-const TURN = 4 * MILLISECOND
+const TURN = 8 * MILLISECOND
 const TASKS = 3
 const NOBODY: BurstHandler = { run() {} }
 
@@ -58,7 +58,7 @@ function loopOf(mode: IdleOptions['mode']) {
   return { source, tasks, loop, turns }
 }
 
-t.test('all with the first turn, and then one every four milliseconds', async (t) => {
+t.test('all with the first turn, and then one every eight milliseconds', async (t) => {
   const { source, turns } = loopOf('spin')
   t.same(turns(1), [1, 1, 1], 'ports are attached before the first frame')
   t.same(turns(1000), [1, 1, 1])

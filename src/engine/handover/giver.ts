@@ -20,7 +20,7 @@ import {
 /** Between two looks for what a successor says; each is a system call. */
 const LOOK_MILLISECONDS = 10
 /** Between two looks whether there is one, which take as long as a hundred packets. */
-const LISTEN_MILLISECONDS = 100
+const LISTEN_MILLISECONDS = 400
 /** Of one step: a port has a dozen descriptors. */
 const OFFERS_PER_STEP = 4
 const PORTS_PER_MESSAGE = 64
