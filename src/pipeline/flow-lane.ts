@@ -166,6 +166,11 @@ export class FlowLane {
     this.#learner.learn(ctx, index, start, bytes)
   }
 
+  /** The chain has handled `rest`: what its connections make void is forgotten. */
+  endBurst(): void {
+    this.#learner.forgetReplies()
+  }
+
   /** Housekeeping: a part of the table, so that flows which ended are counted too. */
   step(): void {
     this.#table.sweep()

@@ -13,17 +13,19 @@ import { ENVELOPE_BYTES } from '../wire/vxlan.js'
 import { AdjacencyTable } from './adjacency-table.js'
 import type { PacketContext } from './context.js'
 import { packAction, packAround, TTL_HOPS_MAX } from './flow-action.js'
-import { Flow } from './flow-layout.js'
+import { Flow, NO_FLOW } from './flow-layout.js'
 import type { FlowNews } from './flow-news.js'
 import { KIND_MASK, NOTE_SHIFT, Note } from './flow-notes.js'
 import type { FlowTable } from './flow-table.js'
 
 const { NONE, STEADY } = plain4.Plain
-const { ACTION, NEW_ENDS_A, NEW_ENDS_B, NEW_ENDS_C, DELTAS, AROUND, PSEUDO } = Flow
+const { ACTION, NEW_ENDS_A, NEW_ENDS_B, NEW_ENDS_C, DELTAS, AROUND, PSEUDO, WAY: FLOW_WAY } = Flow
 const { ENDS_A, ENDS_B, ENDS_C, WAY, TTL } = Note
 const { TCP, UDP } = Protocol
 /** In a way's lowest byte. */
 const PROTOCOL_MASK = 0xff
+/** Of a reply that is void: its home in the table, and its ends. */
+const VOID_WORDS = 5
 
 export class FlowLearner {
   /** The packet memory. */
@@ -33,6 +35,11 @@ export class FlowLearner {
   /** What the packet at hand has met. */
   #visited = new VisitedEntries()
   #news: FlowNews | undefined
+  /** Of the burst at hand: replies that connections made void. */
+  readonly #void: Int32Array
+  #voidCount = 0
+  /** Sum of the words touched ahead; kept so that no compiler may drop the loads. */
+  touched = 0
   /** Of the burst at hand, by frame; the lane writes them. */
   readonly notes: Int32Array
   readonly adjacencies = new AdjacencyTable()
@@ -43,6 +50,7 @@ export class FlowLearner {
     this.#table = table
     this.#flows = table.words
     this.notes = new Int32Array(burstCapacity << NOTE_SHIFT)
+    this.#void = new Int32Array(burstCapacity * VOID_WORDS)
   }
 
   /** @param news to the lanes of other workers */
@@ -64,7 +72,7 @@ export class FlowLearner {
     const { isFromTunnel } = ctx
     if (this.#visited.hasNew) {
       if (kind !== NONE && !isFromTunnel) this.#tellOwn(index << NOTE_SHIFT)
-      if (!ctx.isToTunnel) this.#forgetReply(ctx)
+      if (!ctx.isToTunnel) this.#voidReply(ctx)
       return
     }
     // The note of what came through the tunnel is of the envelope, which other flows have as well.
@@ -131,7 +139,7 @@ export class FlowLearner {
    * as packets of no connection or of another, is not what the reply will meet. The packet itself
    * need not be plain: a connection may begin with a fragment.
    */
-  #forgetReply(ctx: PacketContext): void {
+  #voidReply(ctx: PacketContext): void {
     const { packet: p, l3Offset, l4Offset, protocol } = ctx
     if (protocol !== TCP && protocol !== UDP) return
     const source = ipv4.destination(p, l3Offset)
@@ -140,8 +148,37 @@ export class FlowLearner {
     const b = plain4.packB(source, destination)
     const c = plain4.packC(destination, p.u16(l4Offset + 2))
     const way = (ctx.egressPort << 8) | protocol
-    this.#table.forgetEnds(a, b, c, way)
+    const row = this.#voidCount++ * VOID_WORDS
+    const replies = this.#void
+    replies[row] = this.#table.access.homeOf(a, b, c, way)
+    replies[row + 1] = a
+    replies[row + 2] = b
+    replies[row + 3] = c
+    replies[row + 4] = way
     this.#news?.tell(a, b, c, way)
+  }
+
+  /**
+   * After the last frame of a burst, before any leaves: forgets the replies that are void. Their places in
+   * the table are touched first, so that the cache misses overlap.
+   */
+  forgetReplies(): void {
+    const end = this.#voidCount * VOID_WORDS
+    const replies = this.#void
+    const table = this.#table
+    let sum = 0
+    for (let row = 0; row < end; row += VOID_WORDS) {
+      sum = (sum + (this.#flows[(replies[row] as number) + FLOW_WAY] as number)) | 0
+    }
+    this.touched = sum
+    this.#voidCount = 0
+    for (let row = 0; row < end; row += VOID_WORDS) {
+      const a = replies[row + 1] as number
+      const b = replies[row + 2] as number
+      const c = replies[row + 3] as number
+      const flow = table.access.find(replies[row] as number, a, b, c, replies[row + 4] as number)
+      if (flow !== NO_FLOW) table.forget(flow)
+    }
   }
 
   /** A connection began with the frame of this note: this lane has forgotten its ends, others may know them. */

@@ -166,6 +166,7 @@ export class Pipeline {
     parseFrames(burst, rest, restCount, ctx.packet, this.#table, this.#state.conntrack.seed)
     this.#touchConnections(rest, restCount)
     for (let n = 0; n < restCount; n++) this.#runFrame(burst, rest[n] as number)
+    this.#lane.endBurst()
   }
 
   /** The same, timed: each pass, and the stages of one packet in the midst of the burst. */
@@ -187,6 +188,7 @@ export class Pipeline {
       this.#runFrame(burst, rest[n] as number)
     }
     this.observer = null
+    lane.endBurst()
   }
 
   /** The same while a capture is on. */
