@@ -17,6 +17,7 @@ const BUNDLE = resolve(DIST, 'bundle')
 const ENTRIES = ['src/engine/datapath-worker.js', 'src/engine/follower-worker.js']
 const BENCH_ENTRIES = [
   'bench/run.js',
+  'bench/chain/alloc-run.js',
   'bench/chain/chain-run.js',
   'bench/chain/memory-run.js',
   'bench/chain/setup-run.js',

@@ -4,8 +4,9 @@
  * so that of two at once only one does. Nothing has to be cleaned up after kill -9.
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
-import { SharedMemory } from 'xdp-socket-napi'
+import { SharedMemory, XdpError } from 'xdp-socket-napi'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 
 /** Word of the process id; the next one has the time at which that process began. */
@@ -56,15 +57,23 @@ export function leaveRole(stateDirectory: string, role: Role): void {
   Atomics.compareExchange(openWords(stateDirectory), role, process.pid, 0)
 }
 
-/** The process that has the role now; undefined when none does. */
+/**
+ * The process that has the role now; undefined when none does. Throws EXDP_SHARED_MEMORY where that
+ * cannot be told, as for want of rights.
+ */
 export function holderOf(stateDirectory: string, role: Role): number | undefined {
+  const words = existingWords(join(stateDirectory, FILE_NAME))
+  const holder = words === undefined ? 0 : Atomics.load(words, role)
+  return words !== undefined && holder !== 0 && isRunning(words, role) ? holder : undefined
+}
+
+/** What is not there is not made: no node is there. */
+function existingWords(path: string): Int32Array | undefined {
   try {
-    // What is not there is not made: no node is there.
-    const words = wordsOf(SharedMemory.open(join(stateDirectory, FILE_NAME), BYTES))
-    const holder = Atomics.load(words, role)
-    return holder !== 0 && isRunning(words, role) ? holder : undefined
-  } catch {
-    return undefined
+    return wordsOf(SharedMemory.open(path, BYTES))
+  } catch (error) {
+    if (error instanceof XdpError && error.errno === constants.errno.ENOENT) return undefined
+    throw error
   }
 }
 

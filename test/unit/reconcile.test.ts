@@ -221,6 +221,14 @@ t.test('one process has a role; it can be left and taken again', async (t) => {
   t.equal(holderOf(directory, Role.DATAPATH), undefined)
 })
 
+t.test('whose a role is cannot be told: that is no "nobody\'s"', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'rp-role-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  t.equal(holderOf(join(directory, 'none'), Role.DATAPATH), undefined)
+  mkdirSync(join(directory, 'owners'))
+  t.throws(() => holderOf(directory, Role.DATAPATH), { code: 'EXDP_SHARED_MEMORY' })
+})
+
 t.test('a role of a process that is gone, or whose number is in use again, is free', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'rp-role-'))
   t.teardown(() => rmSync(directory, { recursive: true }))

@@ -1,0 +1,29 @@
+/**
+ * The full chain for a while, as a process of its own, as a worker has a thread: what another benchmark
+ * left on the heap is collected by somebody else. Prints an `AllocReport` as JSON.
+ *
+ * Arguments: seconds, frames to warm up.
+ */
+import { tuneV8 } from '../../src/engine/v8-flags.js'
+import { type HeapReport, HeapWatch } from '../lib/heap-watch.js'
+import { ChainRig } from './chain-rig.js'
+
+export interface AllocReport extends HeapReport {
+  readonly frames: number
+}
+
+const FLOWS = 1000
+const FRAMES_PER_STEP = 1 << 16
+
+const [seconds = '1', warmUp = '1000'] = process.argv.slice(2)
+// As the datapath's process does.
+tuneV8()
+const rig = new ChainRig('full', FLOWS)
+rig.run(Number(warmUp))
+const watch = new HeapWatch()
+let frames = 0
+watch.begin()
+const end = performance.now() + Number(seconds) * 1000
+while (performance.now() < end) frames += rig.run(FRAMES_PER_STEP)
+watch.end()
+console.log(JSON.stringify({ ...(await watch.report()), frames } satisfies AllocReport))
