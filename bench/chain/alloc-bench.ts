@@ -21,7 +21,7 @@ export const allocBenchmark: Benchmark = {
 
   run(options: BenchOptions): Promise<BenchResult[]> {
     const seconds = SECONDS[options.size]
-    const args = [RUN, String(seconds), String(WARM_UP_FRAMES[options.size])]
+    const args = ['--expose-gc', RUN, String(seconds), String(WARM_UP_FRAMES[options.size])]
     const output = execFileSync(process.execPath, args)
     const { frames, collections, heapBytes } = JSON.parse(output.toString()) as AllocReport
     const note = `${frames} frames in ${seconds} s, ${collections} collections`

@@ -37,8 +37,8 @@ export const FRAME_BYTES = 64
 const TTL = 64
 const SEED = 1
 const PRIMING_PASSES = 3
-/** Bursts between two looks at the clock: some milliseconds. */
-const BURSTS_PER_TICK = 512
+/** Bursts between two looks at the clock, some ten milliseconds: each allocates a number or two, which a worker does not. */
+const BURSTS_PER_TICK = 4096
 const NANOSECONDS = 1e6
 /** Entries of the connection table that a flow has: of its service, and on either pod's side. */
 const ENTRIES: Readonly<Record<ChainName, number>> = {
