@@ -42,9 +42,13 @@ t.test(
     const sum = (cell: number): number => live.maps.portStatistics.sum(cell)
     const received = (): number => readPortStatistics(sum, client.port).receivedBytes
     const before = received()
-    const transfer = transferWithHash(live.lab, client, to, 100)
+    let isOver = false
+    const transfer = transferWithHash(live.lab, client, to, 200).finally(() => {
+      isOver = true
+    })
     while (received() < before + 1_000_000) await new Promise((resolve) => setTimeout(resolve, 20))
     await live.datapath?.kill()
+    t.notOk(isOver, 'in the midst of it')
     await live.start()
     const report = await transfer
     t.equal(report.receivedHash, report.sentHash)

@@ -147,9 +147,13 @@ t.test('pods come and go while others speak', { timeout: 60_000 }, async (t) => 
 t.test('a transfer outlives a datapath that is killed', { timeout: 60_000 }, async (t) => {
   const to = { ns: server, address: server.address, port: 5007 }
   const before = bytesFrom(client)
-  const transfer = transferWithHash(live.lab, client, to, 100)
+  let isOver = false
+  const transfer = transferWithHash(live.lab, client, to, 200).finally(() => {
+    isOver = true
+  })
   while (bytesFrom(client) < before + 1_000_000) await sleep(20)
   await live.datapath?.kill()
+  t.notOk(isOver, 'in the midst of it')
   t.same(await live.devicesWithXdp(), [])
   await live.start()
   const report = await transfer
