@@ -58,10 +58,14 @@ t.test(
   async (t) => {
     const to = { ns: live.outside, address: OUTSIDE_ADDRESS, port: 7100 }
     const before = live.portStatistics(client.port).receivedFrames
-    const transfer = transferWithHash(lab, client, to, 100)
+    let isOver = false
+    const transfer = transferWithHash(lab, client, to, 200).finally(() => {
+      isOver = true
+    })
     // It begins when its file is written.
     while (live.portStatistics(client.port).receivedFrames < before + 100) await seconds(0.02)
     await live.datapath?.kill()
+    t.notOk(isOver, 'in the midst of it')
     await seconds(0.5)
     await live.start()
     const report = await transfer
