@@ -5,7 +5,7 @@
  * "no-order" leaves numbers alone, "plain" times, too: frames and bytes only, at half the cost.
  *
  * Prints "ready", then for each line on standard input one line of JSON: what was seen since the
- * beginning or the last line "reset". Ends with its input.
+ * beginning or the last line "reset", whose answer is that of a new beginning. Ends with its input.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -86,7 +86,7 @@ static int print_counters(const struct sink *sink)
 	for (int cpu = 0; cpu < sink->cpus; cpu++)
 		add(&sum, &sink->each[cpu]);
 	printf("{\"nanoseconds\":%llu,\"frames\":%llu,\"bytes\":%llu,\"others\":%llu,"
-	       "\"duplicates\":%llu,\"reordered\":%llu,\"reorderExtent\":%llu,\"highest\":%llu,"
+	       "\"dropped\":0,\"duplicates\":%llu,\"reordered\":%llu,\"reorderExtent\":%llu,\"highest\":%llu,"
 	       "\"latencySum\":%llu,"
 	       "\"latencyMin\":%llu,\"latencyMax\":%llu",
 	       now, sum.frames, sum.bytes, sum.others, sum.duplicates, sum.reordered,
@@ -184,7 +184,7 @@ int main(int argc, char **argv)
 	puts("ready");
 	fflush(stdout);
 	while (is_well && fgets(line, sizeof(line), stdin)) {
-		is_well = strcmp(line, "reset\n") ? print_counters(&sink) : reset(&sink);
+		is_well = (strcmp(line, "reset\n") || reset(&sink)) && print_counters(&sink);
 	}
 	detach(device, argv[2]);
 	return is_well ? 0 : 1;

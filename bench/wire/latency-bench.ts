@@ -94,7 +94,7 @@ async function measure(
   const entrant = contest.entrant(name)
   if (entrant.sink === undefined) throw new Error(`${name} has no sink`)
   const { sink } = entrant
-  sink.reset()
+  await sink.reset()
   await contest.loss(name, { frameBytes: FRAME_BYTES, flows: WIRE_FLOWS, rate, seconds })
   const { latency } = await sink.read()
   return QUANTILES.map(({ of }) => latency?.[of] ?? Number.NaN)

@@ -52,6 +52,9 @@ export function resultText(result: RunResult): string {
   const share = ((result.lossRatio ?? 0) * 100).toFixed(4)
   lines.push(line('received', `${result.received} frames`))
   lines.push(line('lost', (lost > 0 ? paint.red : paint.green)(`${lost} (${share} %)`)))
+  if ((result.sinkDropped ?? 0) > 0) {
+    lines.push(line('sink', paint.yellow(`was too slow for ${result.sinkDropped} frames`)))
+  }
   lines.push(orderText(result.duplicates ?? 0, result.reordered ?? 0, result.reorderExtent ?? 0))
   lines.push(latencyText(result.latency))
   return lines.join('\n')
@@ -71,14 +74,14 @@ function latencyText(latency: LatencySummary | undefined): string {
 }
 
 export function sinkText(report: SinkReport): string {
-  const { frames, bytes, others, duplicates, reordered } = report
+  const { frames, bytes, others, dropped, duplicates, reordered } = report
   const { p50 = 0, p99 = 0, max = 0 } = report.latency ?? {}
   const latency =
     report.latency === undefined
       ? ''
       : `, latency p50 ${duration(p50)}, p99 ${duration(p99)}, max ${duration(max)}`
   const lost = `${lostOf(report)} missing, ${duplicates} duplicates, ${reordered} out of order`
-  return `${frames} frames, ${bytes} bytes, ${lost}${latency}; ${others} others`
+  return `${frames} frames, ${bytes} bytes, ${lost}${latency}; ${others} others, ${dropped} dropped here`
 }
 
 export function trialText(trial: TrialReport): string {

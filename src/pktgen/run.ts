@@ -48,6 +48,8 @@ export interface RunResult {
   readonly received?: number
   readonly receivedBytes?: number
   readonly lost?: number
+  /** Of frames that arrived: the sink was too slow for them. A generator's are in `lost`, too. */
+  readonly sinkDropped?: number
   readonly lossRatio?: number
   readonly duplicates?: number
   readonly reordered?: number
@@ -66,7 +68,7 @@ export async function runTraffic(
   tell: (report: IntervalReport) => void = () => undefined,
   signal?: AbortSignal,
 ): Promise<RunResult> {
-  sink?.reset()
+  await sink?.reset()
   const sender = await startSender(options.engine, options)
   const stop = () => void sender.stop().catch(() => undefined)
   signal?.addEventListener('abort', stop, { once: true })
@@ -133,6 +135,7 @@ export function resultOf(sent: SendReport, seen: SinkReport | undefined): RunRes
     received: seen.frames,
     receivedBytes: seen.bytes,
     lost,
+    sinkDropped: seen.dropped,
     lossRatio: sent.frames === 0 ? 0 : lost / sent.frames,
     duplicates: seen.duplicates,
     reordered: seen.reordered,

@@ -30,6 +30,8 @@ export interface SinkAnswer {
   readonly bytes: number
   /** Frames that no generator sent. */
   readonly others: number
+  /** Frames of either kind that arrived and found the sink too slow; in the kernel none does. */
+  readonly dropped: number
   readonly duplicates: number
   readonly reordered: number
   readonly reorderExtent: number
@@ -78,8 +80,9 @@ export class Sink {
     return { ...answer, latency: summarizeLatency({ buckets: histogram, sum, min, max }) }
   }
 
-  reset(): void {
-    this.#child.write('reset\n')
+  /** Forgets what was seen. Frames that are sent when this has resolved are counted from nothing. */
+  async reset(): Promise<void> {
+    await this.#child.ask<SinkAnswer>('reset')
   }
 
   async close(): Promise<void> {

@@ -7,6 +7,7 @@
  * turn every few bursts, for the input.
  */
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   BURST_HEADER_WORDS,
   BurstWord,
@@ -29,7 +30,10 @@ const BURST = 32
 const BURSTS_PER_TURN = 256
 const NANOSECONDS = 1e9
 const TWO_TO_32 = 0x1_0000_0000
-const DRAIN_TURNS_MAX = 10_000
+/** What waits on the ring already has its time of sending written: no more than two bursts may. */
+const WAITING_MAX = 2 * BURST
+/** For the device to take what waits, when the machine is busy. */
+const DRAIN_MILLISECONDS = 1_000
 
 class XskSender {
   readonly #options: SendOptions
@@ -44,6 +48,8 @@ class XskSender {
   readonly #poller: Poller
   readonly #writer: FrameWriter
   readonly #limit: number
+  /** Lengths of the last frames, by their number: those that the device has not taken. */
+  readonly #lastLengths = new Int32Array(WAITING_MAX)
   #bytes = 0
   #first = 0
   #last = 0
@@ -70,7 +76,7 @@ class XskSender {
       if (this.#first !== 0 && monotonicNanoseconds() - this.#first >= duration) break
       await new Promise(setImmediate)
     }
-    this.#drain()
+    await this.#drain()
   }
 
   #sendBurst(time: number): void {
@@ -79,8 +85,7 @@ class XskSender {
     const high = hasTimestamps ? Math.floor(time / TWO_TO_32) : 0
     const low = hasTimestamps ? (time - high * TWO_TO_32) | 0 : 0
     let count = 0
-    // What waits on the ring already has its time of sending written: no more than a burst may.
-    const room = Math.max(0, 2 * BURST - (this.#words[BurstWord.UNSENT] as number))
+    const room = Math.max(0, WAITING_MAX - this.#waiting)
     const most = Math.min(BURST, room)
     while (count < most && this.#writer.frames < this.#limit && (pool[0] as number) > 0) {
       if (!this.#pacer.isDue(this.#writer.next.interval, time)) break
@@ -92,6 +97,7 @@ class XskSender {
       this.#starts[count] = start
       this.#lengths[count] = this.#packet.length
       this.#ports[count++] = 0
+      this.#lastLengths[this.#writer.frames % WAITING_MAX] = this.#packet.length
       this.#bytes += this.#packet.length
     }
     if (count > 0) {
@@ -106,19 +112,29 @@ class XskSender {
     this.#ports.fill(NO_PORT, 0, this.#poller.exchange(BURST))
   }
 
-  /** What still lies on the ring is on its way, not lost. */
-  #drain(): void {
-    for (let turn = 0; turn < DRAIN_TURNS_MAX; turn++) {
+  /** Frames on the ring, which the device has not taken. */
+  get #waiting(): number {
+    return this.#words[BurstWord.UNSENT] as number
+  }
+
+  /** What still waits on the ring is on its way, not lost; in the end, what does was not sent. */
+  async #drain(): Promise<void> {
+    const end = performance.now() + DRAIN_MILLISECONDS
+    this.#exchange(0)
+    while (this.#waiting > 0 && performance.now() < end) {
+      await sleep(1)
       this.#exchange(0)
-      if (this.#socket.statistics().framesSending === 0) return
     }
   }
 
   report(): SendReport {
-    const { sendDropped } = this.#socket.statistics()
+    const frames = this.#writer.frames
+    const sent = frames - this.#waiting
+    let bytes = this.#bytes
+    for (let n = sent + 1; n <= frames; n++) bytes -= this.#lastLengths[n % WAITING_MAX] as number
     return {
-      frames: this.#writer.frames - sendDropped,
-      bytes: this.#bytes,
+      frames: sent,
+      bytes,
       firstNanoseconds: Math.round(this.#first),
       lastNanoseconds: Math.round(this.#last),
       nowNanoseconds: Math.round(monotonicNanoseconds()),

@@ -3,7 +3,8 @@
  * counts a generator's and frees them; so the device is good for nothing else while it runs.
  *
  * It prints "ready", then for each line on standard input one line of JSON (SinkAnswer): what was seen
- * since the beginning or the last line "reset". It ends with its input.
+ * since the beginning or the last line "reset", whose answer is that of a new beginning. It ends with
+ * its input.
  */
 import { createInterface } from 'node:readline'
 import {
@@ -22,6 +23,7 @@ import { SequenceTracker } from './sequence-tracker.js'
 import type { SinkAnswer } from './sink.js'
 import { TagReader } from './tag.js'
 
+/** Half of them receive: so many may arrive while this program waits for a processor. */
 const FRAMES_PER_QUEUE = 4_096
 const BURST = 64
 const BURSTS_PER_TURN = 256
@@ -35,6 +37,7 @@ class XskSink {
   readonly #ports = this.#words.subarray(BURST_HEADER_WORDS + 2 * BURST)
   readonly #packet: PacketBuffer
   readonly #program: XdpProgram
+  readonly #sockets: XdpSocket[] = []
   readonly #poller: Poller
   readonly #tag = new TagReader(Date.now() * 1e6 - monotonicNanoseconds())
   readonly #tracker: SequenceTracker
@@ -42,6 +45,7 @@ class XskSink {
   #frames = 0
   #bytes = 0
   #others = 0
+  #droppedBefore = 0
 
   constructor(device: string, flows: number) {
     const queues = Math.max(1, deviceInfo(device).receiveQueues)
@@ -52,7 +56,8 @@ class XskSink {
     this.#program = XdpProgram.attach({ device, mode: 'pod' })
     this.#poller = new Poller({ umem, burstWords: this.#words })
     for (let queue = 0; queue < queues; queue++) {
-      const socket = new XdpSocket({ umem, device, queue })
+      const socket = new XdpSocket({ umem, device, queue, fillTarget: FRAMES_PER_QUEUE / 2 })
+      this.#sockets.push(socket)
       this.#poller.addSocket(socket, 0)
       this.#program.setSocket(queue, socket)
     }
@@ -88,6 +93,10 @@ class XskSink {
     if (sent !== 0) this.#latency.record(time - sent)
   }
 
+  get #dropped(): number {
+    return this.#sockets.reduce((sum, socket) => sum + socket.statistics().receiveDropped, 0)
+  }
+
   answer(): SinkAnswer {
     const { duplicates, reordered, reorderExtent, highest } = this.#tracker
     return {
@@ -95,6 +104,7 @@ class XskSink {
       frames: this.#frames,
       bytes: this.#bytes,
       others: this.#others,
+      dropped: this.#dropped - this.#droppedBefore,
       duplicates,
       reordered,
       reorderExtent,
@@ -110,6 +120,7 @@ class XskSink {
     this.#frames = 0
     this.#bytes = 0
     this.#others = 0
+    this.#droppedBefore = this.#dropped
     this.#tracker.reset()
     this.#latency.reset()
   }
@@ -128,7 +139,7 @@ const input = createInterface({ input: process.stdin })
 input.on('line', (line) => {
   sink.catchUp()
   if (line === 'reset') sink.reset()
-  else console.log(JSON.stringify(sink.answer()))
+  console.log(JSON.stringify(sink.answer()))
 })
 input.on('close', () => {
   isOpen = false

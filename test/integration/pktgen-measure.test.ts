@@ -83,7 +83,7 @@ for (const hook of ['xdp', 'tc', 'af-xdp'] as const) {
       reorderExtent: 4,
       highest: 10,
     })
-    sink.reset()
+    await sink.reset()
     t.match(await sink.read(), { frames: 0, duplicates: 0, reordered: 0, highest: 0 })
     await sink.close()
   })

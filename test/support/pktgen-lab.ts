@@ -73,15 +73,16 @@ export class PktgenLab {
     await run(this.lab, this.receiver, 'ethtool', '-K in0 gro on')
   }
 
+  /** With the receiver's `in0` for `SINK`. */
   #arguments(words: string): string[] {
+    const text = words.replace('SINK', `--sink in0 --sink-namespace ${this.receiver.netns}`)
     const ends = ['--device', 'out0', '--to-mac', this.link.b.mac]
-    return [RINGPATH, 'pktgen', ...ends, ...words.split(' ').filter(Boolean)]
+    return [RINGPATH, 'pktgen', ...ends, ...text.split(' ').filter(Boolean)]
   }
 
-  /** `ringpath pktgen` in the sender's namespace, with the receiver's `in0` as what `SINK` says. */
+  /** `ringpath pktgen` in the sender's namespace. */
   pktgen(words: string): Promise<CommandOutput> {
-    const text = words.replace('SINK', `--sink in0 --sink-namespace ${this.receiver.netns}`)
-    const args = this.#arguments(text)
+    const args = this.#arguments(words)
     return this.lab.exec(this.sender, process.execPath, args, { timeoutMs: 60_000 })
   }
 
