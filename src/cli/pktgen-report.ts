@@ -81,7 +81,8 @@ export function sinkText(report: SinkReport): string {
       ? ''
       : `, latency p50 ${duration(p50)}, p99 ${duration(p99)}, max ${duration(max)}`
   const lost = `${lostOf(report)} missing, ${duplicates} duplicates, ${reordered} out of order`
-  return `${frames} frames, ${bytes} bytes, ${lost}${latency}; ${others} others, ${dropped} dropped here`
+  const apart = `${others} others, sink too slow for ${dropped}`
+  return `${frames} frames, ${bytes} bytes, ${lost}${latency}; ${apart}`
 }
 
 export function trialText(trial: TrialReport): string {
