@@ -11,7 +11,7 @@ import { service, VIP } from '../support/service-node.js'
 import { NODE_MAC, type TestPod } from '../support/test-node.js'
 
 const ROUNDS = 1500
-const COPIES_MAX = 4
+const COPIES_MAX = 6
 const PODS = 2
 const FLAGS = ['ACK', 'ACK', 'ACK', 'PSH ACK', 'SYN', 'FIN ACK', 'RST']
 
