@@ -1,7 +1,7 @@
 /**
  * The highest rate at which not one frame is lost (RFC 2544, section 26.1, by halving the interval),
- * of our full chain and of the yardstick, step by step in turn. The full run holds what it found for
- * a minute, and goes down until that succeeds.
+ * of our full chain and of the yardstick, step by step in turn. The full run holds it for a
+ * minute, and goes down until that succeeds.
  */
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { type BenchResult, type Samples, summarize } from '../lib/result.js'
@@ -21,8 +21,11 @@ const WINDOW_MILLISECONDS = 250
 /** The search begins between nothing and somewhat more than full load was carried. */
 const ABOVE_FULL = 1.1
 /** Next rate to be held for a minute when one was not. */
-const STEP_DOWN = 0.95
-const HOLDS = 8
+const STEP_DOWN = 0.85
+const LOWEST_RATE = 10_000
+const DESCENTS = 3
+/** Of a further descent, above what the last one found. */
+const STEPS_ABOVE = 2
 
 const OURS = 'full'
 const THEIRS = 'c-full'
@@ -93,26 +96,45 @@ async function isHeld(
   return lost === 0 && sent > 0.9 * rate * seconds
 }
 
-/** For each the highest rate that was held for so long; 0 when there was none. */
+/** Several times, for a machine's own stops decide; each begins above what was held before. */
 async function holdAll(
   contest: Contest,
   found: ReadonlyMap<string, readonly number[]>,
   seconds: number,
   log: (line: string) => void,
 ): Promise<ReadonlyMap<string, readonly number[]>> {
-  const held = new Map<string, readonly number[]>()
-  for (const [name, rates] of found) {
-    let rate = Math.max(...rates)
-    let tries = 0
-    const holds = async (): Promise<boolean> =>
-      (await isHeld(contest, name, rate, PROBE_SECONDS)) &&
-      (await isHeld(contest, name, rate, seconds))
-    while (tries++ < HOLDS && !(await holds())) rate *= STEP_DOWN
-    const isFound = tries <= HOLDS
-    log(`${name}: ${isFound ? (rate / 1e6).toFixed(3) : 'no'} Mpps without loss for ${seconds} s`)
-    held.set(name, [isFound ? rate : 0])
+  const held = new Map<string, number[]>([...found.keys()].map((name) => [name, []]))
+  let top = Math.max(...[...found.values()].flat())
+  for (let descent = 0; descent < DESCENTS; descent++) {
+    const rates = await descend(contest, top, seconds, log)
+    for (const [name, rate] of rates) held.get(name)?.push(rate)
+    top = Math.min(top, Math.max(LOWEST_RATE, ...rates.values()) / STEP_DOWN ** STEPS_ABOVE)
   }
   return held
+}
+
+/**
+ * For each the highest rate that was held for so long, by going down in equal steps from the same one, in
+ * turn, so that both meet the same moods of the machine; 0 when even the lowest was not.
+ */
+async function descend(
+  contest: Contest,
+  top: number,
+  seconds: number,
+  log: (line: string) => void,
+): Promise<ReadonlyMap<string, number>> {
+  const held = new Map<string, number>()
+  const names = [THEIRS, OURS]
+  for (let rate = top; held.size < names.length && rate >= LOWEST_RATE; rate *= STEP_DOWN) {
+    for (const name of names.filter((each) => !held.has(each))) {
+      const isLossless =
+        (await isHeld(contest, name, rate, PROBE_SECONDS)) &&
+        (await isHeld(contest, name, rate, seconds))
+      log(`${name}: ${isLossless ? 'no' : 'a'} loss at ${(rate / 1e6).toFixed(3)} Mpps`)
+      if (isLossless) held.set(name, rate)
+    }
+  }
+  return new Map(names.map((name) => [name, held.get(name) ?? 0]))
 }
 
 function resultsOf(
