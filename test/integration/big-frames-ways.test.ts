@@ -6,6 +6,7 @@ import t from 'tap'
 import { echoServer, ping, tcpEcho, transferWithHash } from '../../src/lab/traffic.js'
 import { HandOvers } from '../support/hand-overs.js'
 import { LiveNode, type LivePod } from '../support/live-node.js'
+import { TransferUnderWay } from '../support/transfer-under-way.js'
 
 const MTU_BYTES = 9000
 /** What VXLAN over IPv4 leaves of it. */
@@ -88,16 +89,11 @@ t.test('hand-overs in the midst of a transfer', async (t) => {
   await live.start()
   const handOvers = new HandOvers(live)
   const first = await handOvers.standby()
-  let isOver = false
-  const transfer = transferWithHash(live.lab, client, at(server, 5001), 600)
-  const ended = transfer.then(() => {
-    isOver = true
-  })
+  const transfer = await TransferUnderWay.of(live, client, at(server, 5001), 600)
   t.comment(await handOvers.run(first))
-  t.notOk(isOver, 'it goes on')
+  t.notOk(transfer.isOver, 'it goes on')
   for (let i = 0; i < 2; i++) t.comment(await handOvers.run())
-  await ended
-  const { receivedHash, sentHash } = await transfer
+  const { receivedHash, sentHash } = await transfer.report
   t.equal(receivedHash, sentHash, '600 MB')
   const { received } = await ping(live.lab, client, server.address, { sizeBytes: 8000 })
   t.equal(received, 3)

@@ -5,9 +5,10 @@
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { DatapathProcess } from '../../src/daemon/datapath-process.js'
-import { ping, transferWithHash } from '../../src/lab/traffic.js'
+import { ping } from '../../src/lab/traffic.js'
 import { LiveNode, OUTSIDE_ADDRESS, UPLINK_ADDRESS } from '../support/live-node.js'
 import type { PinDirectory } from '../support/pin-directory.js'
+import { TransferUnderWay } from '../support/transfer-under-way.js'
 
 const CLI = fileURLToPath(new URL('../../src/cli/ringpath.js', import.meta.url))
 
@@ -57,18 +58,12 @@ t.test(
   { timeout: 90_000 },
   async (t) => {
     const to = { ns: live.outside, address: OUTSIDE_ADDRESS, port: 7100 }
-    const before = live.portStatistics(client.port).receivedFrames
-    let isOver = false
-    const transfer = transferWithHash(lab, client, to, 200).finally(() => {
-      isOver = true
-    })
-    // It begins when its file is written.
-    while (live.portStatistics(client.port).receivedFrames < before + 100) await seconds(0.02)
+    const transfer = await TransferUnderWay.of(live, client, to, 200)
     await live.datapath?.kill()
-    t.notOk(isOver, 'in the midst of it')
+    t.notOk(transfer.isOver, 'in the midst of it')
     await seconds(0.5)
     await live.start()
-    const report = await transfer
+    const report = await transfer.report
     t.equal(report.receivedHash, report.sentHash)
   },
 )

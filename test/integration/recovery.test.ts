@@ -2,10 +2,10 @@
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { DatapathProcess } from '../../src/daemon/datapath-process.js'
-import { httpGet, httpServer, ping, transferWithHash } from '../../src/lab/traffic.js'
-import { readPortStatistics } from '../../src/port/port-statistics.js'
+import { httpGet, httpServer, ping } from '../../src/lab/traffic.js'
 import { LiveNode, type LivePod } from '../support/live-node.js'
 import { eth } from '../support/packet-builder.js'
+import { TransferUnderWay } from '../support/transfer-under-way.js'
 
 const live = await LiveNode.create('recovery')
 t.after(() => live.close())
@@ -39,18 +39,11 @@ t.test(
   { timeout: 60_000 },
   async (t) => {
     const to = { ns: server, address: server.address, port: 5005 }
-    const sum = (cell: number): number => live.maps.portStatistics.sum(cell)
-    const received = (): number => readPortStatistics(sum, client.port).receivedBytes
-    const before = received()
-    let isOver = false
-    const transfer = transferWithHash(live.lab, client, to, 200).finally(() => {
-      isOver = true
-    })
-    while (received() < before + 1_000_000) await new Promise((resolve) => setTimeout(resolve, 20))
+    const transfer = await TransferUnderWay.of(live, client, to, 200)
     await live.datapath?.kill()
-    t.notOk(isOver, 'in the midst of it')
+    t.notOk(transfer.isOver, 'in the midst of it')
     await live.start()
-    const report = await transfer
+    const report = await transfer.report
     t.equal(report.receivedHash, report.sentHash)
   },
 )

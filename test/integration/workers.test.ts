@@ -15,9 +15,10 @@ import {
 } from '../../src/lab/traffic.js'
 import { Direction } from '../../src/packet/verdict.js'
 import type { PolicyRule } from '../../src/policy/policy-rule.js'
-import { PORT_STATISTICS_CELLS, readPortStatistics } from '../../src/port/port-statistics.js'
+import { PORT_STATISTICS_CELLS } from '../../src/port/port-statistics.js'
 import { Protocol } from '../../src/wire/protocols.js'
 import { LiveNode, type LivePod, OUTSIDE_ADDRESS, UPLINK_ADDRESS } from '../support/live-node.js'
+import { TransferUnderWay } from '../support/transfer-under-way.js'
 
 const VIP = '10.96.0.10'
 const PORT = 8080
@@ -49,10 +50,6 @@ function received(): number[] {
     return frames
   })
 }
-
-/** Bytes that came in by a pod's port, by either worker. */
-const bytesFrom = (pod: LivePod): number =>
-  readPortStatistics((cell) => live.maps.portStatistics.sum(cell), pod.port).receivedBytes
 
 async function echoThrough(from: LivePod, to: LivePod, connections: number): Promise<number> {
   const at = { ns: to, address: to.address, port: 7001 }
@@ -146,17 +143,12 @@ t.test('pods come and go while others speak', { timeout: 60_000 }, async (t) => 
 
 t.test('a transfer outlives a datapath that is killed', { timeout: 60_000 }, async (t) => {
   const to = { ns: server, address: server.address, port: 5007 }
-  const before = bytesFrom(client)
-  let isOver = false
-  const transfer = transferWithHash(live.lab, client, to, 200).finally(() => {
-    isOver = true
-  })
-  while (bytesFrom(client) < before + 1_000_000) await sleep(20)
+  const transfer = await TransferUnderWay.of(live, client, to, 200)
   await live.datapath?.kill()
-  t.notOk(isOver, 'in the midst of it')
+  t.notOk(transfer.isOver, 'in the midst of it')
   t.same(await live.devicesWithXdp(), [])
   await live.start()
-  const report = await transfer
+  const report = await transfer.report
   t.equal(report.receivedHash, report.sentHash)
 })
 

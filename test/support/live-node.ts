@@ -215,7 +215,7 @@ export class LiveNode {
     return this.maps.ports.report(port, pid).status === PortStatus.ATTACHED
   }
 
-  /** As the datapath last published them, up to a tenth of a second ago. */
+  /** As the datapath last published them, up to a quarter of a second ago. */
   portStatistics(port: number): PortStatistics {
     return readPortStatistics((cell) => this.maps.portStatistics.sum(cell), port)
   }
