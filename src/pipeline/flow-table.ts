@@ -31,10 +31,17 @@ const SWEEP_STEPS = 1 << 8
 const SWEEP_FLOWS_MIN = 16
 
 /**
- * Flows that the chain sees again in a second, because of their age alone. More would take a large part
- * of the time (3 µs each, most of it cache misses): what is beyond is renewed.
+ * Flows that the chain sees again in a millisecond, because of their age alone. More would take a large
+ * part of the time (3 µs each, most of it cache misses), and the packets behind them would wait: what is
+ * beyond is renewed.
  */
-const RELEARNED_PER_SECOND = 4096
+const RELEARNED_PER_MILLISECOND = 4
+/**
+ * Flows that were learned at the same time grow old at the same time. A renewed one does earlier, each by
+ * another part of half the time: by so many bits of its number's hash, in milliseconds.
+ */
+const SPREAD_BITS = 12
+const SPREAD_MULTIPLIER = 0x9e37_79b1
 /** So long after the chain saw it a flow is renewed for the last time. */
 const RENEWED_SECONDS_MAX = REPEATED_SECONDS_MAX - REPEAT_SECONDS
 /** A flow that was silent for so long is not: its connections may have expired. */
@@ -61,10 +68,10 @@ export class FlowTable {
   #conntrack: Conntrack | null = null
   #sweep = 0
   #nowSeconds = 0
-  #relearnedSecond = 0
+  #relearnedAt = 0
   #relearned = 0
-  /** See RELEARNED_PER_SECOND; fewer for the training, so that it meets what comes then. */
-  relearnedMax = RELEARNED_PER_SECOND
+  /** See RELEARNED_PER_MILLISECOND; fewer for the training, so that it meets what comes then. */
+  relearnedMax = RELEARNED_PER_MILLISECOND
 
   /**
    * @param flows that may be remembered: 4096 to 4,194,304, rounded up to a power of two
@@ -87,7 +94,7 @@ export class FlowTable {
       for (const memory of [this.words, this.#visited, this.#unseenSeconds]) memory.fill(0)
     }
     this.#conntrack = conntrack
-    this.relearnedMax = RELEARNED_PER_SECOND
+    this.relearnedMax = RELEARNED_PER_MILLISECOND
   }
 
   /** For the flows learned, asked for and counted from now on. */
@@ -148,15 +155,18 @@ export class FlowTable {
     const unseen = (this.#unseenSeconds[number] as number) + Math.ceil(age / 1000)
     if (unseen > RENEWED_SECONDS_MAX || this.#mayRelearn()) return false
     if (!this.#tell(flow, this.#nowSeconds)) return false
-    this.#unseenSeconds[number] = unseen
-    words[flow + LEARNED_AT] = now
+    const spread = Math.imul(number, SPREAD_MULTIPLIER) >>> (32 - SPREAD_BITS)
+    // What the flow is made older by is not counted twice.
+    this.#unseenSeconds[number] = Math.max(0, unseen - Math.floor(spread / 1000))
+    words[flow + LEARNED_AT] = now - spread
     return true
   }
 
   /** And if so counts one more. */
   #mayRelearn(): boolean {
-    if (this.#relearnedSecond !== this.#nowSeconds) {
-      this.#relearnedSecond = this.#nowSeconds
+    const now = this.#clock[MILLISECONDS] as number
+    if (this.#relearnedAt !== now) {
+      this.#relearnedAt = now
       this.#relearned = 0
     }
     return this.#relearned++ < this.relearnedMax

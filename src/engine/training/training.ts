@@ -87,7 +87,7 @@ const OTHER_TASKS: readonly Housekeeping[] = [
   { hasMore: false, step() {} },
 ]
 /** So few flows that were not heard of for some seconds are learned again: others are renewed. */
-const RELEARNED_PER_SECOND = 8
+const RELEARNED_PER_MILLISECOND = 1
 /** Of memory of its own. */
 const STRIDE_BYTES = 2048
 const HEADROOM_BYTES = 256
@@ -170,7 +170,7 @@ export class Training {
     const packet = new PacketBuffer(umem, strideBytes)
     const lane = memory?.lane
     this.#pipeline = new Pipeline(state, packet, BURST_CAPACITY, { timer, lane })
-    if (lane !== undefined) lane.relearnedMax = RELEARNED_PER_SECOND
+    if (lane !== undefined) lane.relearnedMax = RELEARNED_PER_MILLISECOND
     const conntrackGc = new ConntrackGc(maps.conntrackTable)
     const natGc = new NatGc(state.nat, maps.conntrackTable, conntrackGc)
     const own = [conntrackGc, natGc, new ConntrackGc(maps.fragmentsMap), this.#pipeline]
