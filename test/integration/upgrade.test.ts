@@ -3,6 +3,7 @@
  * nothing comes through is printed for each. An upgrade that cannot hand its sockets over (another
  * steering program, several workers) attaches the devices anew.
  */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -113,6 +114,8 @@ t.test('SIGSTOP of the datapath: it is replaced, and does not come back', OPTION
     ['it is stopped'],
   )
   t.equal(await pidOf(), next)
+  // It has been killed; it is gone when the kernel has freed its memory, of which there are hundreds of megabytes.
+  for (let turn = 0; turn < 50 && existsSync(`/proc/${before}`); turn++) await seconds(0.1)
   t.throws(() => process.kill(before, 'SIGCONT'), { code: 'ESRCH' })
 })
 
