@@ -1,7 +1,7 @@
 /**
  * The highest rate at which not one frame is lost (RFC 2544, section 26.1, by halving the interval),
- * of our full chain and of the yardstick, step by step in turn. The full run holds it for a
- * minute, and goes down until that succeeds.
+ * of our full chain and of the yardstick, step by step in turn. The full run
+ * goes down from there until a rate is held for a minute.
  */
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { type BenchResult, type Samples, summarize } from '../lib/result.js'
@@ -130,7 +130,7 @@ async function descend(
       const isLossless =
         (await isHeld(contest, name, rate, PROBE_SECONDS)) &&
         (await isHeld(contest, name, rate, seconds))
-      log(`${name}: ${isLossless ? 'no' : 'a'} loss at ${(rate / 1e6).toFixed(3)} Mpps`)
+      log(`${name}: ${(rate / 1e6).toFixed(3)} Mpps ${isLossless ? '' : 'not '}held`)
       if (isLossless) held.set(name, rate)
     }
   }
