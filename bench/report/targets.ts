@@ -120,6 +120,18 @@ export const TARGETS: readonly Target[] = [
     of: 'median',
     atMost: 100,
   },
+  {
+    name: 'idle/awake/poll',
+    measure: 'the same CPU with `--wake-latency 0`: idle cores of the machine do not halt',
+    of: 'median',
+    atMost: 1,
+  },
+  {
+    name: 'idle/awake/first-packet',
+    measure: 'the same delay with `--wake-latency 0`',
+    of: 'median',
+    atMost: 100,
+  },
 ]
 
 export type Judgement = 'reached' | 'missed' | 'stated' | 'not measured'

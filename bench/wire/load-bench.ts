@@ -1,14 +1,17 @@
 /**
  * What the datapath costs when there is less to do than it could: CPU at rest, at a tenth, at half
  * and at full load, in its default mode and in poll mode; and how much later the first frame after a
- * rest arrives than it does when the worker spins, beside the chain in C on the same rings.
+ * rest arrives than it does when the worker spins, beside the chain in C on the same rings. Both at rest
+ * as the machine rests, and with `--wake-latency 0`, which is the whole machine's.
  */
+import { WakeLatency } from '../../src/engine/wake-latency.js'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
 import { cpuSeconds } from '../lib/cpu-share.js'
 import { type BenchResult, summarize } from '../lib/result.js'
 import { Contest, pause } from './contest.js'
 import { DatapathContender, trainingArgs } from './datapath-contender.js'
 import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
+import { notRun } from './throughput.js'
 import { ChainContender } from './yardstick-contender.js'
 
 const FRAME_BYTES = 64
@@ -21,6 +24,8 @@ const LOADS = [0, 0.1, 0.5, 1] as const
 const SINGLE_FRAMES_PER_SECOND = 20
 const SINGLE_SECONDS = { full: 5, quick: 1.5, smoke: 0.2 } as const
 const PERCENT = 100
+/** Names of what is measured while no core may halt. */
+const AWAKE = 'idle/awake'
 const MICROSECOND = 1000
 
 const MODES = ['spin', 'adaptive', 'poll'] as const
@@ -48,7 +53,8 @@ export const loadBenchmark: Benchmark = {
       for (const mode of ['adaptive', 'poll'] as const) {
         for (const load of LOADS) shares.push(await shareAt(contest, mode, load, full, options))
       }
-      return [...shares, ...(await restDelays(contest, options))]
+      const rest = await restDelays(contest, 'idle', options)
+      return [...shares, ...rest, ...(await keptAwake(contest, options))]
     } finally {
       await contest.close()
     }
@@ -85,8 +91,35 @@ async function shareAt(
   return summarize({ name, unit: '% of a core', values, note })
 }
 
+/** The request is the whole machine's: by us, for a stopped datapath would keep its own. */
+async function keptAwake(contest: Contest, options: BenchOptions): Promise<BenchResult[]> {
+  let wakeLatency: WakeLatency
+  try {
+    wakeLatency = new WakeLatency(0)
+  } catch (error) {
+    const units = { poll: '% of a core', 'first-packet': 'µs', 'c-first-packet': 'µs' }
+    return Object.entries(units).map(([name, unit]) =>
+      notRun(`${AWAKE}/${name}`, unit, (error as Error).message),
+    )
+  }
+  try {
+    const share = await shareAt(contest, 'poll', 0, 0, options)
+    const note = `${share.note}; --wake-latency 0`
+    return [
+      { ...share, name: `${AWAKE}/poll`, note },
+      ...(await restDelays(contest, AWAKE, options)),
+    ]
+  } finally {
+    wakeLatency.close()
+  }
+}
+
 /** Medians of single frames, sleeping less spinning. */
-async function restDelays(contest: Contest, { size }: BenchOptions): Promise<BenchResult[]> {
+async function restDelays(
+  contest: Contest,
+  group: string,
+  { size }: BenchOptions,
+): Promise<BenchResult[]> {
   const delay = async (spinning: string, sleeping: string): Promise<number> => {
     const spin = await singleFrames(contest, spinning, SINGLE_SECONDS[size])
     const poll = await singleFrames(contest, sleeping, SINGLE_SECONDS[size])
@@ -100,10 +133,11 @@ async function restDelays(contest: Contest, { size }: BenchOptions): Promise<Ben
   }
   const unit = 'µs'
   const apart = `frames ${1000 / SINGLE_FRAMES_PER_SECOND} ms apart`
-  const note = `${apart}: median sleeping in poll(2) less median spinning`
-  const yardstick = { name: 'idle/c-first-packet', unit, values: theirs, note }
+  const more = group === AWAKE ? '; --wake-latency 0' : ''
+  const note = `${apart}: median sleeping in poll(2) less median spinning${more}`
+  const yardstick = { name: `${group}/c-first-packet`, unit, values: theirs, note }
   return [
-    summarize({ name: 'idle/first-packet', unit, values: ours, note }, yardstick),
+    summarize({ name: `${group}/first-packet`, unit, values: ours, note }, yardstick),
     summarize(yardstick),
   ]
 }

@@ -19,6 +19,7 @@ interface DatapathArguments {
   readonly workers?: number
   readonly cores?: readonly number[]
   readonly busyPoll: number
+  readonly wakeLatency?: number
   readonly standby: boolean
   readonly reservePorts: boolean
   readonly pin?: string
@@ -34,7 +35,7 @@ const EXIT_SOFTWARE = 70
 const FRAMES_MIN = 1024
 const FRAMES_MAX = 1 << 20
 /** A second: what xdp-socket-napi accepts. */
-const BUSY_POLL_MAX = 1_000_000
+const MICROSECONDS_MAX = 1_000_000
 
 export function addDatapathCommand(program: Command): void {
   program
@@ -62,6 +63,11 @@ export function addDatapathCommand(program: Command): void {
       'let the kernel poll a device for so long before the worker sleeps (SO_BUSY_POLL)',
       parseMicroseconds,
       0,
+    )
+    .option(
+      '--wake-latency <microseconds>',
+      'longest time for a core to wake, for all cores of the machine; 0: idle ones do not halt',
+      parseMicroseconds,
     )
     .option(
       '--no-reserve-ports',
@@ -102,10 +108,10 @@ function parseFrames(text: string): number {
 
 function parseMicroseconds(text: string): number {
   const microseconds = Number(text)
-  if (Number.isInteger(microseconds) && microseconds >= 0 && microseconds <= BUSY_POLL_MAX) {
+  if (Number.isInteger(microseconds) && microseconds >= 0 && microseconds <= MICROSECONDS_MAX) {
     return microseconds
   }
-  throw new InvalidArgumentError(`Expected a whole number from 0 to ${BUSY_POLL_MAX}.`)
+  throw new InvalidArgumentError(`Expected a whole number from 0 to ${MICROSECONDS_MAX}.`)
 }
 
 async function runDatapath(options: DatapathArguments): Promise<void> {
@@ -156,6 +162,7 @@ function optionsOf(options: DatapathArguments): DatapathOptions {
     cores,
     frameCount: options.frames,
     busyPollMicroseconds: options.busyPoll,
+    wakeLatencyMicroseconds: options.wakeLatency,
     reservePorts: options.reservePorts,
     training: options.training,
     ...(pin === undefined ? {} : pinned(options.state, pin, log)),

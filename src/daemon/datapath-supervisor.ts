@@ -35,6 +35,8 @@ export interface DatapathSettings {
   readonly cores?: readonly number[] | undefined
   readonly frames: number
   readonly busyPollMicroseconds: number
+  /** Longest time for a core to wake; undefined: the kernel decides. */
+  readonly wakeLatencyMicroseconds?: number | undefined
   /** Synthetic frames before ports are attached. */
   readonly training: boolean
   /** Keep a second process that takes over when the first one ends. */

@@ -102,15 +102,18 @@ const OPTIONS: readonly (readonly [option: string, field: string])[] = [
   ['--idle', 'idle'],
   ['--frames', 'frames'],
   ['--busy-poll', 'busyPollMicroseconds'],
+  ['--wake-latency', 'wakeLatencyMicroseconds'],
   ['--pin', 'pinDirectory'],
 ]
 
 /** What `ringpath datapath` is started with. */
 export function datapathOptions(settings: DatapathSettings): string[] {
-  const { workers, cores, idle, frames, busyPollMicroseconds, training, pinDirectory } = settings
+  const { workers, cores, idle, frames, training, pinDirectory } = settings
+  const { busyPollMicroseconds, wakeLatencyMicroseconds: wakeLatency } = settings
   const options = ['--workers', `${workers}`, '--idle', idle, '--frames', `${frames}`]
   options.push('--busy-poll', `${busyPollMicroseconds}`)
   if (cores !== undefined) options.push('--cores', cores.join(','))
+  if (wakeLatency !== undefined) options.push('--wake-latency', `${wakeLatency}`)
   // No drift: it makes no difference to a datapath that runs.
   if (!training) options.push('--no-training')
   return pinDirectory === undefined ? options : [...options, '--pin', pinDirectory]

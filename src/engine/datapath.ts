@@ -20,6 +20,7 @@ import { IDLE_DEFAULTS, type IdleOptions } from './idle-strategy.js'
 import { PortMtuTask } from './port-mtu-task.js'
 import { RoutingTask } from './routing-task.js'
 import { tuneV8 } from './v8-flags.js'
+import { WakeLatency } from './wake-latency.js'
 import { checkCores, leaveCores } from './worker-cores.js'
 
 export interface DatapathOptions {
@@ -40,6 +41,8 @@ export interface DatapathOptions {
    * never.
    */
   readonly busyPollMicroseconds?: number
+  /** Longest time that the machine's cores may take to wake (WakeLatency); as the kernel decides unless given. */
+  readonly wakeLatencyMicroseconds?: number | undefined
   /**
    * Put the ports that the NAT uses on the kernel's `ip_local_reserved_ports`; true unless given.
    * Without masquerading nothing is written there.
@@ -72,6 +75,7 @@ export class Datapath {
   readonly #worker: Worker
   readonly #followers: FollowerWorkers | undefined
   readonly #options: DatapathOptions
+  readonly #wakeLatency: WakeLatency | undefined
   #tasks: readonly { close(): void }[] = []
   readonly #log: (line: string) => void
   #ready: Promise<void>
@@ -89,8 +93,9 @@ export class Datapath {
     this.#options = options
     this.#log = options.log ?? (() => {})
     const workers = checkedWorkers(options)
-    const { cores } = options
+    const { cores, wakeLatencyMicroseconds: wake } = options
     if (cores !== undefined) checkCores(cores, workers)
+    this.#wakeLatency = wake === undefined ? undefined : new WakeLatency(wake)
     const team = workers === 1 ? undefined : teamMemory(workers)
     const news = team && new SharedArrayBuffer(FlowNews.bytesFor(workers))
     const common = {
@@ -223,6 +228,7 @@ export class Datapath {
     await this.#followers?.ended
     this.frames += this.#followers?.frames ?? 0
     for (const task of this.#tasks) task.close()
+    this.#wakeLatency?.close()
     if (code !== 0) throw new Error(`the datapath worker ended with code ${code}`)
   }
 }

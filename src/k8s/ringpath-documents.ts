@@ -116,6 +116,8 @@ const datapath = strict({
   idle: oneOf('spin', 'adaptive', 'poll').default('adaptive'),
   frames: whole(1024, 2 ** 20).default(32_768),
   busyPollMicroseconds: whole(0, 1_000_000).default(0),
+  /** For all cores of the machine; as the kernel decides unless given. */
+  wakeLatencyMicroseconds: whole(0, 1_000_000).optional(),
   /** False: ports are attached some seconds sooner, and many of the first second's packets are lost. */
   training: flag.default(true),
   /** A second process that is ready to take over: a repair takes milliseconds then. */

@@ -54,7 +54,13 @@ t.test('every benchmark on the wire still runs, and a peer that cannot says why'
     const isTold = found?.runs === 0 && (found.note ?? '').startsWith('not run: ')
     t.ok(isTold || (theirs?.median ?? 0) > 0, `peer/${name} carried frames, or says why it did not`)
   }
-  for (const name of ['lossless/full/64', 'latency/full/10k', 'idle/poll', 'tcp/pod/1']) {
+  for (const name of [
+    'lossless/full/64',
+    'latency/full/10k',
+    'idle/poll',
+    'idle/awake/poll',
+    'tcp/pod/1',
+  ]) {
     t.ok(
       results.some((result) => result.name === name),
       name,
