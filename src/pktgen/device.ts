@@ -4,6 +4,7 @@
  * show another's.
  */
 import { execFileSync } from 'node:child_process'
+import { deviceInfo, XdpError } from 'xdp-socket-napi'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { invalid } from './invalid.js'
 
@@ -48,6 +49,16 @@ export function findDevice(name: string): Device {
     address: found.addr_info.find(({ family }) => family === 'inet')?.local,
     isUp: found.flags.includes('UP'),
     hasDefaultRoute: hasDefaultRoute(name),
+  }
+}
+
+/** Index of the device that has the name now; undefined when none has. */
+export function deviceIndex(name: string): number | undefined {
+  try {
+    return deviceInfo(name).index
+  } catch (error) {
+    if (error instanceof XdpError && error.code === 'EXDP_NO_DEVICE') return undefined
+    throw error
   }
 }
 

@@ -1,5 +1,7 @@
 /** One run: a sender, a sink if there is one, reports while it lasts, and the result. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ErrorCode, RingpathError } from '../base/errors.js'
+import { deviceIndex } from './device.js'
 import type { LatencySummary } from './latency-histogram.js'
 import { startSender } from './process-sender.js'
 import { type Rate, WIRE_OVERHEAD_BYTES } from './rate.js'
@@ -61,7 +63,12 @@ export interface RunResult {
 const INTERVAL_MILLISECONDS = 1_000
 const NANOSECONDS = 1e9
 
-/** Sends what the spec says and waits for what is under way. `signal` ends it early. */
+/**
+ * Sends what the spec says and waits for what is under way. `signal` ends it early.
+ *
+ * @throws RingpathError GENERATOR when the device goes away meanwhile: its engine is not told, and
+ * frames would count as lost
+ */
 export async function runTraffic(
   options: RunOptions,
   sink: Sink | undefined,
@@ -69,11 +76,17 @@ export async function runTraffic(
   signal?: AbortSignal,
 ): Promise<RunResult> {
   await sink?.reset()
+  const { device } = options
+  const index = deviceIndex(device)
   const sender = await startSender(options.engine, options)
   const stop = () => void sender.stop().catch(() => undefined)
   signal?.addEventListener('abort', stop, { once: true })
   try {
-    const report = await follow(sender, sink, tell)
+    const report = await follow(sender, sink, tell, () => deviceIndex(device) === index)
+    if (deviceIndex(device) !== index) {
+      const expected = `expected one that stays: it went away after ${report.frames} frames`
+      throw new RingpathError(ErrorCode.GENERATOR, `device: ${device}, ${expected}`)
+    }
     if (sink === undefined) return resultOf(report, undefined)
     await sleep(options.settleSeconds * 1_000)
     return resultOf(report, await sink.read())
@@ -86,6 +99,7 @@ async function follow(
   sender: Sender,
   sink: Sink | undefined,
   tell: (report: IntervalReport) => void,
+  isDeviceThere: () => boolean,
 ): Promise<SendReport> {
   let before = await sender.read()
   let receivedBefore = (await sink?.read())?.frames ?? 0
@@ -97,6 +111,7 @@ async function follow(
     const end = await Promise.race([sender.finished, waited])
     tick.abort()
     if (end !== undefined) return end
+    if (!isDeviceThere()) return sender.stop()
     const now = await sender.read()
     const received = (await sink?.read())?.frames
     const seconds = (now.nowNanoseconds - before.nowNanoseconds) / NANOSECONDS

@@ -1,6 +1,7 @@
 /**
  * A busy machine does not falsify what pktgen tells: programs that stand still for a while, here
- * because they are stopped, lose nothing, and what they could not take or send they tell.
+ * because they are stopped, lose nothing, and what they could not take or send they tell. Nor does a
+ * device that goes down, or away.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -71,3 +72,16 @@ t.test('what the device never took was not sent', async (t) => {
   t.ok(result.sent > 500 && result.sent < 3_000, `${result.sent} were sent`)
   t.match(result, { received: result.sent, receivedBytes: result.sentBytes, lost: 0 })
 })
+
+for (const engine of ['xdp', 'af-xdp']) {
+  t.test(`${engine}: a device that goes away ends the run, and says so`, async (t) => {
+    const lab = await PktgenLab.direct()
+    t.teardown(() => lab.close())
+    const child = lab.start(`--engine ${engine} --to ${RECEIVER} SINK --rate 2000 --count 1000000`)
+    await child.waitForOutput(/received/)
+    await lab.lab.ip(lab.sender, ['link del out0'])
+    const ended = await Promise.race([child.ended, sleep(5_000, 'it goes on')])
+    t.match(ended, { code: 1 })
+    t.match(child.output, /device: out0, expected one that stays: it went away after \d+ frames/)
+  })
+}
