@@ -1,8 +1,8 @@
 /**
  * What the datapath costs when there is less to do than it could: CPU at rest, at a tenth, at half
  * and at full load, in its default mode and in poll mode; and how much later the first frame after a
- * rest arrives than it does when the worker spins, beside the chain in C on the same rings. Both at rest
- * as the machine rests, and with `--wake-latency 0`, which is the whole machine's.
+ * rest arrives than it does when the worker spins, beside the chain in C on the same rings. What happens
+ * at rest is measured twice: as the machine has it, and with `--wake-latency 0`.
  */
 import { WakeLatency } from '../../src/engine/wake-latency.js'
 import type { Benchmark, BenchOptions } from '../lib/benchmark.js'

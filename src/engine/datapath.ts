@@ -77,6 +77,9 @@ export class Datapath {
   readonly #options: DatapathOptions
   readonly #wakeLatency: WakeLatency | undefined
   #tasks: readonly { close(): void }[] = []
+  #routing: RoutingTask | undefined
+  /** The worker has its ports, as far as it could get them. */
+  #isStarted = false
   readonly #log: (line: string) => void
   #ready: Promise<void>
   /** Settles when the worker has ended: resolves after a clean stop, rejects with what broke it. */
@@ -167,8 +170,9 @@ export class Datapath {
   startTasks(): void {
     const { stateDirectory, reservePorts = true } = this.#options
     const maps = DatapathMaps.openFiles(stateDirectory)
+    this.#routing = new RoutingTask(maps.routing, maps.ports, !this.#isStarted, this.#log)
     this.#tasks = [
-      new RoutingTask(maps.routing, maps.ports, this.#log),
+      this.#routing,
       new AnnouncerTask(maps, this.#log),
       new HostPortTask(maps.nat, reservePorts, this.#log),
       new PortMtuTask(maps.endpoints, maps.ports),
@@ -204,8 +208,11 @@ export class Datapath {
     const worker = this.#worker
     await new Promise<void>((resolve, reject) => {
       worker.on('message', (message: WorkerMessage) => {
-        if (message.type === 'ready') resolve()
-        else if (message.type === 'prepared') this.#followers?.go()
+        if (message.type === 'ready') {
+          this.#isStarted = true
+          this.#routing?.started()
+          resolve()
+        } else if (message.type === 'prepared') this.#followers?.go()
         else if (message.type === 'log') this.#log(message.line)
         else if (message.type === 'stopped') this.frames = message.frames
         else if (message.type === 'handed over') {

@@ -7,7 +7,7 @@ import type { PortTable } from '../port/port-table.js'
 import { Group } from '../routing/netlink/numbers.js'
 import { RouteMirror } from '../routing/route-mirror.js'
 import type { RoutingMaps } from '../routing/routing-maps.js'
-import { AttachedUplinks } from './uplink-directory.js'
+import { UplinkPorts } from './uplink-ports.js'
 
 const STEP_MILLISECONDS = 100
 /** Room for the news of about a thousand routes, while the main thread is busy. */
@@ -19,26 +19,45 @@ export class RoutingTask {
     receiveBufferBytes: NEWS_BUFFER_BYTES,
   })
   readonly #mirror: RouteMirror
+  readonly #uplinks: UplinkPorts
   readonly #log: (line: string) => void
   readonly #timer: NodeJS.Timeout
   #lastTrouble = ''
 
-  /** The maps are equal to the kernel's tables when this returns. */
-  constructor(maps: RoutingMaps, ports: PortTable, log: (line: string) => void) {
+  /**
+   * The maps are equal to the kernel's tables when this returns.
+   *
+   * @param isStarting no worker has tried to attach the ports yet: `started` follows
+   */
+  constructor(
+    maps: RoutingMaps,
+    ports: PortTable,
+    isStarting: boolean,
+    log: (line: string) => void,
+  ) {
     this.#log = log
-    const uplinks = new AttachedUplinks(ports, process.pid)
+    const uplinks = new UplinkPorts(ports, process.pid, isStarting)
+    this.#uplinks = uplinks
     const queries = new NetlinkSocket()
     this.#mirror = new RouteMirror({ maps, uplinks, news: this.#news, queries, log })
     this.#guarded(() => this.#mirror.resynchronise())
     this.#news.onReadable(() => this.#guarded(() => this.#mirror.receive()))
-    this.#timer = setInterval(() => {
-      this.#guarded(() => this.#mirror.step(Math.floor(performance.now() / 1000)))
-    }, STEP_MILLISECONDS)
+    this.#timer = setInterval(() => this.#step(), STEP_MILLISECONDS)
+  }
+
+  /** The ports have been attached; by a device that could not be, nothing is sent. */
+  started(): void {
+    this.#uplinks.started()
+    this.#step()
   }
 
   close(): void {
     clearInterval(this.#timer)
     this.#mirror.close()
+  }
+
+  #step(): void {
+    this.#guarded(() => this.#mirror.step(Math.floor(performance.now() / 1000)))
   }
 
   /** Packets go on by the routes that are there; the mirror begins anew with its next step. */

@@ -7,7 +7,6 @@
  * Source: Documentation/power/pm_qos_interface.rst of the kernel, "CPU latency QoS".
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
-import { endianness } from 'node:os'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 
 const DEVICE = '/dev/cpu_dma_latency'
@@ -24,6 +23,8 @@ export class WakeLatency {
   constructor(microseconds: number, device: string = DEVICE) {
     try {
       this.#fd = openSync(device, 'r+')
+      // The kernel's s32, in the machine's order.
+      writeSync(this.#fd, Int32Array.of(microseconds))
     } catch (error) {
       const expected = `expected none where the kernel cannot be asked: ${(error as Error).message}`
       throw new RingpathError(
@@ -31,11 +32,6 @@ export class WakeLatency {
         `wakeLatencyMicroseconds: ${microseconds}, ${expected}`,
       )
     }
-    const request = Buffer.alloc(4)
-    // The kernel's s32, in the machine's order.
-    if (endianness() === 'LE') request.writeInt32LE(microseconds)
-    else request.writeInt32BE(microseconds)
-    writeSync(this.#fd, request)
   }
 
   close(): void {

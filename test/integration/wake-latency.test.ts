@@ -10,10 +10,10 @@ import { LiveAgent } from '../support/live-agent.js'
 /** The least of all requests on this machine; to read it asks for nothing. */
 function leastOfAll(): number {
   const fd = openSync('/dev/cpu_dma_latency', 'r')
-  const value = Buffer.alloc(4)
+  const value = new Int32Array(1)
   readSync(fd, value)
   closeSync(fd)
-  return new Int32Array(new Uint8Array(value).buffer)[0] as number
+  return value[0] as number
 }
 
 const before = leastOfAll()
