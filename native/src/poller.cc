@@ -217,6 +217,7 @@ uint32_t Poller::receiveFrom(Socket* socket, uint32_t index, uint32_t most) {
   if (socket->isSkipping && skipChain(socket) > 0) socket->rx.release();
   const uint32_t ready = socket->rx.available(most);
   if (ready == 0) return 0;
+  socket->rx.prefetch(ready);
   const OwnerTag tag = socket->tag();
   uint64_t bytes = 0;
   uint32_t count = 0;
