@@ -24,9 +24,10 @@ const LOADS = [0, 0.1, 0.5, 1] as const
 const SINGLE_FRAMES_PER_SECOND = 20
 const SINGLE_SECONDS = { full: 5, quick: 1.5, smoke: 0.2 } as const
 const PERCENT = 100
-/** Names of what is measured while no core may halt. */
-const AWAKE = 'idle/awake'
 const MICROSECOND = 1000
+/** Names begin so, and of what is measured while no core may halt. */
+const AT_REST = 'idle/'
+const AWAKE = 'idle/awake/'
 
 const MODES = ['spin', 'adaptive', 'poll'] as const
 const YARDSTICK = { spin: 'c-spin', poll: 'c-poll' } as const
@@ -53,7 +54,7 @@ export const loadBenchmark: Benchmark = {
       for (const mode of ['adaptive', 'poll'] as const) {
         for (const load of LOADS) shares.push(await shareAt(contest, mode, load, full, options))
       }
-      const rest = await restDelays(contest, 'idle', options)
+      const rest = await restDelays(contest, options)
       return [...shares, ...rest, ...(await keptAwake(contest, options))]
     } finally {
       await contest.close()
@@ -85,41 +86,37 @@ async function shareAt(
     })
     values.push(share * PERCENT)
   }
-  const name = load === 0 && mode === 'poll' ? 'idle/poll' : `cpu/${mode}/${load * PERCENT}`
+  const name = load === 0 && mode === 'poll' ? `${AT_REST}poll` : `cpu/${mode}/${load * PERCENT}`
   const rate = load === 1 ? 'full load' : `${((load * fullRate) / 1e6).toFixed(2)} Mpps`
   const note = `full chain, ${rate}; all threads of the datapath`
   return summarize({ name, unit: '% of a core', values, note })
 }
 
-/** The request is the whole machine's: by us, for a stopped datapath would keep its own. */
+/** The request is the whole machine's: made by us, for a stopped datapath would keep its own. */
 async function keptAwake(contest: Contest, options: BenchOptions): Promise<BenchResult[]> {
   let wakeLatency: WakeLatency
   try {
     wakeLatency = new WakeLatency(0)
   } catch (error) {
-    const units = { poll: '% of a core', 'first-packet': 'µs', 'c-first-packet': 'µs' }
-    return Object.entries(units).map(([name, unit]) =>
-      notRun(`${AWAKE}/${name}`, unit, (error as Error).message),
-    )
+    return [notRun(`${AWAKE}first-packet`, 'µs', (error as Error).message)]
   }
   try {
     const share = await shareAt(contest, 'poll', 0, 0, options)
-    const note = `${share.note}; --wake-latency 0`
-    return [
-      { ...share, name: `${AWAKE}/poll`, note },
-      ...(await restDelays(contest, AWAKE, options)),
-    ]
+    return [share, ...(await restDelays(contest, options))].map(awakeResult)
   } finally {
     wakeLatency.close()
   }
 }
 
+function awakeResult(result: BenchResult): BenchResult {
+  const named = (name: string): string => name.replace(AT_REST, AWAKE)
+  const { name, yardstick, note } = result
+  const more = yardstick === undefined ? {} : { yardstick: named(yardstick) }
+  return { ...result, ...more, name: named(name), note: `${note}; --wake-latency 0` }
+}
+
 /** Medians of single frames, sleeping less spinning. */
-async function restDelays(
-  contest: Contest,
-  group: string,
-  { size }: BenchOptions,
-): Promise<BenchResult[]> {
+async function restDelays(contest: Contest, { size }: BenchOptions): Promise<BenchResult[]> {
   const delay = async (spinning: string, sleeping: string): Promise<number> => {
     const spin = await singleFrames(contest, spinning, SINGLE_SECONDS[size])
     const poll = await singleFrames(contest, sleeping, SINGLE_SECONDS[size])
@@ -133,11 +130,10 @@ async function restDelays(
   }
   const unit = 'µs'
   const apart = `frames ${1000 / SINGLE_FRAMES_PER_SECOND} ms apart`
-  const more = group === AWAKE ? '; --wake-latency 0' : ''
-  const note = `${apart}: median sleeping in poll(2) less median spinning${more}`
-  const yardstick = { name: `${group}/c-first-packet`, unit, values: theirs, note }
+  const note = `${apart}: median sleeping in poll(2) less median spinning`
+  const yardstick = { name: `${AT_REST}c-first-packet`, unit, values: theirs, note }
   return [
-    summarize({ name: `${group}/first-packet`, unit, values: ours, note }, yardstick),
+    summarize({ name: `${AT_REST}first-packet`, unit, values: ours, note }, yardstick),
     summarize(yardstick),
   ]
 }

@@ -95,7 +95,7 @@ class ConsumerRing {
     return static_cast<const Entry*>(memory_.entries)[(consumed_ + ahead) & mask_];
   }
   // Fetches the lines of so many entries at once: another core wrote them, and each would be waited
-  // for by itself.
+  // for by itself. They begin anywhere in a line, so that it may be one more; nothing is read of it.
   void prefetch(uint32_t count) const {
     constexpr uint32_t kPerLine = kCacheLineBytes / sizeof(Entry);
     for (uint32_t i = 0; i < count + kPerLine; i += kPerLine) __builtin_prefetch(&peek(i));

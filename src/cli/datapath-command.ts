@@ -34,7 +34,7 @@ const EXIT_SOFTWARE = 70
 
 const FRAMES_MIN = 1024
 const FRAMES_MAX = 1 << 20
-/** A second: what xdp-socket-napi accepts. */
+/** A second: of busy polling what xdp-socket-napi accepts, and longer than any core sleeps. */
 const MICROSECONDS_MAX = 1_000_000
 
 export function addDatapathCommand(program: Command): void {

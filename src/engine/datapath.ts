@@ -170,7 +170,8 @@ export class Datapath {
   startTasks(): void {
     const { stateDirectory, reservePorts = true } = this.#options
     const maps = DatapathMaps.openFiles(stateDirectory)
-    this.#routing = new RoutingTask(maps.routing, maps.ports, !this.#isStarted, this.#log)
+    this.#routing = new RoutingTask(maps.routing, maps.ports, this.#log)
+    if (this.#isStarted) this.#routing.started()
     this.#tasks = [
       this.#routing,
       new AnnouncerTask(maps, this.#log),

@@ -24,19 +24,10 @@ export class RoutingTask {
   readonly #timer: NodeJS.Timeout
   #lastTrouble = ''
 
-  /**
-   * The maps are equal to the kernel's tables when this returns.
-   *
-   * @param isStarting no worker has tried to attach the ports yet: `started` follows
-   */
-  constructor(
-    maps: RoutingMaps,
-    ports: PortTable,
-    isStarting: boolean,
-    log: (line: string) => void,
-  ) {
+  /** The maps are equal to the kernel's tables when this returns. */
+  constructor(maps: RoutingMaps, ports: PortTable, log: (line: string) => void) {
     this.#log = log
-    const uplinks = new UplinkPorts(ports, process.pid, isStarting)
+    const uplinks = new UplinkPorts(ports, process.pid)
     this.#uplinks = uplinks
     const queries = new NetlinkSocket()
     this.#mirror = new RouteMirror({ maps, uplinks, news: this.#news, queries, log })
@@ -45,7 +36,7 @@ export class RoutingTask {
     this.#timer = setInterval(() => this.#step(), STEP_MILLISECONDS)
   }
 
-  /** The ports have been attached; by a device that could not be, nothing is sent. */
+  /** Call it when the worker has attached what it could: until then routes lead to all uplinks. */
   started(): void {
     this.#uplinks.started()
     this.#step()

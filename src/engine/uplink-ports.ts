@@ -11,17 +11,13 @@ import type { UplinkDirectory } from '../routing/route-mirror.js'
 export class UplinkPorts implements UplinkDirectory {
   readonly #table: PortTable
   readonly #owner: number
-  #isStarting: boolean
+  #isStarting = true
   #ports: ReadonlyMap<string, number> = new Map()
 
-  /**
-   * @param owner process id of the datapath
-   * @param isStarting its worker has not tried to attach the ports yet
-   */
-  constructor(table: PortTable, owner: number, isStarting: boolean) {
+  /** @param owner process id of the datapath */
+  constructor(table: PortTable, owner: number) {
     this.#table = table
     this.#owner = owner
-    this.#isStarting = isStarting
   }
 
   /** The worker has attached what it could. */

@@ -4,7 +4,7 @@
  * show another's.
  */
 import { execFileSync } from 'node:child_process'
-import { deviceInfo, XdpError } from 'xdp-socket-napi'
+import { deviceInfo, XdpError, XdpErrorCode } from 'xdp-socket-napi'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { invalid } from './invalid.js'
 
@@ -57,7 +57,7 @@ export function deviceIndex(name: string): number | undefined {
   try {
     return deviceInfo(name).index
   } catch (error) {
-    if (error instanceof XdpError && error.code === 'EXDP_NO_DEVICE') return undefined
+    if (error instanceof XdpError && error.code === XdpErrorCode.NO_DEVICE) return undefined
     throw error
   }
 }

@@ -78,12 +78,13 @@ export async function runTraffic(
   await sink?.reset()
   const { device } = options
   const index = deviceIndex(device)
+  const isDeviceThere = () => deviceIndex(device) === index
   const sender = await startSender(options.engine, options)
   const stop = () => void sender.stop().catch(() => undefined)
   signal?.addEventListener('abort', stop, { once: true })
   try {
-    const report = await follow(sender, sink, tell, () => deviceIndex(device) === index)
-    if (deviceIndex(device) !== index) {
+    const report = await follow(sender, sink, tell, isDeviceThere)
+    if (!isDeviceThere()) {
       const expected = `expected one that stays: it went away after ${report.frames} frames`
       throw new RingpathError(ErrorCode.GENERATOR, `device: ${device}, ${expected}`)
     }

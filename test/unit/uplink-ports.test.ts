@@ -19,7 +19,7 @@ const report = (status: PortStatus) => ({ status, errno: 0, isNative: true, isZe
 
 t.test('while it starts all that are asked for, but one that could not be attached', (t) => {
   const table = tableOf()
-  const uplinks = new UplinkPorts(table, OWNER, true)
+  const uplinks = new UplinkPorts(table, OWNER)
   t.equal(uplinks.refresh(), true)
   t.same(uplinks.ports(), new Map(Object.entries({ eth0: 3, eth1: 5 })))
   table.setReport(3, OWNER, report(PortStatus.ATTACHED))
@@ -34,7 +34,7 @@ t.test('afterwards those that this process has attached', (t) => {
   const table = tableOf()
   table.setReport(3, OWNER, report(PortStatus.ATTACHED))
   table.setReport(5, BEFORE, report(PortStatus.ATTACHED))
-  const uplinks = new UplinkPorts(table, OWNER, true)
+  const uplinks = new UplinkPorts(table, OWNER)
   uplinks.started()
   t.equal(uplinks.refresh(), true)
   t.same(uplinks.ports(), new Map(Object.entries({ eth0: 3 })))
