@@ -21,6 +21,8 @@ const FLOWS = {
 const FLOWS_OF_OTHERS = { full: 1_000_000, quick: 1000, smoke: 1 } as const
 const CHAINS: readonly ChainName[] = ['full', 'pod', 'service', 'masquerade', 'overlay']
 const FRAMES = { full: 4_000_000, quick: 2_000_000, smoke: 10_000 } as const
+/** Processes of each, one after the other: where its tables come to lie, a start decides for all rounds. */
+const STARTS = { full: 3, quick: 1, smoke: 1 } as const
 /** At least so many before the first measurement, so that the code is hot. */
 const WARM_UP_FRAMES = { full: 2_000_000, quick: 1_000_000, smoke: 1000 } as const
 const NOTE = '64-byte UDP, bursts of 64, no device'
@@ -28,32 +30,39 @@ const NOTE = '64-byte UDP, bursts of 64, no device'
 export const flowsName = (flows: number): string =>
   flows >= 1_000_000 ? `${flows / 1_000_000}M` : flows >= 1000 ? `${flows / 1000}k` : `${flows}`
 
-interface Case {
+/** What was measured of a chain, of all starts and rounds. */
+interface Figures {
+  readonly chain: ChainName
   readonly name: string
-  readonly process: AskedProcess
   readonly values: number[]
   /** Of the frames of each round: the flow lane's share. */
   readonly repeated: number[]
-  /** Undefined where C has no such chain. */
-  readonly yardstick?: { readonly c: Yardstick; readonly values: number[] }
+  /** Of C; none where it has no such chain. */
+  readonly yardstick: number[]
 }
 
-async function openCase(chain: ChainName, flows: number, warmUp: number): Promise<Case> {
+interface Case {
+  readonly figures: Figures
+  readonly process: AskedProcess
+  readonly c?: Yardstick
+}
+
+async function openCase(figures: Figures, flows: number, warmUp: number): Promise<Case> {
+  const { chain } = figures
   const args = [RUN, chain, String(flows), String(warmUp)]
   const process = await AskedProcess.start(globalThis.process.execPath, args)
-  const name = `${chain}/${flowsName(flows)}`
-  if (!hasYardstick(chain)) return { name, process, values: [], repeated: [] }
+  if (!hasYardstick(chain)) return { figures, process }
   const c = await Yardstick.start(chain, flows)
   await c.time(2 * Math.max(warmUp, flows))
-  return { name, process, values: [], repeated: [], yardstick: { c, values: [] } }
+  return { figures, process, c }
 }
 
-function resultsOf({ name, values, yardstick, repeated }: Case): BenchResult[] {
+function resultsOf({ name, values, yardstick, repeated }: Figures): BenchResult[] {
   const share = (100 * median(repeated)).toFixed(0)
   const note = `${NOTE}; ${share} % repeated by the flow lane`
   const ours: Samples = { name: `chain/${name}`, unit: 'ns/frame', values, note }
-  if (yardstick === undefined) return [summarize(ours)]
-  const theirs = { ...ours, name: `chain/c-${name}`, values: yardstick.values, note: NOTE }
+  if (yardstick.length === 0) return [summarize(ours)]
+  const theirs = { ...ours, name: `chain/c-${name}`, values: yardstick, note: NOTE }
   return [summarize(ours, theirs), summarize(theirs)]
 }
 
@@ -80,28 +89,41 @@ async function runFlows(
   flows: number,
   options: BenchOptions,
 ): Promise<BenchResult[]> {
+  const figures = chains.map((chain): Figures => {
+    const name = `${chain}/${flowsName(flows)}`
+    return { chain, name, values: [], repeated: [], yardstick: [] }
+  })
+  for (let start = 0; start < STARTS[options.size]; start++) {
+    await runStart(figures, flows, options)
+  }
+  return figures.flatMap(resultsOf)
+}
+
+/** The rounds of one start of each. */
+async function runStart(
+  figures: readonly Figures[],
+  flows: number,
+  { size, rounds, log }: BenchOptions,
+): Promise<void> {
   const cases: Case[] = []
   try {
-    for (const chain of chains) {
-      cases.push(await openCase(chain, flows, WARM_UP_FRAMES[options.size]))
-    }
-    for (let round = 0; round < options.rounds; round++) {
-      for (const { name, process, values, repeated, yardstick } of cases) {
-        const ours = JSON.parse(await process.ask(`run ${FRAMES[options.size]}`)) as ChainTime
-        values.push(ours.nanoseconds)
-        repeated.push(ours.repeated)
-        await yardstick?.c.time(flows)
-        const c = await yardstick?.c.time(FRAMES[options.size])
-        if (c !== undefined) yardstick?.values.push(c)
-        const beside = c === undefined ? '' : ` C ${c.toFixed(1)}`
-        options.log(`round ${round + 1}, ${name}: ${ours.nanoseconds.toFixed(1)}${beside}`)
+    for (const each of figures) cases.push(await openCase(each, flows, WARM_UP_FRAMES[size]))
+    for (let round = 0; round < rounds; round++) {
+      for (const { figures, process, c } of cases) {
+        const ours = JSON.parse(await process.ask(`run ${FRAMES[size]}`)) as ChainTime
+        figures.values.push(ours.nanoseconds)
+        figures.repeated.push(ours.repeated)
+        await c?.time(flows)
+        const theirs = await c?.time(FRAMES[size])
+        if (theirs !== undefined) figures.yardstick.push(theirs)
+        const beside = theirs === undefined ? '' : ` C ${theirs.toFixed(1)}`
+        log(`round ${round + 1}, ${figures.name}: ${ours.nanoseconds.toFixed(1)}${beside}`)
       }
     }
-    return cases.flatMap(resultsOf)
   } finally {
-    for (const { process, yardstick } of cases) {
+    for (const { process, c } of cases) {
       await process.close()
-      await yardstick?.c.close()
+      await c?.close()
     }
   }
 }
