@@ -5,7 +5,7 @@
 import { fileURLToPath } from 'node:url'
 import { bundled } from '../../src/base/bundle.js'
 import { AskedProcess } from '../lib/asked-process.js'
-import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
+import { type Benchmark, type BenchOptions, STARTS } from '../lib/benchmark.js'
 import { type ChainName, hasYardstick } from '../lib/node-scenario.js'
 import { type BenchResult, median, type Samples, summarize } from '../lib/result.js'
 import type { ChainTime } from './chain-run.js'
@@ -21,8 +21,6 @@ const FLOWS = {
 const FLOWS_OF_OTHERS = { full: 1_000_000, quick: 1000, smoke: 1 } as const
 const CHAINS: readonly ChainName[] = ['full', 'pod', 'service', 'masquerade', 'overlay']
 const FRAMES = { full: 4_000_000, quick: 2_000_000, smoke: 10_000 } as const
-/** Processes of each, one after the other: where its tables come to lie, a start decides for all rounds. */
-const STARTS = { full: 3, quick: 1, smoke: 1 } as const
 /** At least so many before the first measurement, so that the code is hot. */
 const WARM_UP_FRAMES = { full: 2_000_000, quick: 1_000_000, smoke: 1000 } as const
 const NOTE = '64-byte UDP, bursts of 64, no device'
@@ -89,25 +87,25 @@ async function runFlows(
   flows: number,
   options: BenchOptions,
 ): Promise<BenchResult[]> {
-  const figures = chains.map((chain): Figures => {
+  const all = chains.map((chain): Figures => {
     const name = `${chain}/${flowsName(flows)}`
     return { chain, name, values: [], repeated: [], yardstick: [] }
   })
   for (let start = 0; start < STARTS[options.size]; start++) {
-    await runStart(figures, flows, options)
+    await runStart(all, flows, options)
   }
-  return figures.flatMap(resultsOf)
+  return all.flatMap(resultsOf)
 }
 
 /** The rounds of one start of each. */
 async function runStart(
-  figures: readonly Figures[],
+  all: readonly Figures[],
   flows: number,
   { size, rounds, log }: BenchOptions,
 ): Promise<void> {
   const cases: Case[] = []
   try {
-    for (const each of figures) cases.push(await openCase(each, flows, WARM_UP_FRAMES[size]))
+    for (const figures of all) cases.push(await openCase(figures, flows, WARM_UP_FRAMES[size]))
     for (let round = 0; round < rounds; round++) {
       for (const { figures, process, c } of cases) {
         const ours = JSON.parse(await process.ask(`run ${FRAMES[size]}`)) as ChainTime

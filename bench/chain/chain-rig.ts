@@ -77,7 +77,7 @@ export class ChainRig {
   readonly #source: FrameSource
   readonly #loop: BurstLoop
   readonly #burst = new Burst(BURST_CAPACITY)
-  #skippedMilliseconds = 0
+  #aheadMilliseconds = 0
 
   /**
    * @param flows that frames belong to, in turn
@@ -107,16 +107,16 @@ export class ChainRig {
     this.#source.aim(firstFlow, flows)
   }
 
-  /** As if so long nothing had come. */
-  skip(seconds: number): void {
-    this.#skippedMilliseconds += 1000 * seconds
+  /** Sets the engine's clock on: what it remembers is older by so much. */
+  advanceClock(seconds: number): void {
+    this.#aheadMilliseconds += 1000 * seconds
   }
 
   /** Runs that many frames, rounded up to whole bursts, and returns how many it were. */
   run(frames: number): number {
     const bursts = Math.ceil(frames / BURST_RECEIVE_MAX)
     for (let done = 0; done < bursts; done += BURSTS_PER_TICK) {
-      this.#source.setTime(FIRST_MILLISECOND + this.#skippedMilliseconds + performance.now())
+      this.#source.setTime(FIRST_MILLISECOND + this.#aheadMilliseconds + performance.now())
       const some = Math.min(BURSTS_PER_TICK, bursts - done)
       for (let i = 0; i < some; i++) this.#loop.turn()
     }

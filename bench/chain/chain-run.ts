@@ -27,8 +27,8 @@ rig.prime(Number(warmUp))
 console.log('ready')
 for await (const line of createInterface(process.stdin)) {
   const frames = Number(line.split(' ')[1])
-  // However long the other chains' turns took: all flows are renewed now, and none while it is measured.
-  rig.skip(REPEAT_SECONDS)
+  // All flows, which began together, are renewed together: now, and not in whichever round is measured then.
+  rig.advanceClock(REPEAT_SECONDS)
   rig.run(rig.flows)
   const before = rig.pipeline.framesRepeated
   const nanoseconds = rig.time(frames)

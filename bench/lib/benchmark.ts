@@ -13,6 +13,12 @@ export interface BenchOptions {
   readonly isOverview?: boolean
 }
 
+/**
+ * So often what is measured is started anew: a process is faster or slower than another of the same code
+ * for as long as it lives.
+ */
+export const STARTS = { full: 3, quick: 1, smoke: 1 } as const
+
 /** Whether a benchmark, a measure or a result of that name is part of what is wanted. */
 export const isWanted = (name: string, only: readonly string[] = []): boolean =>
   only.length === 0 ||

@@ -8,21 +8,13 @@
  * it does for a pod: policy, connection tracking, service translation, encapsulation.
  */
 import { type ExecFileSyncOptions, execFileSync } from 'node:child_process'
-import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
+import { type Benchmark, type BenchOptions, STARTS } from '../lib/benchmark.js'
 import { type BenchResult, summarize } from '../lib/result.js'
 import { TARGETS } from '../report/targets.js'
 import type { Contender } from '../wire/contender.js'
 import { WIRE_FLOWS, wireProblem } from '../wire/prepare.js'
 import { RingpathContender } from '../wire/ringpath-contender.js'
-import {
-  eachStart,
-  type Figures,
-  framesOf,
-  joined,
-  notRun,
-  runRounds,
-  STARTS,
-} from '../wire/throughput.js'
+import { eachStart, type Figures, framesOf, joined, notRun, runRounds } from '../wire/throughput.js'
 import { YardstickContender } from '../wire/yardstick-contender.js'
 import { Bridge, NftDnat, Redirect, Routing } from './kernel-peers.js'
 import { Ovs } from './ovs.js'

@@ -1,5 +1,5 @@
 /** Rounds of full load, and what they say. */
-import type { BenchOptions } from '../lib/benchmark.js'
+import { type BenchOptions, STARTS } from '../lib/benchmark.js'
 import { type BenchResult, type Samples, summarize } from '../lib/result.js'
 import type { Contender } from './contender.js'
 import { Contest, isDisturbed, type Measured } from './contest.js'
@@ -18,8 +18,6 @@ export interface Rounds {
 
 export type Figures = ReadonlyMap<string, readonly Measured[]>
 
-/** So often the contenders are started anew within the rounds. */
-export const STARTS = { full: 3, quick: 1, smoke: 1 } as const
 const SMALLEST_BYTES = 64
 
 /**

@@ -3,7 +3,7 @@
  * engine's chains, and the yardstick in C++ on the same poller and rings, in turn within each round
  * (docs/benchmarks.md).
  */
-import { type Benchmark, type BenchOptions, isWanted } from '../lib/benchmark.js'
+import { type Benchmark, type BenchOptions, isWanted, STARTS } from '../lib/benchmark.js'
 import { type ChainName, hasYardstick } from '../lib/node-scenario.js'
 import { type BenchResult, type Samples, summarize } from '../lib/result.js'
 import type { Contender } from './contender.js'
@@ -11,7 +11,7 @@ import type { Contest } from './contest.js'
 import type { ForwarderReport } from './forwarder-messages.js'
 import { WIRE_FLOWS, wireProblem } from './prepare.js'
 import { RingpathContender, type RingpathOptions } from './ringpath-contender.js'
-import { eachStart, type Figures, framesOf, joined, runRounds, STARTS } from './throughput.js'
+import { eachStart, type Figures, framesOf, joined, runRounds } from './throughput.js'
 import type { FrameSize } from './traffic.js'
 import { ChainContender, YardstickContender } from './yardstick-contender.js'
 
