@@ -39,7 +39,7 @@ export interface WireReport {
   readonly system: number
 }
 
-const FRAME_COUNT = 16_384
+const FRAME_COUNT = 32_768
 const STARTING_TURNS = 10
 const MILLISECONDS_PER_TICK = 10
 /** Of what follows the command's name in /proc/<pid>/stat. */

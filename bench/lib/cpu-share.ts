@@ -34,7 +34,7 @@ const FIELDS_MAX = 8
 const TICKS_PER_SECOND = 100
 
 /** Seconds that a core was not idle, whatever it did. */
-export function coreSeconds(core: string): number {
+export function coreSeconds(core: number): number {
   const lines = readFileSync('/proc/stat', 'utf8').split('\n')
   const fields = lines.find((line) => line.startsWith(`cpu${core} `))?.split(' ') ?? []
   const busy = fields
