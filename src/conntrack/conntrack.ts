@@ -114,9 +114,8 @@ export class Conntrack extends CtEntries {
     this.isMonitored = true
     const found = this.#find(words, start, hash, direction)
     if (this.slot === NOT_FOUND) return CtResult.NEW
-    this.#visit(this.slot)
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
-    const isNew = this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
+    const isNew = this.#meet(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
     return isNew ? CtResult.NEW : found
   }
 
@@ -147,9 +146,8 @@ export class Conntrack extends CtEntries {
     const direction = CtDirection.INGRESS
     const found = this.#find(words, start, hash, direction)
     if (found !== CtResult.REPLY || !this.isNodePort) return false
-    this.#visit(this.slot)
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
-    this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
+    this.#meet(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
     return true
   }
 
@@ -289,7 +287,20 @@ export class Conntrack extends CtEntries {
     return CtResult.ESTABLISHED
   }
 
-  /** A packet of a known connection; true when it opens the connection anew. */
+  /** A packet of the connection found; true when it opens the connection anew. */
+  #meet(
+    direction: CtDirection,
+    isTcp: boolean,
+    tcpFlags: number,
+    lengthBytes: number,
+    nowSeconds: number,
+  ): boolean {
+    this.#visit(this.slot)
+    const isNew = this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
+    if (this.isClosing) this.visited.hasClosed = true
+    return isNew
+  }
+
   #update(
     direction: CtDirection,
     isTcp: boolean,

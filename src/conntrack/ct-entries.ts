@@ -84,7 +84,7 @@ export class CtEntries {
   }
 
   /** Of the entry found last: no lifetime but that of a closing connection is left to it. */
-  get isClosing(): boolean {
+  protected get isClosing(): boolean {
     const entry = this.valueStart(this.slot)
     return ((this.words[entry + Ct.STATE] as number) & CLOSING_BOTH) === CLOSING_BOTH
   }
@@ -131,7 +131,7 @@ export class CtEntries {
    *
    * @param state its state word at that time
    * @param lastSeconds when the last of them passed
-   * @returns false when it is another's, or nobody's
+   * @returns false when it is another's, or nobody's, or closed on both sides
    */
   account(slot: Slot, state: number, packets: number, bytes: number, lastSeconds: number): boolean {
     if (this.words[this.#start + (slot << ENTRY_SHIFT)] !== state) return false
@@ -139,7 +139,7 @@ export class CtEntries {
     this.count(entry, packets, bytes)
     const table = this.words
     const flags = table[entry + Ct.STATE] as number
-    if ((flags & CLOSING_BOTH) === CLOSING_BOTH) return true
+    if ((flags & CLOSING_BOTH) === CLOSING_BOTH) return false
     const protocol = table[entry - CT4_KEY_WORDS + CtKey.PROTOCOL] as number
     const isService = (protocol & CtFlag.SERVICE) !== 0
     const direction = isService ? CtDirection.SERVICE : CtDirection.EGRESS

@@ -13,10 +13,13 @@ export class VisitedEntries {
   count = 0
   /** One of them was made by this packet: the flow's next one finds it, and may be judged otherwise. */
   hasNew = false
+  /** One of them is closed on both sides, and may end at any moment although packets of it come. */
+  hasClosed = false
 
   clear(): void {
     this.count = 0
     this.hasNew = false
+    this.hasClosed = false
   }
 
   /** @param at index in `table` of the entry's state word, which tells one life of a slot from the next */

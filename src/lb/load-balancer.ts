@@ -160,14 +160,12 @@ export class LoadBalancer {
   }
 
   /**
-   * Of the last `balance` that was TO_BACKEND: what keeps the client's backend would grow old while
-   * packets are repeated without being balanced: a short affinity, or the entry of a client that has
-   * closed its half and goes on receiving.
+   * Of the last `balance` that was TO_BACKEND: the affinity that keeps the client's backend would grow
+   * old while packets are repeated without being balanced.
    */
   get needsEachPacket(): boolean {
     const { affinitySeconds } = this.#services
-    const isShort = affinitySeconds > 0 && affinitySeconds <= REPEATED_SECONDS_MAX
-    return isShort || this.#conntrack.isClosing
+    return affinitySeconds > 0 && affinitySeconds <= REPEATED_SECONDS_MAX
   }
 
   /** Of the service found last: it is a port of this node for pods of this node alone. */

@@ -2,7 +2,7 @@
  * Collection of NAT entries whose connection is gone (Cilium: PurgeOrphanNATEntries of
  * pkg/maps/ctmap), in bounded steps on the worker's own time. A sweep follows each sweep of the
  * connection table, so that a mapping lives as long as its connection; when ports become scarce,
- * both are made at once. When it took away what flow lanes may still use, they are told.
+ * both are made at once. Before it takes away what flow lanes may still use, they are told.
  */
 import { REPEATED_SECONDS_MAX } from '../base/limits.js'
 import { CT_TIMEOUTS, CT4_KEY_WORDS, CtFlag, CtKey } from '../conntrack/ct-entry.js'
@@ -27,6 +27,7 @@ import type { SourceNat } from './source-nat.js'
 const STEP_SLOTS = 256
 /** Sweeps made at once because ports are scarce are so far apart at least. */
 const FORCED_INTERVAL_SECONDS = 1
+const NOT_TOLD = -1
 
 export class NatGc {
   readonly #nat: SourceNat
@@ -42,8 +43,9 @@ export class NatGc {
   #sweepsSeen = 0
   #isSweeping = false
   #nextSlot = 0
-  /** A deletion of this sweep may be of a flow that a lane repeats. */
-  #concernsLanes = false
+  /** When the lanes were told of this sweep, if they were, and connections evicted by then. */
+  #toldSeconds = NOT_TOLD
+  #toldEvictions = 0
   /** Connections evicted when this sweep began, and the one before. */
   #evictions: number
   #evictionsBefore: number
@@ -88,6 +90,7 @@ export class NatGc {
       this.#sweepsSeen = this.#conntrackGc.sweeps
       this.#nextSlot = this.#firstSlot
       this.#isSweeping = true
+      this.#toldSeconds = NOT_TOLD
       this.#evictionsBefore = this.#evictions
       this.#evictions = this.#connections.evictions
     }
@@ -106,8 +109,7 @@ export class NatGc {
     for (let slot = this.#nextSlot; slot < end; slot++) {
       const generation = table.generation(slot)
       if (generation === 0 || !table.read(slot, this.#key, this.#value)) continue
-      if (this.#isConnected()) continue
-      if (this.#mayBeRepeated(nowSeconds)) this.#concernsLanes = true
+      if (this.#isConnected() || !this.#isFree(nowSeconds)) continue
       this.#nat.remove(slot, generation, this.#key)
       this.deleted++
     }
@@ -115,28 +117,46 @@ export class NatGc {
     if (end < this.#endSlot) return
     this.#isSweeping = false
     this.sweeps++
-    // Once a sweep, because each mark makes the lanes learn all their flows again.
-    if (this.#concernsLanes) markChanged(table.words)
-    this.#concernsLanes = false
   }
 
   /**
-   * May a flow lane still repeat packets by the mapping read, whose port may be another flow's at once?
-   * After an eviction, as long as a lane may go without the chain. Without one only where the connection
-   * cannot have expired; of TCP, whose mapping does not tell that the connection closed, never.
+   * Does no flow lane repeat packets by the mapping read, whose port may be another flow's as soon as it is
+   * gone? The lanes are told once a sweep, for then they learn all their flows again. A flow that the
+   * chain has shown them since, and whose connection was evicted after that, is left to the next sweep.
    */
-  #mayBeRepeated(nowSeconds: number): boolean {
+  #isFree(nowSeconds: number): boolean {
+    const seenSeconds = this.#seenSeconds()
+    if (!this.#mayBeRepeated(nowSeconds - seenSeconds)) return true
+    const { evictions } = this.#connections
+    if (this.#toldSeconds !== NOT_TOLD) {
+      return evictions === this.#toldEvictions || seenSeconds < this.#toldSeconds
+    }
+    this.#toldSeconds = nowSeconds
+    this.#toldEvictions = evictions
+    markChanged(this.#nat.table.words)
+    return true
+  }
+
+  /** When the chain saw a packet of the mapping read; of a SYN earlier than it did. */
+  #seenSeconds(): number {
+    const isTcp = ((this.#key[SnatKey.PROTOCOL] as number) & 0xff) === Protocol.TCP
+    const { tcpSeconds, anySeconds } = CT_TIMEOUTS
+    return (this.#value[Snat.EXPIRES] as number) - (isTcp ? tcpSeconds : anySeconds)
+  }
+
+  /**
+   * After an eviction, as long as a lane may go without the chain. Without one only where the connection
+   * cannot have expired; of TCP, whose mapping does not tell that the connection closed, never: of
+   * closed connections a lane repeats nothing (ct-traffic.ts).
+   */
+  #mayBeRepeated(silentSeconds: number): boolean {
     const protocol = (this.#key[SnatKey.PROTOCOL] as number) & 0xff
     // The lane knows no ICMP.
     if (protocol === Protocol.ICMPV4) return false
-    const isTcp = protocol === Protocol.TCP
-    const { tcpSeconds, anySeconds } = CT_TIMEOUTS
-    const seen = (this.#value[Snat.EXPIRES] as number) - (isTcp ? tcpSeconds : anySeconds)
-    const silentSeconds = nowSeconds - seen
     if (this.#connections.evictions !== this.#evictionsBefore) {
       return silentSeconds <= REPEATED_SECONDS_MAX
     }
-    return !isTcp && silentSeconds <= anySeconds
+    return protocol !== Protocol.TCP && silentSeconds <= CT_TIMEOUTS.anySeconds
   }
 
   /** Has the flow of the entry an entry in the connection table, on either side of the node? */

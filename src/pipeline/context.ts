@@ -4,6 +4,7 @@
  * reference to it.
  */
 import { EVENT_DETAIL_WORDS } from '../monitor/event.js'
+import { NO_PORT } from '../packet/burst.js'
 import type { PacketBuffer } from '../packet/packet-buffer.js'
 import { Verdict } from '../packet/verdict.js'
 import { FRAME_WORDS, FragmentKind, Frame, type FrameTable } from './frame-table.js'
@@ -22,6 +23,8 @@ export class PacketContext {
   nowNanoseconds = 0
   ingressPort = 0
   egressPort = 0
+  /** Of the uplink that the route names, if one does: replies come in there, even if the node's stack sends this. */
+  routePort = NO_PORT
 
   etherType = 0
   l3Offset = 0
@@ -102,6 +105,7 @@ export class PacketContext {
     this.tupleStart = index * FRAME_WORDS
     this.ingressPort = ingressPort
     this.egressPort = -1
+    this.routePort = NO_PORT
     this.reload()
     this.sourceIdentity = 0
     this.destinationIdentity = 0

@@ -5,6 +5,7 @@
  */
 import type { Conntrack } from '../conntrack/conntrack.js'
 import { VisitedEntries } from '../conntrack/ct-traffic.js'
+import { NO_PORT } from '../packet/burst.js'
 import * as envelope4 from '../wire/envelope4.js'
 import * as ipv4 from '../wire/ipv4.js'
 import * as plain4 from '../wire/plain4.js'
@@ -26,6 +27,8 @@ const { TCP, UDP } = Protocol
 const PROTOCOL_MASK = 0xff
 /** Of a reply that is void: its home in the table, and its ends. */
 const VOID_WORDS = 5
+/** Of one connection: by the port that its packet left by, and by the one that it would have. */
+const VOIDS_MAX = 2
 
 export class FlowLearner {
   /** The packet memory. */
@@ -50,7 +53,7 @@ export class FlowLearner {
     this.#table = table
     this.#flows = table.words
     this.notes = new Int32Array(burstCapacity << NOTE_SHIFT)
-    this.#void = new Int32Array(burstCapacity * VOID_WORDS)
+    this.#void = new Int32Array(burstCapacity * VOIDS_MAX * VOID_WORDS)
   }
 
   /** @param news to the lanes of other workers */
@@ -76,7 +79,7 @@ export class FlowLearner {
       return
     }
     // The note of what came through the tunnel is of the envelope, which other flows have as well.
-    if (isFromTunnel || kind !== STEADY || !ctx.isRepeatable) return
+    if (isFromTunnel || kind !== STEADY || !ctx.isRepeatable || this.#visited.hasClosed) return
     const grown = start - ctx.packet.start
     const hasEnvelope = grown === ENVELOPE_BYTES
     if (ctx.packet.length !== bytes + grown || (grown !== 0 && !hasEnvelope)) return
@@ -147,7 +150,13 @@ export class FlowLearner {
     const a = plain4.packA(source, p.u16(l4Offset))
     const b = plain4.packB(source, destination)
     const c = plain4.packC(destination, p.u16(l4Offset + 2))
-    const way = (ctx.egressPort << 8) | protocol
+    this.#voidEnds(a, b, c, (ctx.egressPort << 8) | protocol)
+    const { routePort } = ctx
+    if (routePort === ctx.egressPort || routePort === NO_PORT) return
+    this.#voidEnds(a, b, c, (routePort << 8) | protocol)
+  }
+
+  #voidEnds(a: number, b: number, c: number, way: number): void {
     const row = this.#voidCount++ * VOID_WORDS
     const replies = this.#void
     replies[row] = this.#table.access.homeOf(a, b, c, way)

@@ -89,6 +89,7 @@ export class Forwarding {
     const fib = this.#fib
     if (way === FibResult.UNREACHABLE) return DropReason.NO_FIB
     if (way === FibResult.NOT_OURS) return this.toStack(ctx)
+    ctx.routePort = fib.port
     if (this.#isTooLarge(ctx)) {
       ctx.isRepeatable = false
       return this.toStack(ctx)

@@ -7,7 +7,6 @@ import t from 'tap'
 import type { Prng } from '../../src/base/prng.js'
 import { readMetrics } from '../../src/monitor/metrics.js'
 import type { MemoryPort } from '../../src/port/memory-port.js'
-import { natNode, natPort, outbound, sendOut } from '../support/nat-node.js'
 import { eth } from '../support/packet-builder.js'
 import { seededPrng } from '../support/seed.js'
 import { ip, service, VIP } from '../support/service-node.js'
@@ -151,23 +150,4 @@ t.test('what leaves the node and comes back is repeated as the chain did it', as
   const { framesRepeated } = repeating.node.pipeline
   t.ok(framesRepeated > ROUNDS / 4, `repeated ${framesRepeated} frames`)
   for (const { node } of sides) node.close()
-})
-
-t.test('the lane gives up a NAT port that the collector took away', async (t) => {
-  const node = natNode()
-  const [first, second] = [node.pod(), node.pod()]
-  const portOf = (pod: TestPod): number =>
-    natPort(sendOut(node, pod, outbound(pod).udp({ from: 40_000, to: 53 })))
-  for (let i = 0; i < 3; i++) t.equal(portOf(first), 40_000)
-  const { framesRepeated } = node.pipeline
-  t.equal(portOf(first), 40_000)
-  t.equal(node.pipeline.framesRepeated, framesRepeated + 1)
-  const connections = node.maps.conntrackTable
-  for (const slot of [...connections.slots()]) connections.deleteSlot(slot)
-  node.gc.request()
-  for (let turn = 0; turn < 10 && node.natGc.sweeps === 0; turn++) node.idle()
-  t.equal(node.natGc.deleted, 2)
-  t.equal(portOf(second), 40_000)
-  t.not(portOf(first), 40_000)
-  node.close()
 })
