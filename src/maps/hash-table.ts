@@ -295,7 +295,8 @@ export abstract class HashTable extends HashReader {
    */
   #newGeneration(slot: Slot): number {
     const sequence = this.words[this.locks.row(this.segmentOf(slot)) + LockRow.SEQUENCE] as number
-    return (sequence & GENERATION_MASK || 1) << GENERATION_SHIFT
+    // Not `& GENERATION_MASK || 1`: the first two of each round would be the same.
+    return (1 + ((sequence >>> 0) % GENERATION_MASK)) << GENERATION_SHIFT
   }
 
   #writeValue(slot: Slot, value: Int32Array): void {

@@ -5,7 +5,7 @@
  *
  * Packets that were repeated are counted here, and added to their connections' entries (`settle`)
  * when the flow is learned again, renewed, forgotten or displaced; those of a flow that ended, by the
- * sweep.
+ * sweep, which forgets it, too.
  */
 import { randomInt } from 'node:crypto'
 import { REPEATED_SECONDS_MAX } from '../base/limits.js'
@@ -146,11 +146,10 @@ export class FlowTable {
    * its age alone is the reason, many are as old, and its connections are still what they were.
    */
   renew(flow: number): boolean {
+    if (!this.#isRenewable(flow)) return false
     const words = this.words
     const now = this.#clock[MILLISECONDS] as number
-    if (words[flow + EPOCH] !== this.#clock[EPOCH_NOW]) return false
     const age = (now - (words[flow + LEARNED_AT] as number)) >>> 0
-    if (age >= RENEWABLE_MILLISECONDS) return false
     const number = flow >>> FLOW_SHIFT
     const unseen = (this.#unseenSeconds[number] as number) + Math.ceil(age / 1000)
     if (unseen > RENEWED_SECONDS_MAX || this.#mayRelearn()) return false
@@ -218,14 +217,27 @@ export class FlowTable {
     for (let flow = 0; flow < this.words.length; flow += FLOW_WORDS) this.settle(flow)
   }
 
-  /** A part of the table: settles flows of which nothing was heard for as long as they are known. */
+  /**
+   * A part of the table: settles flows of which nothing was heard for as long as they are known, and
+   * forgets those that cannot be renewed. The clock has 32 bits: a flow that nobody forgot would be
+   * young again after 49 days.
+   */
   sweep(): void {
     const words = this.words
     const end = Math.min(words.length, this.#sweep + this.#sweepFlows * FLOW_WORDS)
     for (let flow = this.#sweep; flow < end; flow += FLOW_WORDS) {
-      if (words[flow + PACKETS] !== 0 && !this.access.isFresh(flow)) this.settle(flow)
+      if (words[flow + EPOCH] === 0 || this.access.isFresh(flow)) continue
+      if (this.#isRenewable(flow)) this.settle(flow)
+      else this.forget(flow)
     }
     this.#sweep = end === words.length ? 0 : end
+  }
+
+  /** As far as the flow's age and the state of the maps tell. */
+  #isRenewable(flow: number): boolean {
+    const words = this.words
+    const age = ((this.#clock[MILLISECONDS] as number) - (words[flow + LEARNED_AT] as number)) >>> 0
+    return age < RENEWABLE_MILLISECONDS && words[flow + EPOCH] === this.#clock[EPOCH_NOW]
   }
 
   /** Which flow a new one replaces. */

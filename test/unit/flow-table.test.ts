@@ -179,3 +179,19 @@ t.test('flows from neighbouring ports find as much room as any', async (t) => {
   const worst = Math.max(...Array.from({ length: 64 }, (_, n) => unplaced(flows, n * 33_333_333)))
   t.ok(worst < flows * 0.02, `${worst} of ${flows} found none, of random ones 10 to 25 do`)
 })
+
+t.test('what is not heard of is forgotten, and not young again when the clock comes round', async (t) => {
+  const { table, flow } = renewable(4)
+  const sweepAll = (): void => {
+    for (let step = 0; step < 300; step++) table.sweep()
+  }
+  const isKnown = (): boolean => table.access.find(HOME, 1, 2, 3, WAY) !== -1
+  table.setTime(120, 0)
+  sweepAll()
+  t.ok(isKnown(), 'it may be renewed yet')
+  table.setTime(131, 0)
+  sweepAll()
+  t.notOk(isKnown())
+  table.setTime(100 + 4_294_967, 300_000_000)
+  t.notOk(table.access.isFresh(flow))
+})

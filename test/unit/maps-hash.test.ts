@@ -3,9 +3,12 @@
  */
 import assert from 'node:assert/strict'
 import t from 'tap'
+import { GENERATION_MASK } from '../../src/maps/hash-layout.js'
 import { HashMap } from '../../src/maps/hash-map.js'
 import { LruHashMap } from '../../src/maps/lru-hash-map.js'
 import { EXISTS, FULL, type MapSpec, MapType, NOT_FOUND, UpdateFlag } from '../../src/maps/map.js'
+import { HEADER_WORDS } from '../../src/maps/map-header.js'
+import { LockRow } from '../../src/maps/segment-lock.js'
 import { contentsOf, countStates, fillKey, fillValue, keyText } from '../support/map-model.js'
 import { seededPrng } from '../support/seed.js'
 
@@ -159,6 +162,21 @@ t.test('FULL is also the answer when one segment is full of one hash', async (t)
   t.equal(map.updateHashed(fillKey(key, 256), value, UpdateFlag.ANY, 9), FULL)
   t.equal(map.size, 256)
   t.equal(map.lookupHashed(fillKey(key, 300), 9), NOT_FOUND, 'a miss in a full segment ends')
+})
+
+t.test('no two values in a row have one generation, when its bits come round either', async (t) => {
+  const map = hashOf(10)
+  const key = Int32Array.of(1, 1, 1)
+  const sequence = HEADER_WORDS + LockRow.SEQUENCE
+  for (const begin of [0, GENERATION_MASK - 3, -3]) {
+    map.words[sequence] = begin
+    const seen = new Set<number>()
+    for (let i = 0; i < 6; i++) {
+      seen.add(map.generation(map.update(key, Int32Array.of(i, i), UpdateFlag.ANY)))
+    }
+    t.equal(seen.size, 6, `from ${begin}`)
+    t.notOk(seen.has(0))
+  }
 })
 
 t.test('deleteSlot deletes only the generation it was told', async (t) => {
