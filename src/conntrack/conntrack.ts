@@ -13,7 +13,6 @@
 import { GENERATION_SHIFT as IN_STATE } from '../maps/hash-layout.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
-import { markChanged } from '../maps/revision.js'
 import { TUPLE_WORDS, TupleWord, writeTurned } from '../wire/tuple.js'
 import { CtEntries, ENTRY_SHIFT } from './ct-entries.js'
 import {
@@ -198,7 +197,10 @@ export class Conntrack extends CtEntries {
     const generation = this.#table.writtenGeneration
     this.generation = generation
     if (this.#table.hasReplaced) {
-      this.journal.changed(this.slot, generation, this.#table.replacedValue, 0)
+      const replaced = this.#table.replacedValue
+      this.journal.changed(this.slot, generation, replaced, 0)
+      const displaced = (replaced[Ct.REV_NAT] as number) >>> 16
+      if (displaced !== revNatIndex) this.visited.displaced = displaced
     } else this.journal.made(this.slot, generation)
     this.visited.hasNew = true
     this.#visit(this.slot)
@@ -228,11 +230,6 @@ export class Conntrack extends CtEntries {
    */
   undo(): void {
     this.journal.undo()
-  }
-
-  /** The entry found last becomes another flow's: what was remembered of its packets is void. */
-  takeOver(): void {
-    markChanged(this.words)
   }
 
   /**

@@ -6,6 +6,7 @@ import { Ct } from './ct-entry.js'
 
 /** Connections that one packet may belong to: of its service, and of the pods at either end. */
 export const VISITED_MAX = 4
+export const NOBODY = -1
 
 export class VisitedEntries {
   /** Slot and state word of each entry. */
@@ -15,11 +16,17 @@ export class VisitedEntries {
   hasNew = false
   /** One of them is closed on both sides, and may end at any moment although packets of it come. */
   hasClosed = false
+  /**
+   * The packet's connection took over the entry of a flow with the same addresses and ports behind the
+   * translation: reverse NAT index of the service that that one went through, 0 for none; else NOBODY.
+   */
+  displaced: number = NOBODY
 
   clear(): void {
     this.count = 0
     this.hasNew = false
     this.hasClosed = false
+    this.displaced = NOBODY
   }
 
   /** @param at index in `table` of the entry's state word, which tells one life of a slot from the next */

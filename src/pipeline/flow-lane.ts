@@ -14,6 +14,7 @@
  */
 import { assert } from '../base/assert.js'
 import type { Conntrack } from '../conntrack/conntrack.js'
+import type { ReverseNatTable } from '../lb/reverse-nat-table.js'
 import type { Revisions } from '../maps/revision.js'
 import type { Monitor } from '../monitor/monitor.js'
 import type { Burst } from '../packet/burst.js'
@@ -32,6 +33,7 @@ const { NONE } = plain4.Plain
 export interface LaneState {
   readonly revisions: Revisions
   readonly conntrack: Conntrack
+  readonly reverseNat: ReverseNatTable
   readonly monitor: Monitor
 }
 
@@ -93,7 +95,7 @@ export class FlowLane {
     this.#state = state
     this.#news = news
     this.#table.serve(state.conntrack)
-    this.#learner.serve(state.conntrack, news)
+    this.#learner.serve(state, news)
     // Another one than now: the first burst takes the way of a change, which the training is to know.
     this.#revision = ~state.revisions.sum
     this.#carried.fill(0)

@@ -4,12 +4,14 @@
  * void.
  */
 import type { Conntrack } from '../conntrack/conntrack.js'
-import { VisitedEntries } from '../conntrack/ct-traffic.js'
+import { NOBODY, VisitedEntries } from '../conntrack/ct-traffic.js'
+import { NO_REVERSE_NAT, type ReverseNatTable } from '../lb/reverse-nat-table.js'
 import { NO_PORT } from '../packet/burst.js'
 import * as envelope4 from '../wire/envelope4.js'
 import * as ipv4 from '../wire/ipv4.js'
 import * as plain4 from '../wire/plain4.js'
 import { Protocol } from '../wire/protocols.js'
+import { TupleWord } from '../wire/tuple.js'
 import { ENVELOPE_BYTES } from '../wire/vxlan.js'
 import { AdjacencyTable } from './adjacency-table.js'
 import type { PacketContext } from './context.js'
@@ -27,8 +29,15 @@ const { TCP, UDP } = Protocol
 const PROTOCOL_MASK = 0xff
 /** Of a reply that is void: its home in the table, and its ends. */
 const VOID_WORDS = 5
-/** Of one connection: by the port that its packet left by, and by the one that it would have. */
-const VOIDS_MAX = 2
+/** Of one connection: its reply, by the port that it left by and by the one that it would have; who was displaced. */
+const VOIDS_MAX = 3
+const SOURCE4 = TupleWord.SOURCE + 3
+const DESTINATION4 = TupleWord.DESTINATION + 3
+
+export interface LearnerState {
+  readonly conntrack: Conntrack
+  readonly reverseNat: ReverseNatTable
+}
 
 export class FlowLearner {
   /** The packet memory. */
@@ -37,6 +46,7 @@ export class FlowLearner {
   readonly #flows: Int32Array
   /** What the packet at hand has met. */
   #visited = new VisitedEntries()
+  #reverseNat: ReverseNatTable | null = null
   #news: FlowNews | undefined
   /** Of the burst at hand: replies that connections made void. */
   readonly #void: Int32Array
@@ -57,8 +67,9 @@ export class FlowLearner {
   }
 
   /** @param news to the lanes of other workers */
-  serve(conntrack: Conntrack, news: FlowNews | undefined): void {
-    this.#visited = conntrack.visited
+  serve(state: LearnerState, news: FlowNews | undefined): void {
+    this.#reverseNat = state.reverseNat
+    this.#visited = state.conntrack.visited
     this.#news = news
     this.adjacencies.clear()
   }
@@ -75,6 +86,8 @@ export class FlowLearner {
     const { isFromTunnel } = ctx
     if (this.#visited.hasNew) {
       if (kind !== NONE && !isFromTunnel) this.#tellOwn(index << NOTE_SHIFT)
+      // What comes out of a tunnel the lane never repeats.
+      if (this.#visited.displaced !== NOBODY && !isFromTunnel) this.#voidDisplaced(ctx)
       if (!ctx.isToTunnel) this.#voidReply(ctx)
       return
     }
@@ -154,6 +167,31 @@ export class FlowLearner {
     const { routePort } = ctx
     if (routePort === ctx.egressPort || routePort === NO_PORT) return
     this.#voidEnds(a, b, c, (routePort << 8) | protocol)
+  }
+
+  /**
+   * The flow whose entry this connection took over: its next packet takes it back, and so has to be the
+   * chain's. It comes from the same sender, to a service with this backend or to the backend itself.
+   */
+  #voidDisplaced(ctx: PacketContext): void {
+    const { words, tupleStart, protocol } = ctx
+    const { displaced } = this.#visited
+    const reverseNat = this.#reverseNat
+    let destination = words[tupleStart + DESTINATION4] as number
+    let port = ctx.destinationPort
+    if (displaced !== NO_REVERSE_NAT) {
+      // A deleted service's flows are void anyway.
+      if (reverseNat?.load(displaced) !== true) return
+      destination = reverseNat.address4
+      port = reverseNat.port
+    }
+    const { isTranslated } = ctx
+    const source = isTranslated ? ctx.originalSource4 : (words[tupleStart + SOURCE4] as number)
+    const ports = isTranslated ? ctx.originalPorts : (words[tupleStart + TupleWord.PORTS] as number)
+    const a = plain4.packA(source, port)
+    const b = plain4.packB(source, destination)
+    const c = plain4.packC(destination, ports >>> 16)
+    this.#voidEnds(a, b, c, (ctx.ingressPort << 8) | protocol)
   }
 
   #voidEnds(a: number, b: number, c: number, way: number): void {

@@ -124,7 +124,6 @@ export class NodePortLb {
     if (found === CtResult.ESTABLISHED) {
       if (conntrack.isNodePort && conntrack.revNatIndex === revNatIndex) return true
       // The flow with these addresses and ports was another service's, or none's.
-      conntrack.takeOver()
       ctx.ctResult = CtResult.NEW
     }
     return conntrack.create(

@@ -70,10 +70,7 @@ export class PolicyCheck {
       if (isKnown) return ALLOWED
       // The flow with these addresses and ports was another one's: of another service with the same
       // backend, or of none. Its entry is made anew, for replies are turned back by it.
-      if (conntrack.revNatIndex !== revNatIndex) {
-        conntrack.takeOver()
-        ctx.ctResult = CtResult.NEW
-      }
+      if (conntrack.revNatIndex !== revNatIndex) ctx.ctResult = CtResult.NEW
     }
     ctx.isAudited = false
     const verdict = ctx.isLoopback ? ALLOWED : this.judge(ctx, row, identity)

@@ -155,4 +155,43 @@ compare(
   },
 )
 
+compare('flows with one entry take it from each other, each at its packet', (repeatsFlows) => {
+  const node = new TestNode({ repeatsFlows })
+  const [client, server] = [node.pod(), node.pod()]
+  const OTHER_VIP = '10.96.0.11'
+  for (const [name, address] of Object.entries({ one: VIP, two: OTHER_VIP })) {
+    const frontends = [{ ...frontend('UDP', 53), address }]
+    node.controller.setService({ ...service([server], { frontends }), name })
+  }
+  const reply = ip(server, client.address).udp({ from: 8080, to: 5000 }).bytes()
+  const sources = new Set<string>()
+  for (const to of [VIP, server.address, OTHER_VIP, VIP, OTHER_VIP, server.address, VIP]) {
+    const port = to === server.address ? 8080 : 53
+    for (let i = 0; i < 3; i++)
+      node.send(client.port, ip(client, to).udp({ from: 5000, to: port }).bytes())
+    for (let i = 0; i < 3; i++) node.send(server.port, reply)
+    server.port.take()
+    sources.add(`${to}: ${client.port.take().map((frame) => parseFrame(frame).ipv4?.from)}`)
+  }
+  return [...sources]
+})
+
+t.test('one pod’s flows with one entry leave the others’ in the lane', async (t) => {
+  const node = new TestNode()
+  const [noisy, server, quiet, other] = [node.pod(), node.pod(), node.pod(), node.pod()]
+  node.controller.setService(service([server], { frontends: [frontend('UDP', 53)] }))
+  const toService = ip(noisy, VIP).udp({ from: 5000, to: 53 }).bytes()
+  const direct = ip(noisy, server.address).udp({ from: 5000, to: 8080 }).bytes()
+  const steady = ip(quiet, other.address).udp({ from: 1000, to: 53 }).bytes()
+  for (let i = 0; i < 3; i++) node.send(quiet.port, steady)
+  const before = node.pipeline.framesRepeated
+  for (let i = 0; i < 100; i++) {
+    node.send(noisy.port, i % 2 === 0 ? toService : direct)
+    node.send(quiet.port, steady)
+  }
+  t.equal(node.pipeline.framesRepeated - before, 100)
+  t.equal(server.port.take().length, 100)
+  node.close()
+})
+
 t.end()

@@ -6,9 +6,11 @@ import t from 'tap'
 import { readMetrics } from '../../src/monitor/metrics.js'
 import { OverlayNodes } from '../support/overlay-nodes.js'
 import { eth } from '../support/packet-builder.js'
+import { parseFrame } from '../support/packet-parser.js'
 import { seededPrng } from '../support/seed.js'
 import { service, VIP } from '../support/service-node.js'
 import { NODE_MAC, type TestPod } from '../support/test-node.js'
+import { opened } from '../support/vxlan.js'
 
 const ROUNDS = 1500
 const COPIES_MAX = 6
@@ -85,3 +87,17 @@ function isEqual(got: readonly Uint8Array[], wanted: readonly Uint8Array[]): boo
   if (got.length !== wanted.length) return false
   return got.every((frame, i) => Buffer.compare(frame, wanted[i] as Uint8Array) === 0)
 }
+
+t.test('a pod’s MAC address inside the tunnel is the node’s idea of it', async (t) => {
+  for (const repeatsFlows of [true, false]) {
+    const { a, b } = new OverlayNodes({}, { repeatsFlows })
+    const [pod, remote] = [a.pod(), b.pod()]
+    for (const mac of [pod.mac, pod.mac, pod.mac, '02:aa:aa:aa:aa:aa', '02:aa:aa:aa:aa:aa']) {
+      const frame = eth({ from: mac, to: '02:bb:bb:bb:bb:bb' })
+      const ends = { from: pod.address, to: remote.address }
+      a.send(pod.port, frame.ipv4(ends).udp({ from: 2000, to: 53 }).bytes())
+      const { inner } = opened(a.uplink.take()[0] as Uint8Array)
+      t.same(parseFrame(inner).eth, { from: pod.mac, to: NODE_MAC, type: 0x0800 })
+    }
+  }
+})

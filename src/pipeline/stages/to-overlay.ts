@@ -5,7 +5,7 @@
  * What does not fit is not fragmented, neither outside (RFC 7348 section 4.3) nor inside: its sender
  * is told what fits (136), even of a packet that might be cut. Linux cuts to fit the next time.
  */
-import { Endpoint, type EndpointTable } from '../../endpoint/endpoint-table.js'
+import { Endpoint, type EndpointTable, PortKind } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'
 import { VxlanTunnel } from '../../overlay/vxlan-tunnel.js'
 import { NO_PORT } from '../../packet/burst.js'
@@ -85,12 +85,28 @@ export class ToOverlay implements Stage {
     if (!this.#tunnel.encapsulate(ctx.packet, ctx.sourceIdentity, ctx.hash)) {
       return DropReason.WRITE_ERROR
     }
-    if (this.#node.hasTunnelMac) {
-      const { tunnelMacHigh, tunnelMacLow } = this.#node
-      ethernet.setDestination(ctx.packet, ENVELOPE_BYTES, tunnelMacHigh, tunnelMacLow)
-    }
+    this.#addressInner(ctx)
     ctx.isToTunnel = true
     ctx.egressPort = port
     return Verdict.REDIRECT
+  }
+
+  /**
+   * MAC addresses inside are those of the sender's link as the node knows them: what a sender writes
+   * there means nothing, and may be many (a lane keeps what stands around flows, adjacency-table.ts).
+   */
+  #addressInner(ctx: PacketContext): void {
+    const { packet, ingressPort } = ctx
+    const rows = this.#endpoints.words
+    const row = this.#endpoints.rowStart(ingressPort)
+    const isUplink = rows[row + Endpoint.KIND] === PortKind.UPLINK
+    // Of its other side an uplink's row knows nothing.
+    const sender = row + (isUplink ? Endpoint.NODE_MAC : Endpoint.MAC)
+    ethernet.setSource(packet, ENVELOPE_BYTES, rows[sender] as number, rows[sender + 1] as number)
+    const { hasTunnelMac, tunnelMacHigh, tunnelMacLow } = this.#node
+    const node = row + Endpoint.NODE_MAC
+    const high = hasTunnelMac ? tunnelMacHigh : (rows[node] as number)
+    const low = hasTunnelMac ? tunnelMacLow : (rows[node + 1] as number)
+    ethernet.setDestination(packet, ENVELOPE_BYTES, high, low)
   }
 }
