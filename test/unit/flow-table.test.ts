@@ -180,7 +180,7 @@ t.test('flows from neighbouring ports find as much room as any', async (t) => {
   t.ok(worst < flows * 0.02, `${worst} of ${flows} found none, of random ones 10 to 25 do`)
 })
 
-t.test('what is not heard of is forgotten, and not young again when the clock comes round', async (t) => {
+t.test('what nobody hears of is forgotten, and not young when the clock comes round', async (t) => {
   const { table, flow } = renewable(4)
   const sweepAll = (): void => {
     for (let step = 0; step < 300; step++) table.sweep()
