@@ -7,6 +7,9 @@ import { join } from 'node:path'
 import t from 'tap'
 import { SystemdNotifier } from '../../src/daemon/sd-notify.js'
 
+/** So often the watchdog asks before the test believes that it keeps silent. */
+const PERIODS = 5
+
 /** Prints each datagram that the socket gets, with a mark after it. */
 const RECEIVER = `
 import socket, sys
@@ -35,7 +38,7 @@ async function receiver(t: Tap, path: string) {
     t.match(text, pattern)
   }
   await until(/bound/)
-  return until
+  return { until, received: () => text }
 }
 type Tap = typeof t
 
@@ -43,13 +46,23 @@ t.test('readiness, the watchdog and the end are told', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'rp-notify-'))
   t.teardown(() => rmSync(directory, { recursive: true }))
   const path = join(directory, 'notify')
-  const until = await receiver(t as Tap, path)
+  const { until, received } = await receiver(t as Tap, path)
   const env = { NOTIFY_SOCKET: path, WATCHDOG_USEC: '20000', WATCHDOG_PID: `${process.pid}` }
   const notifier = new SystemdNotifier(env)
   notifier.ready('all is well')
   await until(new RegExp(`READY=1\nSTATUS=all is well\nMAINPID=${process.pid}\\|`))
   let isWell = false
-  notifier.startWatchdog(() => isWell, env)
+  await new Promise<void>((resolve) => {
+    let asked = 0
+    notifier.startWatchdog(() => {
+      if (++asked === PERIODS) resolve()
+      return isWell
+    }, env)
+  })
+  // Datagrams keep their order: what was told before this one has come when it has.
+  notifier.status('not well')
+  await until(/STATUS=not well\|/)
+  t.notMatch(received(), /WATCHDOG/, 'nothing while it is not well')
   isWell = true
   await until(/WATCHDOG=1\|/)
   notifier.stopping()
@@ -58,7 +71,7 @@ t.test('readiness, the watchdog and the end are told', async (t) => {
 
 t.test('an abstract socket will do; no socket, or nobody at it, is no failure', async (t) => {
   const name = `@rp-notify-${process.pid}`
-  const until = await receiver(t as Tap, name)
+  const { until } = await receiver(t as Tap, name)
   new SystemdNotifier({ NOTIFY_SOCKET: name }).status('one\ntwo')
   await until(/STATUS=one two\|/)
   t.doesNotThrow(() => new SystemdNotifier({}).ready('x'))
