@@ -4,11 +4,14 @@ import { Direction } from '../../src/packet/verdict.js'
 import type { EndpointPolicy, PolicyRule } from '../../src/policy/policy-rule.js'
 import { eth } from '../support/packet-builder.js'
 import { checkPacket } from '../support/packet-checker.js'
+import type { Ipv4Options } from '../support/packet-options.js'
 import { HOST_MAC, NODE_ADDRESS, NODE_MAC, TestNode, type TestPod } from '../support/test-node.js'
 
 const TCP = 6
 const UDP = 17
 const ICMP = 1
+const ETHERNET_BYTES = 14
+const L4_OFFSET = ETHERNET_BYTES + 20
 
 const ingress = (...rules: Omit<PolicyRule, 'direction'>[]): EndpointPolicy => ({
   enforceIngress: true,
@@ -16,8 +19,13 @@ const ingress = (...rules: Omit<PolicyRule, 'direction'>[]): EndpointPolicy => (
   rules: rules.map((rule) => ({ ...rule, direction: Direction.INGRESS })),
 })
 
-const ip = (from: TestPod, to: { readonly address: string }) =>
-  eth({ from: from.mac, to: NODE_MAC }).ipv4({ from: from.address, to: to.address, ttl: 64 })
+const ip = (from: TestPod, to: { readonly address: string }, more: Ipv4Options = {}) =>
+  eth({ from: from.mac, to: NODE_MAC }).ipv4({
+    from: from.address,
+    to: to.address,
+    ttl: 64,
+    ...more,
+  })
 
 const syn = (from: TestPod, to: TestPod, port = 80) =>
   ip(from, to).tcp({ from: 40000, to: port, flags: 'SYN', seq: 1 }).bytes()
@@ -206,10 +214,23 @@ t.test('malformed frames drop with a reason, and nothing throws', async (t) => {
   const frame = syn(client, server)
   for (let length = 0; length < frame.length; length++) {
     node.send(client.port, frame.subarray(0, length))
+    const isEthernet = length >= ETHERNET_BYTES
+    // Behind that IPv4's total length says that there is more.
+    t.same(node.drops(), [isEthernet ? 134 : 166], `${length} bytes of ${frame.length}`)
+  }
+  t.equal(node.counted(166, Direction.EGRESS), ETHERNET_BYTES)
+  t.equal(node.counted(134, Direction.EGRESS), frame.length - ETHERNET_BYTES)
+  // The frame is long enough, by Ethernet's padding, but what IPv4 says is there is not.
+  for (let payload = 0; payload < frame.length - L4_OFFSET; payload++) {
+    const segment = frame.subarray(L4_OFFSET, L4_OFFSET + payload)
+    const cut = ip(client, server, { protocol: TCP }).payload(segment)
+    node.send(client.port, cut.pad().bytes())
+    t.same(node.drops(), [135], `${payload} bytes of TCP's header`)
   }
   t.same(server.port.take(), [])
-  const reasons = new Set(node.drops())
-  for (const reason of reasons) t.ok([134, 166].includes(reason), `reason ${reason}`)
+  node.send(client.port, frame)
+  t.same(node.drops(), [])
+  t.equal(server.port.take().length, 1, 'the whole frame is delivered')
   const vlan = eth({ from: client.mac, to: NODE_MAC }).vlan(5).ipv4({}).udp({})
   node.send(client.port, vlan.bytes())
   const ip6 = eth({ from: client.mac, to: NODE_MAC }).ipv6({}).udp({})
