@@ -18,15 +18,17 @@ import { type FrameSize, type Reading, startSink, type Traffic, TrafficRun } fro
 const SETTLE_MILLISECONDS = 120
 /** Longer than any contest; the lab ends the generators. */
 const LOAD_SECONDS = 3600
-/** Until frames on their way have arrived. */
+/** Without a frame that arrives: those that were on their way have, then. */
 const DRAIN_MILLISECONDS = 50
+/** For what is on rings; more only reaches one that something else keeps from its core. */
+const DRAINS_MAX = 10
 
 /**
  * Below it something else took the forwarder's or the generator's core: the run is made again, so
  * many times at most.
  */
 const CPU_SHARE_MIN = 0.93
-const TRIES = 3
+export const TRIES = 3
 
 export interface Entrant {
   readonly contender: Contender
@@ -49,6 +51,8 @@ export class Contest {
   readonly absent = new Map<string, string>()
   readonly #log: (line: string) => void
   readonly #loads = new Map<string, TrafficRun>()
+  /** Those that have been awake: frames may lie on their rings. */
+  readonly #used = new Set<Entrant>()
 
   private constructor(lab: Lab, log: (line: string) => void) {
     this.lab = lab
@@ -114,6 +118,7 @@ export class Contest {
       return await work()
     } finally {
       process?.kill('SIGSTOP')
+      this.#used.add(entrant)
     }
   }
 
@@ -204,17 +209,37 @@ export class Contest {
     })
   }
 
-  /** Sends at a rate, and tells which part of the frames did not arrive. */
-  async loss(name: string, traffic: Traffic): Promise<{ sent: number; lost: number }> {
+  /**
+   * Sends at a rate, and tells what did not arrive; the sink then knows of these frames alone. Frames of
+   * the time before are waited for first: one that was put to sleep at full load has its rings full. One
+   * that was never awake has none, and its first moment may be what is measured.
+   */
+  loss(name: string, traffic: Traffic): Promise<{ sent: number; lost: number }> {
     const entrant = this.entrant(name)
+    const isFresh = !this.#used.has(entrant)
     const work = async (): Promise<{ sent: number; lost: number }> => {
+      if (!isFresh) await this.#drain(entrant)
+      await entrant.sink?.reset()
       const first = await this.read(entrant)
-      const { frames } = await this.send(entrant, traffic)
-      await pause(DRAIN_MILLISECONDS)
-      const last = await this.read(entrant)
-      return { sent: frames, lost: frames - (last.frames - first.frames) }
+      const { frames: sent } = await this.send(entrant, traffic)
+      const last = await this.#drain(entrant)
+      const lost = sent - (last.frames - first.frames)
+      if (lost < 0) throw new Error(`${name}: ${-lost} frames more arrived than were sent`)
+      return { sent, lost }
     }
     return aside(() => this.awake(entrant, work))
+  }
+
+  /** Waits until no more frames arrive. */
+  async #drain(entrant: Entrant): Promise<Reading> {
+    let last = await this.read(entrant)
+    for (let drain = 0; drain < DRAINS_MAX; drain++) {
+      await pause(DRAIN_MILLISECONDS)
+      const now = await this.read(entrant)
+      if (now.frames === last.frames) return now
+      last = now
+    }
+    return last
   }
 
   /** Ends all contenders and removes everything. */

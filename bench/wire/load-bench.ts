@@ -141,7 +141,6 @@ async function restDelays(contest: Contest, { size }: BenchOptions): Promise<Ben
 async function singleFrames(contest: Contest, name: string, seconds: number): Promise<number> {
   const { sink } = contest.entrant(name)
   if (sink === undefined) throw new Error(`${name} has no sink`)
-  await sink.reset()
   const rate = SINGLE_FRAMES_PER_SECOND
   await contest.loss(name, { frameBytes: FRAME_BYTES, flows: WIRE_FLOWS, rate, seconds })
   return (await sink.read()).latency?.p50 ?? Number.NaN
