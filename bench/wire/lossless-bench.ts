@@ -16,6 +16,8 @@ const TRIAL_SECONDS = { full: 2, quick: 0.4, smoke: 0.1 } as const
 const HOLD_SECONDS = { full: 60, quick: 0, smoke: 0 } as const
 /** Tried before a minute is: most rates that are too high lose a frame in it. */
 const PROBE_SECONDS = 5
+/** A rate that the generator did not come that near to was not tried. */
+const SENT_SHARE_MIN = 0.9
 const SEARCHES = { full: 3, quick: 3, smoke: 1 } as const
 const WINDOW_MILLISECONDS = 250
 /** The search begins between nothing and somewhat more than full load was carried. */
@@ -32,8 +34,11 @@ const THEIRS = 'c-full'
 
 interface Search {
   readonly name: string
+  /** Rates asked for: held, and not. */
   low: number
   high: number
+  /** Frames a second that were sent, and all arrived. */
+  held: number
 }
 
 export const losslessBenchmark: Benchmark = {
@@ -51,7 +56,7 @@ export const losslessBenchmark: Benchmark = {
       await contest.warmUp(WARM_UP_SHARE[size])
       const found = new Map<string, number[]>([THEIRS, OURS].map((name) => [name, []]))
       for (let search = 0; search < SEARCHES[size]; search++) {
-        for (const { name, low } of await searchAll(contest, options)) found.get(name)?.push(low)
+        for (const { name, held } of await searchAll(contest, options)) found.get(name)?.push(held)
       }
       const seconds = HOLD_SECONDS[size]
       if (seconds === 0) return resultsOf('lossless', found, TRIAL_SECONDS[size])
@@ -69,31 +74,32 @@ async function searchAll(contest: Contest, { size, log }: BenchOptions): Promise
   await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
   for (const name of [THEIRS, OURS]) {
     const { framesPerSecond } = await contest.measure(name, WINDOW_MILLISECONDS)
-    searches.push({ name, low: 0, high: framesPerSecond * ABOVE_FULL })
+    searches.push({ name, low: 0, high: framesPerSecond * ABOVE_FULL, held: 0 })
   }
   await contest.stopLoad()
   for (let step = 0; step < STEPS[size]; step++) {
     for (const search of searches) {
       const rate = (search.low + search.high) / 2
-      if (await isHeld(contest, search.name, rate, TRIAL_SECONDS[size])) search.low = rate
-      else search.high = rate
+      const held = await heldRate(contest, search.name, rate, TRIAL_SECONDS[size])
+      if (held === 0) search.high = rate
+      else Object.assign(search, { low: rate, held })
     }
   }
-  const megas = searches.map(({ name, low }) => `${name} ${(low / 1e6).toFixed(3)}`)
+  const megas = searches.map(({ name, held }) => `${name} ${(held / 1e6).toFixed(3)}`)
   log(`lossless, Mpps: ${megas.join(', ')}`)
   return searches
 }
 
-/** A rate that the generator itself did not reach is not held. */
-async function isHeld(
+/** Frames that were sent a second, near to the rate asked for; 0 when one was lost, or fewer were sent. */
+async function heldRate(
   contest: Contest,
   name: string,
   rate: number,
   seconds: number,
-): Promise<boolean> {
+): Promise<number> {
   const traffic = { frameBytes: FRAME_BYTES, flows: WIRE_FLOWS, rate, seconds }
   const { sent, lost } = await contest.loss(name, traffic)
-  return lost === 0 && sent > 0.9 * rate * seconds
+  return lost === 0 && sent > SENT_SHARE_MIN * rate * seconds ? sent / seconds : 0
 }
 
 /** Several times, for a machine's own stops decide; each begins above what was held before. */
@@ -114,7 +120,7 @@ async function holdAll(
 }
 
 /**
- * For each the highest rate that was held for so long, by going down in equal steps from the same one, in
+ * For each what was sent at the highest rate that was held for so long, by going down in equal steps from the same one, in
  * turn, so that both meet the same moods of the machine; 0 when even the lowest was not.
  */
 async function descend(
@@ -127,11 +133,10 @@ async function descend(
   const names = [THEIRS, OURS]
   for (let rate = top; held.size < names.length && rate >= LOWEST_RATE; rate *= STEP_DOWN) {
     for (const name of names.filter((each) => !held.has(each))) {
-      const isLossless =
-        (await isHeld(contest, name, rate, PROBE_SECONDS)) &&
-        (await isHeld(contest, name, rate, seconds))
-      log(`${name}: ${(rate / 1e6).toFixed(3)} Mpps ${isLossless ? '' : 'not '}held`)
-      if (isLossless) held.set(name, rate)
+      const isWorthIt = (await heldRate(contest, name, rate, PROBE_SECONDS)) > 0
+      const sent = isWorthIt ? await heldRate(contest, name, rate, seconds) : 0
+      log(`${name}: ${((sent || rate) / 1e6).toFixed(3)} Mpps ${sent > 0 ? '' : 'not '}held`)
+      if (sent > 0) held.set(name, sent)
     }
   }
   return new Map(names.map((name) => [name, held.get(name) ?? 0]))
