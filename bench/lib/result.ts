@@ -40,8 +40,8 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * @param yardstick samples of the same rounds; the ratio is taken round by round, so that a drift
- * hits both
+ * @param yardstick samples of the same rounds, as many; the ratio is taken round by round, so that a
+ * drift hits both
  */
 export function summarize(samples: Samples, yardstick?: Samples): BenchResult {
   const { name, unit, values } = samples
@@ -55,6 +55,10 @@ export function summarize(samples: Samples, yardstick?: Samples): BenchResult {
     ...(samples.note === undefined ? {} : { note: samples.note }),
   }
   if (yardstick === undefined) return summary
+  if (yardstick.values.length !== values.length) {
+    const counts = `${values.length} rounds beside ${yardstick.values.length}`
+    throw new Error(`${name}: ${counts} of ${yardstick.name}`)
+  }
   const ratios = values.map((value, round) => value / (yardstick.values[round] ?? Number.NaN))
   const ratio = median(ratios)
   const compared = { ...summary, yardstick: yardstick.name }

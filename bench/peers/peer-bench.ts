@@ -14,7 +14,7 @@ import { TARGETS } from '../report/targets.js'
 import type { Contender } from '../wire/contender.js'
 import { WIRE_FLOWS, wireProblem } from '../wire/prepare.js'
 import { RingpathContender } from '../wire/ringpath-contender.js'
-import { eachStart, type Figures, framesOf, joined, notRun, runRounds } from '../wire/throughput.js'
+import { eachStart, type Figures, framesOf, notRun, runRounds } from '../wire/throughput.js'
 import { YardstickContender } from '../wire/yardstick-contender.js'
 import { Bridge, NftDnat, Redirect, Routing } from './kernel-peers.js'
 import { Ovs } from './ovs.js'
@@ -77,7 +77,7 @@ export const peerBenchmark: Benchmark = {
     const everybody = [new YardstickContender('c-l2', 'poller'), ...PEERS]
     const peers = isOverview ? everybody.filter(isOfTarget) : everybody
     const contenders = [ours, ...(isOverview ? [] : [shorter]), ...peers]
-    let figures: Figures = new Map()
+    const starts: Figures[] = []
     let absent: ReadonlyMap<string, string> = new Map()
     const names = contenders.map(({ name }) => name)
     const roundsOptions = {
@@ -91,32 +91,33 @@ export const peerBenchmark: Benchmark = {
       options,
       () => contenders,
       async (contest) => {
-        figures = joined(figures, await runRounds(contest, names, roundsOptions))
-        // Rounds are compared one by one: who was absent once is so altogether.
+        starts.push(await runRounds(contest, names, roundsOptions))
         absent = new Map([...absent, ...contest.absent])
       },
     )
-    return peers.flatMap((peer) => resultsOf(peer, absent, figures))
+    const chains = isOverview ? [OURS] : [OURS, SHORTER]
+    return peers.flatMap((peer) => resultsOf(peer, chains, starts, absent))
   },
 }
 
+/** Of each of our chains beside a peer, and of the peer: in the starts in which both were there. */
 function resultsOf(
   peer: Contender,
+  chains: readonly string[],
+  starts: readonly Figures[],
   absent: ReadonlyMap<string, string>,
-  figures: Figures,
 ): BenchResult[] {
-  const reason = absent.get(peer.name) ?? absent.get(OURS)
-  const [name, rate] = [`peer/${peer.name}`, `peer/rate/${peer.name}`]
-  if (reason !== undefined) return [notRun(name, 'frames/s', reason)]
-  const theirs = framesOf(figures, peer.name, rate, peer.description)
-  const ours = [OURS, SHORTER].filter((chain) => figures.has(chain))
-  return [
-    ...ours.map((chain) => {
-      const frames = `${FRAME_BYTES} bytes, ${WIRE_FLOWS} flows`
-      const note = `our chain "${chain}" / ${peer.description}; ${frames}`
-      const result = chain === OURS ? name : `${name}/${chain}`
-      return summarize(framesOf(figures, chain, result, note), theirs)
-    }),
-    summarize(theirs),
-  ]
+  const rate = { contender: peer.name, name: `peer/rate/${peer.name}`, note: peer.description }
+  const ours = chains.map((chain) => {
+    const name = chain === OURS ? `peer/${peer.name}` : `peer/${peer.name}/${chain}`
+    const frames = `${FRAME_BYTES} bytes, ${WIRE_FLOWS} flows`
+    const note = `our chain "${chain}" / ${peer.description}; ${frames}`
+    const own = framesOf(starts, { contender: chain, name, note }, [peer.name])
+    const theirs = framesOf(starts, rate, [chain])
+    if (own !== undefined && theirs !== undefined) return summarize(own, theirs)
+    const reason = absent.get(peer.name) ?? absent.get(chain) ?? 'the two were never there together'
+    return notRun(name, 'frames/s', reason)
+  })
+  const theirs = framesOf(starts, rate, [OURS]) ?? framesOf(starts, rate)
+  return theirs === undefined ? ours : [...ours, summarize(theirs)]
 }

@@ -16,9 +16,11 @@ export interface Rounds {
   readonly endAt?: number | undefined
 }
 
+/** Of one start, without those that were absent. */
 export type Figures = ReadonlyMap<string, readonly Measured[]>
 
 const SMALLEST_BYTES = 64
+const FRAMES_UNIT = 'frames/s'
 
 /**
  * A contest of its own for each start, under load of the smallest frames: a process has its luck for as
@@ -39,12 +41,6 @@ export async function eachStart(
       await contest.close()
     }
   }
-}
-
-export function joined(some: Figures, more: Figures): Figures {
-  const all = new Map(some)
-  for (const [name, runs] of more) all.set(name, [...(some.get(name) ?? []), ...runs])
-  return all
 }
 
 /** Every contender once in each round. */
@@ -71,16 +67,63 @@ export async function runRounds(
   return figures
 }
 
-/** Frames per second of one contender, under another name. */
-export function framesOf(figures: Figures, contender: string, name: string, note: string): Samples {
-  const runs = figures.get(contender) ?? []
+/** Frames per second of a contender under a result's name. */
+export interface Named {
+  readonly contender: string
+  readonly name: string
+  readonly note: string
+}
+
+/**
+ * Of a contender in the starts in which all of `together` were there: rounds are compared one by one, and
+ * those of different starts have nothing in common. Undefined when there is no such start.
+ */
+export function framesOf(
+  starts: readonly Figures[],
+  { contender, name, note }: Named,
+  together: readonly string[] = [],
+): Samples | undefined {
+  const chosen = starts.filter((start) => [contender, ...together].every((one) => start.has(one)))
+  const runs = chosen.flatMap((start) => start.get(contender) ?? [])
+  if (runs.length === 0) return undefined
   const disturbed = runs.filter(isDisturbed).length
+  const remarks = [
+    ...(disturbed === 0 ? [] : [`${disturbed} runs disturbed`]),
+    ...(chosen.length === starts.length ? [] : [`${chosen.length} of ${starts.length} starts`]),
+  ]
   return {
     name,
-    unit: 'frames/s',
+    unit: FRAMES_UNIT,
     values: runs.map(({ framesPerSecond }) => framesPerSecond),
-    note: disturbed === 0 ? note : `${note}; ${disturbed} runs disturbed`,
+    note: [note, ...remarks].join('; '),
   }
+}
+
+/**
+ * Both of a pair, the first with its ratio to the second. Where they were never there together each has its
+ * own figures, without a ratio, or why it has none.
+ */
+export function compared(
+  starts: readonly Figures[],
+  ours: Named,
+  theirs: Named,
+  absent: ReadonlyMap<string, string>,
+): [BenchResult, BenchResult] {
+  const our = framesOf(starts, ours, [theirs.contender])
+  const their = framesOf(starts, theirs, [ours.contender])
+  if (our !== undefined && their !== undefined) return [summarize(our, their), summarize(their)]
+  return [alone(starts, ours, absent), alone(starts, theirs, absent)]
+}
+
+/** What a contender has by itself. */
+export function alone(
+  starts: readonly Figures[],
+  named: Named,
+  absent: ReadonlyMap<string, string>,
+): BenchResult {
+  const samples = framesOf(starts, named)
+  if (samples !== undefined) return summarize(samples)
+  return notRun(named.name, FRAMES_UNIT, absent.get(named.contender) ?? 'it took no part')
 }
 
 /** What stands in the place of a figure that could not be had. */
@@ -93,13 +136,3 @@ export const notRun = (name: string, unit: string, reason: string): BenchResult 
   runs: 0,
   note: `not run: ${reason}`,
 })
-
-/** `samples` summarized, or why there are none. */
-export function summarizeOr(
-  samples: Samples,
-  reason: string | undefined,
-  yardstick?: Samples,
-): BenchResult {
-  if (reason !== undefined) return notRun(samples.name, samples.unit, reason)
-  return summarize(samples, yardstick)
-}

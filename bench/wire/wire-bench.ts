@@ -5,13 +5,13 @@
  */
 import { type Benchmark, type BenchOptions, isWanted, STARTS } from '../lib/benchmark.js'
 import { type ChainName, hasYardstick } from '../lib/node-scenario.js'
-import { type BenchResult, type Samples, summarize } from '../lib/result.js'
+import { type BenchResult, summarize } from '../lib/result.js'
 import type { Contender } from './contender.js'
 import type { Contest } from './contest.js'
 import type { ForwarderReport } from './forwarder-messages.js'
 import { WIRE_FLOWS, wireProblem } from './prepare.js'
 import { RingpathContender, type RingpathOptions } from './ringpath-contender.js'
-import { eachStart, type Figures, framesOf, joined, runRounds } from './throughput.js'
+import { alone, compared, eachStart, type Figures, type Named, runRounds } from './throughput.js'
 import type { FrameSize } from './traffic.js'
 import { ChainContender, YardstickContender } from './yardstick-contender.js'
 
@@ -93,18 +93,21 @@ export const wireBenchmark: Benchmark = {
       const isNamed = only?.some((wanted) => wanted.startsWith(`wire/${name}`)) ?? false
       return isNamed || (sizes.includes(size) && isWanted(`wire/${name}`, only))
     })
-    const figures = new Map<FrameSize, Figures>()
+    const starts = new Map<FrameSize, Figures[]>()
+    let absent: ReadonlyMap<string, string> = new Map()
     const contenders = () => contendersOf(chosen, (report) => reports.push(report))
     await eachStart(options, contenders, async (contest) => {
       for (const frameBytes of FRAME_SIZES[size]) {
         const now = chosen.filter((measure) => hasFrames(measure, frameBytes, only))
-        const some = await runSize(contest, now, frameBytes, options)
-        figures.set(frameBytes, joined(figures.get(frameBytes) ?? new Map(), some))
+        const figures = await runSize(contest, now, frameBytes, options)
+        starts.set(frameBytes, [...(starts.get(frameBytes) ?? []), figures])
       }
+      absent = new Map([...absent, ...contest.absent])
     })
-    const results = [...figures].flatMap(([frameBytes, some]) =>
-      resultsOf(chosen, some, frameBytes),
-    )
+    const results = [...starts].flatMap(([frameBytes, some]) => {
+      const measured = chosen.filter((measure) => hasFrames(measure, frameBytes, only))
+      return resultsOf(measured, some, frameBytes, absent)
+    })
     return [...results, ...heapResults(reports)]
   },
 }
@@ -152,20 +155,20 @@ function contendersOf(
   })
 }
 
-/** Nothing of a contender that could not run: the contest has told why. */
 function resultsOf(
-  chosen: readonly Measure[],
-  figures: Figures,
+  measures: readonly Measure[],
+  starts: readonly Figures[],
   frameBytes: FrameSize,
+  absent: ReadonlyMap<string, string>,
 ): BenchResult[] {
-  const samples = (name: string): Samples =>
-    framesOf(figures, name, `wire/${name}/${frameBytes}`, NOTE)
-  return chosen.flatMap(({ name, yardstick }) => {
-    const theirs =
-      yardstick !== undefined && figures.has(yardstick.name) ? samples(yardstick.name) : undefined
-    const ours = figures.has(name) ? [summarize(samples(name), theirs)] : []
-    return theirs === undefined ? ours : [...ours, summarize(theirs)]
-  })
+  const named = (contender: string): Named => {
+    return { contender, name: `wire/${contender}/${frameBytes}`, note: NOTE }
+  }
+  return measures.flatMap(({ name, yardstick }) =>
+    yardstick === undefined
+      ? [alone(starts, named(name), absent)]
+      : compared(starts, named(name), named(yardstick.name), absent),
+  )
 }
 
 /** Of the full chain, over all windows of a start. */
