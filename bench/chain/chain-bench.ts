@@ -4,8 +4,9 @@
  */
 import { fileURLToPath } from 'node:url'
 import { bundled } from '../../src/base/bundle.js'
+import { REPEAT_SECONDS } from '../../src/pipeline/flow-access.js'
 import { AskedProcess } from '../lib/asked-process.js'
-import { type Benchmark, type BenchOptions, STARTS } from '../lib/benchmark.js'
+import { type Benchmark, type BenchOptions, isWanted, STARTS } from '../lib/benchmark.js'
 import { type ChainName, hasYardstick } from '../lib/node-scenario.js'
 import { type BenchResult, median, type Samples, summarize } from '../lib/result.js'
 import type { ChainTime } from './chain-run.js'
@@ -23,44 +24,60 @@ const CHAINS: readonly ChainName[] = ['full', 'pod', 'service', 'masquerade', 'o
 const FRAMES = { full: 4_000_000, quick: 2_000_000, smoke: 10_000 } as const
 /** At least so many before the first measurement, so that the code is hot. */
 const WARM_UP_FRAMES = { full: 2_000_000, quick: 1_000_000, smoke: 1000 } as const
+/** In one piece, so that each flow is renewed twice; at the most flows, and no more than the full chain. */
+const SUSTAINED_SECONDS = { full: 2 * REPEAT_SECONDS, quick: 0, smoke: 0.1 } as const
+const SUSTAINED_CHAIN = 'full'
 const NOTE = '64-byte UDP, bursts of 64, no device'
 
 export const flowsName = (flows: number): string =>
   flows >= 1_000_000 ? `${flows / 1_000_000}M` : flows >= 1000 ? `${flows / 1000}k` : `${flows}`
 
-/** What was measured of a chain, of all starts and rounds. */
+/** What was measured of all starts and rounds. */
 interface Figures {
-  readonly chain: ChainName
   readonly name: string
   readonly values: number[]
   /** Of the frames of each round: the flow lane's share. */
   readonly repeated: number[]
   /** Of C; none where it has no such chain. */
   readonly yardstick: number[]
+  /** For how long it is measured in one piece; 0: it is measured in rounds. */
+  readonly sustainedSeconds: number
 }
 
-interface Case {
+interface Measure {
+  readonly chain: ChainName
   readonly figures: Figures
+  readonly sustained?: Figures
+}
+
+interface Case extends Measure {
   readonly process: AskedProcess
   readonly c?: Yardstick
 }
 
-async function openCase(figures: Figures, flows: number, warmUp: number): Promise<Case> {
-  const { chain } = figures
+async function openCase(measure: Measure, flows: number, warmUp: number): Promise<Case> {
+  const { chain } = measure
   const args = [RUN, chain, String(flows), String(warmUp)]
   const process = await AskedProcess.start(globalThis.process.execPath, args)
-  if (!hasYardstick(chain)) return { figures, process }
+  if (!hasYardstick(chain)) return { ...measure, process }
   const c = await Yardstick.start(chain, flows)
   await c.time(2 * Math.max(warmUp, flows))
-  return { figures, process, c }
+  return { ...measure, process, c }
 }
 
-function resultsOf({ name, values, yardstick, repeated }: Figures): BenchResult[] {
-  const share = (100 * median(repeated)).toFixed(0)
-  const note = `${NOTE}; ${share} % repeated by the flow lane`
+function resultsOf({
+  name,
+  values,
+  yardstick,
+  repeated,
+  sustainedSeconds,
+}: Figures): BenchResult[] {
+  const share = (100 * median(repeated)).toFixed(sustainedSeconds > 0 ? 2 : 0)
+  const what = sustainedSeconds > 0 ? `${NOTE}; ${sustainedSeconds} s in one piece` : NOTE
+  const note = `${what}; ${share} % repeated by the flow lane`
   const ours: Samples = { name: `chain/${name}`, unit: 'ns/frame', values, note }
   if (yardstick.length === 0) return [summarize(ours)]
-  const theirs = { ...ours, name: `chain/c-${name}`, values: yardstick, note: NOTE }
+  const theirs = { ...ours, name: `chain/c-${name}`, values: yardstick, note: what }
   return [summarize(ours, theirs), summarize(theirs)]
 }
 
@@ -70,12 +87,14 @@ export const chainBenchmark: Benchmark = {
   problem: () => Promise.resolve(yardstickProblem()),
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
-    const { size, isOverview = false } = options
+    const { size, only, isOverview = false } = options
     const results: BenchResult[] = []
     // One number of flows after the other, so that the tables of only one are held.
     for (const flows of FLOWS[size]) {
       const isFullOnly = isOverview || flows > FLOWS_OF_OTHERS[size]
-      const chains = isFullOnly ? CHAINS.slice(0, 1) : CHAINS
+      const chains = (isFullOnly ? CHAINS.slice(0, 1) : CHAINS).filter((chain) =>
+        isWanted(`chain/${chain}/${flowsName(flows)}`, only),
+      )
       results.push(...(await runFlows(chains, flows, options)))
     }
     return results
@@ -87,36 +106,50 @@ async function runFlows(
   flows: number,
   options: BenchOptions,
 ): Promise<BenchResult[]> {
-  const all = chains.map((chain): Figures => {
-    const name = `${chain}/${flowsName(flows)}`
-    return { chain, name, values: [], repeated: [], yardstick: [] }
-  })
+  const measures = chains.map((chain) => measureOf(chain, flows, options.size))
   for (let start = 0; start < STARTS[options.size]; start++) {
-    await runStart(all, flows, options)
+    await runStart(measures, flows, options)
   }
-  return all.flatMap(resultsOf)
+  return measures.flatMap(({ figures, sustained }) =>
+    [figures, ...(sustained === undefined ? [] : [sustained])].flatMap(resultsOf),
+  )
+}
+
+function measureOf(chain: ChainName, flows: number, size: BenchOptions['size']): Measure {
+  const name = `${chain}/${flowsName(flows)}`
+  const nothing = (): Omit<Figures, 'name' | 'sustainedSeconds'> => {
+    return { values: [], repeated: [], yardstick: [] }
+  }
+  const figures = { name, sustainedSeconds: 0, ...nothing() }
+  const sustainedSeconds = SUSTAINED_SECONDS[size]
+  const isSustained = chain === SUSTAINED_CHAIN && flows === FLOWS[size].at(-1)
+  if (sustainedSeconds === 0 || !isSustained) return { chain, figures }
+  const sustained = { name: `${name}/sustained`, sustainedSeconds, ...nothing() }
+  return { chain, figures, sustained }
 }
 
 /** The rounds of one start of each. */
 async function runStart(
-  all: readonly Figures[],
+  measures: readonly Measure[],
   flows: number,
-  { size, rounds, log }: BenchOptions,
+  options: BenchOptions,
 ): Promise<void> {
+  const { size, rounds, log } = options
   const cases: Case[] = []
   try {
-    for (const figures of all) cases.push(await openCase(figures, flows, WARM_UP_FRAMES[size]))
+    for (const each of measures) cases.push(await openCase(each, flows, WARM_UP_FRAMES[size]))
     for (let round = 0; round < rounds; round++) {
       for (const { figures, process, c } of cases) {
-        const ours = JSON.parse(await process.ask(`run ${FRAMES[size]}`)) as ChainTime
-        figures.values.push(ours.nanoseconds)
-        figures.repeated.push(ours.repeated)
+        const ours = await process.ask(`run ${FRAMES[size]}`)
         await c?.time(flows)
-        const theirs = await c?.time(FRAMES[size])
-        if (theirs !== undefined) figures.yardstick.push(theirs)
-        const beside = theirs === undefined ? '' : ` C ${theirs.toFixed(1)}`
-        log(`round ${round + 1}, ${figures.name}: ${ours.nanoseconds.toFixed(1)}${beside}`)
+        log(`round ${round + 1}, ${noted(figures, ours, await c?.time(FRAMES[size]))}`)
       }
+    }
+    for (const { sustained, process, c } of cases) {
+      if (sustained === undefined) continue
+      const { sustainedSeconds: seconds } = sustained
+      const ours = await process.ask(`sustain ${seconds}`)
+      log(`${seconds} s, ${noted(sustained, ours, await c?.time(0, seconds))}`)
     }
   } finally {
     for (const { process, c } of cases) {
@@ -124,4 +157,14 @@ async function runStart(
       await c?.close()
     }
   }
+}
+
+/** Adds what a run of each found, and tells it. */
+function noted(figures: Figures, answer: string, theirs: number | undefined): string {
+  const { nanoseconds, repeated } = JSON.parse(answer) as ChainTime
+  figures.values.push(nanoseconds)
+  figures.repeated.push(repeated)
+  if (theirs !== undefined) figures.yardstick.push(theirs)
+  const beside = theirs === undefined ? '' : ` C ${theirs.toFixed(1)}`
+  return `${figures.name}: ${nanoseconds.toFixed(1)}${beside}`
 }

@@ -39,6 +39,11 @@ const SEED = 1
 const PRIMING_PASSES = 3
 /** Bursts between two looks at the clock, some ten milliseconds: each allocates a number or two, which a worker does not. */
 const BURSTS_PER_TICK = 4096
+/**
+ * The same where time itself is what happens: less than a millisecond, for the flow lane lets only so many
+ * flows of one into the chain (src/pipeline/flow-table.ts).
+ */
+const BURSTS_PER_TICK_SUSTAINED = 8
 const NANOSECONDS = 1e6
 /** Entries of the connection table that a flow has: of its service, and on either pod's side. */
 const ENTRIES: Readonly<Record<ChainName, number>> = {
@@ -112,11 +117,15 @@ export class ChainRig {
     this.#aheadMilliseconds += 1000 * seconds
   }
 
+  #tick(milliseconds: number): void {
+    this.#source.setTime(FIRST_MILLISECOND + this.#aheadMilliseconds + milliseconds)
+  }
+
   /** Runs that many frames, rounded up to whole bursts, and returns how many it were. */
   run(frames: number): number {
     const bursts = Math.ceil(frames / BURST_RECEIVE_MAX)
     for (let done = 0; done < bursts; done += BURSTS_PER_TICK) {
-      this.#source.setTime(FIRST_MILLISECOND + this.#aheadMilliseconds + performance.now())
+      this.#tick(performance.now())
       const some = Math.min(BURSTS_PER_TICK, bursts - done)
       for (let i = 0; i < some; i++) this.#loop.turn()
     }
@@ -150,6 +159,30 @@ export class ChainRig {
     this.#runEmpty(done)
     const empty = performance.now() - middle
     return ((middle - begin - empty) * NANOSECONDS) / done
+  }
+
+  /**
+   * The same of at least so many seconds in one piece, in which the clock goes on as a worker's does: flows
+   * grow old, the chain sees some of them again, and the others are renewed.
+   */
+  timeSustained(seconds: number): { readonly nanoseconds: number; readonly frames: number } {
+    const begin = performance.now()
+    let middle = begin
+    let bursts = 0
+    for (; middle < begin + 1000 * seconds; bursts += BURSTS_PER_TICK_SUSTAINED) {
+      this.#tick(middle)
+      for (let i = 0; i < BURSTS_PER_TICK_SUSTAINED; i++) this.#loop.turn()
+      middle = performance.now()
+    }
+    let end = middle
+    for (let done = 0; done < bursts; done += BURSTS_PER_TICK_SUSTAINED) {
+      this.#tick(end)
+      for (let i = 0; i < BURSTS_PER_TICK_SUSTAINED; i++) this.#source.refill(this.#burst)
+      end = performance.now()
+    }
+    const frames = bursts * BURST_RECEIVE_MAX
+    const nanoseconds = ((middle - begin - (end - middle)) * NANOSECONDS) / frames
+    return { nanoseconds, frames }
   }
 }
 

@@ -3,8 +3,10 @@
  * compiles for the one lane that a worker has (src/pipeline/lane-passes.ts), so each chain has a
  * process of its own, as each worker has a thread.
  *
- * Arguments: chain, flows, frames to warm up. `run <frames>` is answered by a `ChainTime` as JSON,
- * after a pass over all flows that is not measured.
+ * Arguments: chain, flows, frames to warm up. Answered by a `ChainTime` as JSON:
+ *
+ *   run <frames>        after a pass over all flows that is not measured
+ *   sustain <seconds>   in one piece, with the renewals of flows that fall into it
  */
 import { createInterface } from 'node:readline'
 import { tuneV8 } from '../../src/engine/v8-flags.js'
@@ -25,13 +27,24 @@ tuneV8()
 const rig = new ChainRig(chain as ChainName, Number(flows))
 rig.prime(Number(warmUp))
 console.log('ready')
-for await (const line of createInterface(process.stdin)) {
-  const frames = Number(line.split(' ')[1])
+
+function timeBetweenRenewals(frames: number): ChainTime {
   // All flows, which began together, are renewed together: now, and not in whichever round is measured then.
   rig.advanceClock(REPEAT_SECONDS)
   rig.run(rig.flows)
   const before = rig.pipeline.framesRepeated
   const nanoseconds = rig.time(frames)
-  const repeated = (rig.pipeline.framesRepeated - before) / frames
-  console.log(JSON.stringify({ nanoseconds, repeated } satisfies ChainTime))
+  return { nanoseconds, repeated: (rig.pipeline.framesRepeated - before) / frames }
+}
+
+function timeSustained(seconds: number): ChainTime {
+  const before = rig.pipeline.framesRepeated
+  const { nanoseconds, frames } = rig.timeSustained(seconds)
+  return { nanoseconds, repeated: (rig.pipeline.framesRepeated - before) / frames }
+}
+
+for await (const line of createInterface(process.stdin)) {
+  const [order, amount] = line.split(' ')
+  const time = order === 'sustain' ? timeSustained : timeBetweenRenewals
+  console.log(JSON.stringify(time(Number(amount))))
 }

@@ -16,6 +16,13 @@ import { firstFrame } from './chain-rig.js'
 
 const PROGRAM = programPath('chain')
 
+/** Nanoseconds, with the chain and without it. */
+interface RunAnswer {
+  readonly frames: number
+  readonly ns: number
+  readonly empty: number
+}
+
 export interface YardstickCounters {
   readonly forwarded: number
   readonly bytes: number
@@ -58,13 +65,11 @@ export class Yardstick {
     return new Yardstick(await AskedProcess.start(PROGRAM, args), directory)
   }
 
-  /** Nanoseconds per frame, without what the rig takes by itself. */
-  async time(frames: number): Promise<number> {
-    const { ns, empty } = JSON.parse(await this.#process.ask(`run ${frames}`)) as Record<
-      string,
-      number
-    >
-    return ((ns ?? Number.NaN) - (empty ?? Number.NaN)) / frames
+  /** Nanoseconds per frame, without what the rig takes by itself; of so many seconds at least. */
+  async time(frames: number, seconds = 0): Promise<number> {
+    const answer = await this.#process.ask(`run ${frames} ${seconds}`)
+    const { frames: done, ns, empty } = JSON.parse(answer) as RunAnswer
+    return (ns - empty) / done
   }
 
   /** The port that a frame leaves by, -1 for none, and the frame as it does. */

@@ -7,7 +7,8 @@
  *
  * and on standard input, answered by one line each:
  *
- *   run FRAMES         nanoseconds of that many frames, and without the chain: {"ns":...,"empty":...}
+ *   run FRAMES [S]     nanoseconds of that many frames, or of as many more as fit into S seconds, and
+ *                      without the chain: {"frames":...,"ns":...,"empty":...}
  *   frame PORT HEX     the port that it leaves by, or -1, and the frame as it does
  *   counters           as JSON
  */
@@ -30,6 +31,8 @@
 #define FLOW_STEP 7919
 #define LINE_BYTES 8192
 #define NANOSECONDS 1000000000ull
+/* Frames between two looks at the clock, a fraction of a millisecond. */
+#define FRAMES_PER_TICK (8 * BURST)
 
 struct rig {
 	struct chain *chain;
@@ -91,14 +94,18 @@ static void receive(struct rig *rig)
 	}
 }
 
-static void run(struct rig *rig, uint64_t frames)
+static void run(struct rig *rig, uint64_t frames, double seconds)
 {
 	const uint64_t begin = now();
-	for (uint64_t done = 0; done < frames; done += BURST) {
+	const uint64_t end = begin + (uint64_t)(seconds * NANOSECONDS);
+	uint64_t time = begin;
+	uint64_t done = 0;
+	for (; done < frames || time < end; done += BURST) {
+		if (done % FRAMES_PER_TICK == 0)
+			time = now();
 		receive(rig);
-		const uint32_t seconds = (uint32_t)(begin / NANOSECONDS);
 		chain_run(rig->chain, rig->memory, rig->starts, rig->lengths, rig->ports, BURST,
-			  seconds);
+			  (uint32_t)(time / NANOSECONDS));
 		for (int i = 0; i < BURST; i++) {
 			if (rig->ports[i] == rig->port || rig->ports[i] == CHAIN_NO_PORT) {
 				fprintf(stderr, "a frame left by port %d\n", rig->ports[i]);
@@ -107,13 +114,15 @@ static void run(struct rig *rig, uint64_t frames)
 		}
 	}
 	const uint64_t middle = now();
-	for (uint64_t done = 0; done < frames; done += BURST) {
+	for (uint64_t empty = 0; empty < done; empty += BURST) {
+		if (empty % FRAMES_PER_TICK == 0)
+			time = now();
 		receive(rig);
 		/* Or the compiler sees that nobody reads them. */
 		__asm__ volatile("" : : "r"(rig->memory) : "memory");
 	}
-	printf("{\"ns\":%llu,\"empty\":%llu}\n", (unsigned long long)(middle - begin),
-	       (unsigned long long)(now() - middle));
+	printf("{\"frames\":%llu,\"ns\":%llu,\"empty\":%llu}\n", (unsigned long long)done,
+	       (unsigned long long)(middle - begin), (unsigned long long)(now() - middle));
 }
 
 static void run_frame(struct rig *rig, const char *line)
@@ -175,15 +184,16 @@ int main(int argc, char **argv)
 	static struct rig rig;
 	char line[LINE_BYTES];
 	unsigned long long frames;
+	double seconds = 0;
 	if (argc != 5 || !prepare(&rig, argv)) {
 		fprintf(stderr, "usage: %s config port frame flows\n", argv[0]);
 		return 2;
 	}
 	puts("ready");
 	fflush(stdout);
-	while (fgets(line, sizeof line, stdin) != NULL) {
-		if (sscanf(line, "run %llu", &frames) == 1)
-			run(&rig, frames);
+	for (; fgets(line, sizeof line, stdin) != NULL; seconds = 0) {
+		if (sscanf(line, "run %llu %lf", &frames, &seconds) > 0)
+			run(&rig, frames, seconds);
 		else if (strncmp(line, "frame ", 6) == 0)
 			run_frame(&rig, line + 6);
 		else

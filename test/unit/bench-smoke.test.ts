@@ -35,6 +35,8 @@ t.test('the chain benchmark forwards every frame, beside the yardstick in C', as
   for (const result of results) t.ok(Number.isFinite(result.median), `${result.name} is a number`)
   const full = results.find((result) => result.name === 'chain/full/100')
   t.equal(full?.yardstick, 'chain/c-full/100')
+  const sustained = results.find((result) => result.name === 'chain/full/100/sustained')
+  t.equal(sustained?.yardstick, 'chain/c-full/100/sustained', 'in one piece, with renewals')
 })
 
 t.test(
