@@ -19,7 +19,7 @@ export interface Chart {
 }
 
 const WIDTH = 760
-const LABEL_WIDTH = 210
+const LABEL_WIDTH = 240
 const VALUE_WIDTH = 90
 const ROW_HEIGHT = 24
 const BAR_HEIGHT = 14

@@ -30,6 +30,7 @@ const SECTIONS: Readonly<Record<string, string>> = {
 }
 /** Longer charts say less than their table. */
 const BARS_MAX = 40
+const NO_FIGURE = '–'
 
 /** The last one of each name. */
 export function latestByName(results: readonly RecordedResult[]): RecordedResult[] {
@@ -115,8 +116,10 @@ function chartsOf(
   charts: Map<string, string>,
 ): string[] {
   const links: string[] = []
-  for (const unit of new Set(results.map((result) => result.unit))) {
-    const members = results.filter((result) => result.unit === unit)
+  // What did not run has no bar, only its line in the table.
+  const ran = results.filter(hasRun)
+  for (const unit of new Set(ran.map((result) => result.unit))) {
+    const members = ran.filter((result) => result.unit === unit)
     if (members.length < 2 || members.length > BARS_MAX) continue
     const file = `${section}-${unit.replaceAll(/[^a-z0-9]+/gi, '-')}.svg`
     const title = SECTIONS[section] ?? section
@@ -126,23 +129,36 @@ function chartsOf(
   return links
 }
 
+const hasRun = ({ runs }: RecordedResult): boolean => runs > 0
+
 const barOf = (result: RecordedResult) => ({
-  label: result.name.slice(result.name.indexOf('/') + 1),
+  label: labelOf(result.name),
   value: result.median,
   min: result.min,
   max: result.max,
   isOurs: isOurs(result.name),
 })
 
-/** Peers, and what is in C, say so in their names. */
-const isOurs = (name: string): boolean => !/\/c-|^peer\//.test(name)
+/** Without the section. A peer's name alone would stand for what we carried beside it. */
+function labelOf(name: string): string {
+  const [section, first = '', ...rest] = name.split('/')
+  if (section !== 'peer') return [first, ...rest].join('/')
+  if (first === 'rate') return rest.join('/')
+  return rest.length === 0 ? `ours beside ${first}` : `ours (${rest.join('/')}) beside ${first}`
+}
+
+/** `peer/NAME` is ours beside NAME; what is in C, and the kernel's routing, say so in their names. */
+const isOurs = (name: string): boolean =>
+  name.startsWith('peer/') ? !name.startsWith('peer/rate/') : !/\/c-|^tcp\/routing/.test(name)
 
 function resultTable(results: readonly RecordedResult[]): string {
   const rows = results.map((r) => {
     const ratio = r.ratio === undefined ? '' : r.ratio.toFixed(2)
-    const range = `${figure(r.min)}–${figure(r.max)}`
+    const [median, range] = hasRun(r)
+      ? [figure(r.median), `${figure(r.min)}–${figure(r.max)}`]
+      : [NO_FIGURE, NO_FIGURE]
     const note = r.note ?? ''
-    const cells = [`\`${r.name}\``, figure(r.median), range, r.unit, r.runs, ratio, note]
+    const cells = [`\`${r.name}\``, median, range, r.unit, r.runs, ratio, note]
     return `| ${cells.join(' | ')} |`
   })
   const head = '| name | median | range | unit | runs | ratio | |'

@@ -73,6 +73,35 @@ t.test('the report has targets, charts, figures and the notes, and the later fig
   t.same(buildReport(results, NOTES), { markdown, charts }, 'the same again')
 })
 
+t.test('a chart tells ours from what is beside it', async (t) => {
+  const results = [
+    result('peer/testpmd', 200),
+    result('peer/testpmd/service', 210),
+    result('peer/rate/testpmd', 150),
+    result('peer/ovs', Number.NaN, { runs: 0, note: 'not run: no Open vSwitch' }),
+    result('tcp/routing/1', 24),
+    result('tcp/pod/1', 3),
+    result('chain/full/1k', 60),
+    result('chain/c-full/1k', 40),
+  ]
+  // As the file has it: JSON knows no NaN.
+  const { markdown, charts } = buildReport(JSON.parse(JSON.stringify(results)), NOTES)
+  const coloursOf = (file: string): Record<string, string> => {
+    const bars = (charts.get(file) ?? '').matchAll(/>([^<]*)<\/text>\n<rect[^>]*fill="([^"]*)"/g)
+    return Object.fromEntries([...bars].map(([, label = '', colour = '']) => [label, colour]))
+  }
+  const [ours, others] = ['#2f6fde', '#8a94a6']
+  t.strictSame(coloursOf('peer-ns-frame.svg'), {
+    'ours beside testpmd': ours,
+    'ours (service) beside testpmd': ours,
+    testpmd: others,
+  })
+  t.strictSame(coloursOf('tcp-ns-frame.svg'), { 'routing/1': others, 'pod/1': ours })
+  t.strictSame(coloursOf('chain-ns-frame.svg'), { 'full/1k': ours, 'c-full/1k': others })
+  t.match(markdown, '| `peer/ovs` | – | – | ns/frame | 0 |  | not run: no Open vSwitch |')
+  t.notMatch(markdown, /null|NaN/)
+})
+
 t.test('a chart is SVG, whatever the labels', async (t) => {
   const bar = { label: '<&>', value: 0, min: 0, max: 0, isOurs: true }
   const svg = barChart({ title: 'a < b', unit: 'ns', bars: [bar] })
