@@ -11,7 +11,7 @@ import { explain, splitTable } from './explain/explain.js'
 import { type Benchmark, isWanted } from './lib/benchmark.js'
 import { thisMachine } from './lib/machine.js'
 import { appendResults, jsonLine, table } from './lib/report.js'
-import type { BenchResult } from './lib/result.js'
+import { type BenchResult, isBroken } from './lib/result.js'
 import { mapsBenchmark } from './micro-maps.js'
 import { partsBenchmark } from './micro-parts.js'
 import { installPeers, peerBenchmark } from './peers/peer-bench.js'
@@ -72,6 +72,11 @@ async function main(): Promise<void> {
   const { cpu, cores, kernel, node, commit } = machine
   console.log(`\n${cpu}, ${cores} cores, kernel ${kernel}, Node ${node}, commit ${commit}`)
   console.log(table(results))
+  // One that could not run has said so; this one has run, and nobody would see it among the others.
+  for (const { name, unit } of results.filter(isBroken)) {
+    options.log(`${name}: no figure in ${unit}`)
+    process.exitCode = 1
+  }
   const leftOut = BENCHMARKS.filter(({ isLong }) => isLong === true && isOverview)
   if (leftOut.length === 0) return
   options.log(`Left out, for want of time: ${leftOut.map(({ name }) => name).join(', ')} (--only).`)

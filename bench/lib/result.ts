@@ -64,3 +64,7 @@ export function summarize(samples: Samples, yardstick?: Samples): BenchResult {
   const compared = { ...summary, yardstick: yardstick.name }
   return Number.isFinite(ratio) ? { ...compared, ratio } : compared
 }
+
+/** It has run, and tells nothing. */
+export const isBroken = ({ runs, median }: BenchResult): boolean =>
+  runs > 0 && !Number.isFinite(median)

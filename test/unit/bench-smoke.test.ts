@@ -12,7 +12,7 @@ import { splitTable } from '../../bench/explain/explain.js'
 import { splitInMemory } from '../../bench/explain/memory-split.js'
 import { splitProfile } from '../../bench/explain/parts.js'
 import { jsonLine, table } from '../../bench/lib/report.js'
-import { median, summarize } from '../../bench/lib/result.js'
+import { isBroken, median, summarize } from '../../bench/lib/result.js'
 import { mapsBenchmark } from '../../bench/micro-maps.js'
 import { partsBenchmark } from '../../bench/micro-parts.js'
 
@@ -124,6 +124,13 @@ t.test('a ratio is taken round by round, so that a slow round hits both', async 
   t.equal(result.median, 90)
   const nothing = { ...yardstick, values: [0, 0, 0] }
   t.notOk('ratio' in summarize({ ...ours, values: [0, 0, 0] }, nothing), 'none against nothing')
+})
+
+t.test('what has run and has no figure is told from what has not run', async (t) => {
+  const nothing = summarize({ name: 'ts', unit: 'ns', values: [Number.NaN] })
+  t.ok(isBroken(nothing))
+  t.notOk(isBroken({ ...nothing, runs: 0 }), 'it has said why')
+  t.notOk(isBroken(summarize({ name: 'ts', unit: 'ns', values: [1] })))
 })
 
 t.test('a result is one line of JSON with its machine, and a row of the table', async (t) => {
