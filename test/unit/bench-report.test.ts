@@ -25,6 +25,25 @@ const target = (name: string): Target => {
   if (found === undefined) throw new Error(`no target ${name}`)
   return found
 }
+/** By the issue. */
+const ASKED_FOR = [
+  'chain/full/1k',
+  'chain/full/1M',
+  'wire/full/64',
+  'lossless/full/64',
+  'latency/full/200k',
+  'setup/full',
+  'alloc/full',
+  'peer/testpmd',
+  'peer/ovs',
+  'peer/nft-dnat',
+  'peer/bridge',
+  'peer/redirect-peer',
+  'peer/devmap',
+  'scale/2-workers',
+  'memory/connection',
+  'idle/poll',
+]
 const NOTES = '## What was tried\n\nA thing.'
 
 t.test('the published report is what its files give', async (t) => {
@@ -37,9 +56,7 @@ t.test('the published report is what its files give', async (t) => {
 t.test('each target of the issue is there, once', async (t) => {
   const names = TARGETS.map(({ name }) => name)
   t.equal(new Set(names).size, names.length)
-  for (const name of ['chain/full/1k', 'chain/full/1M', 'wire/full/64', 'peer/testpmd']) {
-    t.ok(names.includes(name), name)
-  }
+  for (const name of ASKED_FOR) t.ok(names.includes(name), name)
 })
 
 t.test('a target is reached, missed, stated or not measured', async (t) => {
