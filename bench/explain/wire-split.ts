@@ -79,7 +79,7 @@ function splitOf({ report, generatorShare }: Measured, load: string): Split {
   const transmit = Math.min(system, exchange)
   const rate = ((frames / total) * 1000).toFixed(0)
   return {
-    title: `full chain on the wire, ${load}: ${rate} frames a second`,
+    title: `full chain on the wire, ${load}: ${rate} frames a second, % of both cores together`,
     parts: [
       ['kernel transmit (system time of the worker)', each(transmit)],
       ['rings: the exchange without it', each(exchange - transmit)],
