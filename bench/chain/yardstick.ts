@@ -67,7 +67,7 @@ export class Yardstick {
 
   /** Nanoseconds per frame, without what the rig takes by itself; of so many seconds at least. */
   async time(frames: number, seconds = 0): Promise<number> {
-    const answer = await this.#process.ask(`run ${frames} ${seconds}`)
+    const answer = await this.#process.ask(`run ${frames} ${seconds}`, seconds)
     const { frames: done, ns, empty } = JSON.parse(answer) as RunAnswer
     return (ns - empty) / done
   }

@@ -17,11 +17,13 @@ export class AskedProcess {
     return new AskedProcess(process)
   }
 
-  async ask(line: string): Promise<string> {
+  /** @param seconds that the answer takes in any case */
+  async ask(line: string, seconds = 0): Promise<string> {
     this.#process.write(`${line}\n`)
     this.#answers++
     const pattern = new RegExp(`^ready\\n(?:[^\\n]*\\n){${this.#answers - 1}}([^\\n]*)\\n`)
-    const match = await this.#process.waitForOutput(pattern, ANSWER_TIMEOUT_MILLISECONDS)
+    const timeout = ANSWER_TIMEOUT_MILLISECONDS + 1000 * seconds
+    const match = await this.#process.waitForOutput(pattern, timeout)
     return match[1] ?? ''
   }
 
