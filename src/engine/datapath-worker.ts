@@ -169,16 +169,18 @@ class Engine {
 
   /** Takes the place of the process whose ports these are. Throws when it went away instead. */
   takeOver(taker: HandoverTaker): void {
-    for (const { description } of taker.ports) {
-      this.#ports.adopt(description.port, description.device, description.mode)
-      readMtu(this.#endpoints, description.port, description.device)
+    for (const { description, made } of taker.ports) {
+      const { port, device, mode } = description
+      this.#ports.adopt(port, device, mode, made)
+      readMtu(this.#endpoints, port, device)
     }
     const stopped = taker.take(this.burst)
-    this.#loop.turn()
-    const silent = Number(process.hrtime.bigint() - stopped) / NANOSECONDS_PER_MILLISECOND
+    // Before the turn: in it a port that was given up meanwhile is detached, and told so.
     for (const { description, made } of taker.ports) {
       this.#ports.report(description.port, made)
     }
+    this.#loop.turn()
+    const silent = Number(process.hrtime.bigint() - stopped) / NANOSECONDS_PER_MILLISECOND
     // Not before nothing can fail any more: else it is the other one's still.
     takeCore(this.#input.core)
     send({ type: 'taken over', ports: taker.ports.length, silentMilliseconds: silent })

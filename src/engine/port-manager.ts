@@ -4,6 +4,9 @@
  *
  * A device that cannot be attached (not there yet, say) is reported with its errno and tried again
  * once a second. A device that vanished (its pod is gone) is detached with all of its frames back.
+ *
+ * A port may be given up and asked for again before anybody looks. With the same device in the same
+ * mode its sockets stay; but the request has wiped its report, which is written once more.
  */
 import { PORTS_MAX } from '../base/limits.js'
 import { PortMode, PortStatus, type PortTable } from '../port/port-table.js'
@@ -38,6 +41,13 @@ export interface AttachedPort {
   readonly programDropped?: number
 }
 
+/** What a port has been attached with, and what came of it. */
+interface Attached {
+  readonly device: string
+  readonly mode: PortMode
+  readonly made: AttachedPort
+}
+
 /** Who has to know which devices are attached. */
 export interface PortListener {
   attached(port: number, mode: 'pod' | 'uplink'): void
@@ -53,7 +63,7 @@ const NEVER = -1
 export class PortManager implements Housekeeping {
   readonly #ports: PortTable
   readonly #devices: DevicePorts
-  readonly #attached = new Map<number, string>()
+  readonly #attached = new Map<number, Attached>()
   readonly #retryAt = new Int32Array(PORTS_MAX).fill(NEVER)
   readonly #log: (line: string) => void
   readonly #listener: PortListener
@@ -62,7 +72,9 @@ export class PortManager implements Housekeeping {
   readonly #busy = new Set<number>()
   /** Attached by this worker, and not by all others yet. */
   readonly #joining = new Map<number, AttachedPort>()
-  /** A port waits for other workers to leave it. */
+  /** Detached by this worker, and not left by all others when they were asked last. */
+  readonly #left = new Set<number>()
+  /** A port waits for other workers to leave what was there. */
   #isLeaving = false
   /** A device could not be attached, and is to be tried again. */
   #isTryingAgain = false
@@ -106,24 +118,28 @@ export class PortManager implements Housekeeping {
   #look(nowSeconds: number): void {
     this.#isTryingAgain = false
     for (const port of this.#devices.lostPorts()) this.#detach(port)
+    // Before anything is attached: another port may be to have the device now.
+    for (const [port, attached] of this.#attached) {
+      if (!this.#isAskedFor(port, attached)) this.#detach(port)
+    }
     for (let port = 0; port < PORTS_MAX; port++) {
       const mode = this.#ports.mode(port)
-      const attached = this.#attached.get(port)
-      if (mode === PortMode.NONE) {
-        if (attached !== undefined) this.#detach(port)
-      } else {
-        this.#want(port, mode, attached, nowSeconds)
-      }
+      if (mode !== PortMode.NONE) this.#want(port, mode, nowSeconds)
     }
+  }
+
+  #isAskedFor(port: number, { device, mode }: Attached): boolean {
+    return this.#ports.mode(port) === mode && this.#ports.device(port) === device
   }
 
   /**
    * A port that came attached from another process. `report` follows, once that one has
    * stopped.
    */
-  adopt(port: number, device: string, mode: 'pod' | 'uplink'): void {
-    this.#attached.set(port, device)
-    this.#listener.attached(port, mode)
+  adopt(port: number, device: string, steering: 'pod' | 'uplink', made: AttachedPort): void {
+    const mode = steering === 'uplink' ? PortMode.UPLINK : PortMode.POD
+    this.#attached.set(port, { device, mode, made })
+    this.#listener.attached(port, steering)
   }
 
   /** Says in the table that the port is this process's. */
@@ -138,30 +154,48 @@ export class PortManager implements Housekeeping {
       this.#busy.delete(port)
       const mode = this.#ports.mode(port)
       if (mode !== PortMode.NONE && !this.#attached.has(port)) {
-        this.#attach(port, this.#ports.device(port), mode, nowSeconds)
+        this.#attach(port, mode, nowSeconds)
       }
     }
     return this.#busy.size > 0
   }
 
-  #want(port: number, mode: number, attached: string | undefined, nowSeconds: number): void {
+  #want(port: number, mode: PortMode, nowSeconds: number): void {
+    const attached = this.#attached.get(port)
+    if (attached !== undefined) {
+      this.#confirm(port, attached)
+      return
+    }
     const retryAt = this.#retryAt[port] as number
-    if (attached === undefined && retryAt !== NEVER && nowSeconds < retryAt) {
+    if (retryAt !== NEVER && nowSeconds < retryAt) {
       this.#isTryingAgain = true
       return
     }
-    const device = this.#ports.device(port)
-    if (attached === device) return
-    if (attached !== undefined) this.#detach(port)
-    if (this.#others.isFree(port)) this.#attach(port, device, mode, nowSeconds)
+    if (this.#haveAllLeft()) this.#attach(port, mode, nowSeconds)
     else this.#isLeaving = true
   }
 
-  #attach(port: number, device: string, mode: number, nowSeconds: number): void {
+  /** A request leaves no report; that of a port which all workers have is still true. */
+  #confirm(port: number, { made }: Attached): void {
+    if (this.#joining.has(port)) return
+    if (this.#ports.report(port, process.pid).status === PortStatus.ATTACHED) return
+    this.report(port, made)
+  }
+
+  /** Nobody has queues of a device that was detached: it may be the one that is wanted, on any port. */
+  #haveAllLeft(): boolean {
+    for (const port of this.#left) {
+      if (this.#others.isFree(port)) this.#left.delete(port)
+    }
+    return this.#left.size === 0
+  }
+
+  #attach(port: number, mode: PortMode, nowSeconds: number): void {
+    const device = this.#ports.device(port)
     try {
       const steering = mode === PortMode.UPLINK ? 'uplink' : 'pod'
       const made = this.#devices.attach(port, device, steering)
-      this.#attached.set(port, device)
+      this.#attached.set(port, { device, mode, made })
       this.#listener.attached(port, steering)
       this.#joining.set(port, made)
       this.#settlePort(port, made, nowSeconds)
@@ -190,7 +224,7 @@ export class PortManager implements Housekeeping {
     const joining = this.#others.joining(port)
     if (joining === Joining.PENDING) return
     this.#joining.delete(port)
-    const device = this.#attached.get(port) ?? ''
+    const device = this.#attached.get(port)?.device ?? ''
     if (joining === Joining.REFUSED) {
       const { refusal } = this.#others
       this.#detach(port)
@@ -204,9 +238,10 @@ export class PortManager implements Housekeeping {
 
   #detach(port: number): void {
     this.#joining.delete(port)
+    this.#left.add(port)
     this.#listener.detaching(port)
     this.#devices.detach(port)
-    this.#log(`port ${port}: ${this.#attached.get(port)} detached`)
+    this.#log(`port ${port}: ${this.#attached.get(port)?.device} detached`)
     this.#attached.delete(port)
     const report = { status: PortStatus.DETACHED, errno: 0, isNative: false, isZeroCopy: false }
     this.#ports.setReport(port, process.pid, report)

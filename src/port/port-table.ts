@@ -89,8 +89,8 @@ export class PortTable {
     Atomics.add(this.#map.words, this.#map.valueStart(PORTS_MAX), 1)
   }
 
-  mode(port: number): number {
-    return Atomics.load(this.#map.words, this.#map.valueStart(port) + MODE)
+  mode(port: number): PortMode {
+    return Atomics.load(this.#map.words, this.#map.valueStart(port) + MODE) as PortMode
   }
 
   device(port: number): string {

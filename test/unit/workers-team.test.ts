@@ -126,6 +126,7 @@ t.test('each queue is one worker’s, and each worker has one of as many', async
 /** Devices of a worker that say which ports it has, and refuse on demand. */
 class Devices implements DevicePorts {
   readonly has = new Set<number>()
+  readonly modes: string[] = []
   refuses = false
 
   attach(port: number) {
@@ -133,8 +134,9 @@ class Devices implements DevicePorts {
     return { isNative: true, isZeroCopy: false }
   }
 
-  join(port: number): void {
+  join(port: number, _device: string, mode: string): void {
     if (this.refuses) throw Object.assign(new Error('busy'), { errno: 16 })
+    this.modes.push(mode)
     this.has.add(port)
   }
 
@@ -227,6 +229,60 @@ t.test('a port is attached anew only when every worker has left what was there',
   it.manager.step(1)
   it.follower.step()
   t.same([...it.other.has, ...it.own.has], [])
+})
+
+t.test('asked for anew while workers join, a port is told as attached when all have', async (t) => {
+  const it = twoWorkers()
+  it.table.request(3, 'lxc-a', PortMode.POD)
+  it.manager.step(1)
+  it.table.release(3)
+  it.table.request(3, 'lxc-a', PortMode.POD)
+  it.manager.step(1)
+  t.equal(it.status(3), PortStatus.DETACHED, 'the other one has not joined')
+  it.follower.step()
+  it.manager.step(1)
+  t.equal(it.status(3), PortStatus.ATTACHED)
+  it.table.release(3)
+  it.table.request(3, 'lxc-a', PortMode.POD)
+  it.manager.step(1)
+  t.equal(it.status(3), PortStatus.ATTACHED, 'and again, now that all have joined')
+})
+
+t.test('every worker joins anew a port that is asked for in the other mode', async (t) => {
+  const it = twoWorkers()
+  it.table.request(3, 'eth0', PortMode.POD)
+  it.manager.step(1)
+  it.follower.step()
+  it.manager.step(1)
+  it.table.release(3)
+  it.table.request(3, 'eth0', PortMode.UPLINK)
+  it.manager.step(1)
+  t.equal(it.status(3), PortStatus.DETACHED)
+  it.follower.step()
+  t.same([...it.other.has], [], 'it has left')
+  it.manager.step(1)
+  it.follower.step()
+  it.manager.step(1)
+  t.equal(it.status(3), PortStatus.ATTACHED)
+  t.same(it.other.modes, ['pod', 'uplink'])
+})
+
+t.test('a device moves to another port when every worker has left the one it had', async (t) => {
+  const it = twoWorkers()
+  it.table.request(4, 'lxc-a', PortMode.POD)
+  it.manager.step(1)
+  it.follower.step()
+  it.manager.step(1)
+  it.table.release(4)
+  it.table.request(3, 'lxc-a', PortMode.POD)
+  it.manager.step(1)
+  t.same([...it.own.has], [], 'it waits: queues of the device are the other one’s yet')
+  it.follower.step()
+  it.manager.step(1)
+  it.follower.step()
+  it.manager.step(1)
+  t.equal(it.status(3), PortStatus.ATTACHED)
+  t.same([...it.own.has, ...it.other.has], [3, 3])
 })
 
 t.end()
