@@ -70,6 +70,34 @@ const nodePort = async (address: string): Promise<number> => {
 }
 const links = async () => (await lab.exec(node, 'ip', ['-d', 'link'])).stdout
 
+interface EndpointRow {
+  readonly id: number
+  readonly name: string
+  readonly status: string
+}
+
+t.test('an endpoint with another number is attached, and its MTU followed', OPTIONS, async (t) => {
+  const edited = await live.pod('edited', '10.0.1.3')
+  const row = async (): Promise<EndpointRow | undefined> => {
+    const rows = await live.json<EndpointRow[]>('endpoint')
+    return rows.find(({ name }) => name === 'default/edited')
+  }
+  const isAttached = async () => (await row())?.status === 'attached'
+  await live.until('its port', isAttached)
+  live.endpoint(edited, ', id: 77, masquerade: false')
+  await live.until('the other number', async () => (await row())?.id === 77)
+  await live.until('its report', isAttached)
+  t.equal((await ping(lab, client, edited.address)).received, 3)
+  await lab.ip(node, [`link set ${edited.device} mtu 1300`])
+  const isToldTheMtu = async (): Promise<boolean> => {
+    const args = ['-M', 'do', '-s', '1400', '-c', '1', '-W', '1', edited.address]
+    return (await lab.exec(client, 'ping', args)).stdout.includes('mtu = 1300')
+  }
+  await live.until('its MTU', isToldTheMtu)
+  live.removeManifest('endpoint-edited.yaml')
+  await live.until('its end', async () => (await row()) === undefined)
+})
+
 t.test('an uplink is added', OPTIONS, async (t) => {
   await change(t as Test, 'uplinks: [{ device: eth0, address: 192.0.2.2 }]')
   await live.until('the NodePort', async () => (await nodePort('192.0.2.2')) === 200)
