@@ -1,8 +1,10 @@
 /**
  * Copies the ports' counters into shared memory four times a second, so that other processes
- * can read rates.
+ * can read rates. Also those of ports whose device is gone, or never came: what is sent to them is
+ * lost, and nobody else tells.
  */
-import { NO_MORE_PORTS, nextPort } from '../port/next-port.js'
+import { PORTS_MAX } from '../base/limits.js'
+import { NO_MORE_PORTS } from '../port/next-port.js'
 import type { FrameExchange } from '../port/port.js'
 import { PORT_STATISTICS_CELLS, writePortStatistics } from '../port/port-statistics.js'
 import type { Housekeeping } from './burst-loop.js'
@@ -38,14 +40,14 @@ export class StatisticsPublisher implements Housekeeping {
       if (quarter === this.#copiedQuarter && nowSeconds === this.#copiedSecond) return
       this.#copiedSecond = nowSeconds
       this.#copiedQuarter = quarter
-      this.#port = nextPort(this.#exchange.portNames, 0)
+      this.#port = this.#next(0)
     }
     this.#copyNext()
   }
 
   /** Copies now: before a stop, so that the last frames are told too. */
   publish(): void {
-    this.#port = nextPort(this.#exchange.portNames, 0)
+    this.#port = this.#next(0)
     while (this.hasMore) this.#copyNext()
   }
 
@@ -53,6 +55,15 @@ export class StatisticsPublisher implements Housekeeping {
     const port = this.#port
     if (port === NO_MORE_PORTS) return
     writePortStatistics(this.#row, port * PORT_STATISTICS_CELLS, this.#exchange.statistics(port))
-    this.#port = nextPort(this.#exchange.portNames, port + 1)
+    this.#port = this.#next(port + 1)
+  }
+
+  #next(from: number): number {
+    const exchange = this.#exchange
+    for (let port = from; port < PORTS_MAX; port++) {
+      const name = exchange.portNames[port] ?? ''
+      if (name !== '' || exchange.hasCounted?.(port) === true) return port
+    }
+    return NO_MORE_PORTS
   }
 }

@@ -11,14 +11,14 @@ import type { FramePool } from '../packet/frame-pool.js'
 
 /**
  * Counters of one port since it was attached; frames and bytes are what crossed the port, drops
- * what did not.
+ * what did not. Without its device it keeps them, and drops what is sent to it.
  */
 export interface PortStatistics {
   receivedFrames: number
   receivedBytes: number
   sentFrames: number
   sentBytes: number
-  /** Frames the stages sent here that the transmit ring (or the device) had no room for. */
+  /** Frames the stages sent here that had no device, or that it or the transmit ring had no room for. */
   sendDropped: number
   /** Frames that arrived and found no free frame or no room in the receive ring. */
   receiveDropped: number
@@ -60,6 +60,8 @@ export interface FrameExchange {
    */
   wait(timeoutMilliseconds: number): boolean
   statistics(portIndex: number): PortStatistics
+  /** Of a port that is not attached (any more): something is known of it all the same. */
+  hasCounted?(portIndex: number): boolean
   /** State of a port's rings, where there are rings. */
   rings?(portIndex: number): RingState | undefined
   /**

@@ -154,6 +154,10 @@ export class SoftwareExchange implements FrameExchange {
     return { ...counted, receiveDropped: counted.receiveDropped + refused }
   }
 
+  hasCounted(portIndex: number): boolean {
+    return this.#statistics[portIndex] !== undefined
+  }
+
   /**
    * Takes back the frames of the last burst, unsent, closes the ports and asserts that every frame
    * is free again.

@@ -218,15 +218,6 @@ export function runAll(steps: readonly (() => void)[]): void {
   if (errors.length > 0) throw errors[0]
 }
 
-export const NOTHING_COUNTED: Readonly<PortStatistics> = {
-  receivedFrames: 0,
-  receivedBytes: 0,
-  sentFrames: 0,
-  sentBytes: 0,
-  sendDropped: 0,
-  receiveDropped: 0,
-}
-
 export const isDeviceGone = ({ sockets }: Attachment): boolean =>
   sockets.some((socket) => socket.counts()[SocketCounter.DEVICE_GONE] !== 0)
 

@@ -19,6 +19,7 @@ import { PORTS_MAX } from '../base/limits.js'
 import { Burst } from '../packet/burst.js'
 import { FrameChains } from '../packet/frame-chains.js'
 import { FramePool } from '../packet/frame-pool.js'
+import { DetachedCounts, NOTHING_COUNTED } from './detached-counts.js'
 import type { FrameExchange, PortStatistics, RingState } from './port.js'
 import { dropUndeliverable } from './undeliverable.js'
 import type { WorkerTeam } from './worker-team.js'
@@ -32,7 +33,6 @@ import {
   descriptorsOf,
   isDeviceGone,
   type MemoryDescription,
-  NOTHING_COUNTED,
   openAttachment,
   type PortCounters,
   type PortDescription,
@@ -66,10 +66,7 @@ export class XskExchange implements FrameExchange {
   readonly #attachments: (Attachment | null)[] = []
   /** Sockets by port: 0 is a port that takes no frames. */
   readonly #queueCounts = new Int32Array(PORTS_MAX)
-  /** Frames sent to each port while it was not attached. */
-  readonly #undelivered = new Float64Array(PORTS_MAX)
-  /** What a port had counted when it was detached. */
-  readonly #lastStatistics: PortStatistics[] = []
+  readonly #detached = new DetachedCounts()
   #pool: FramePool
   #poller: Poller | null = null
   #burst: Burst | null = null
@@ -197,7 +194,7 @@ export class XskExchange implements FrameExchange {
   counters(port: number): PortCounters {
     const { sockets } = this.#attachmentOf(port)
     const counters = sockets.map((socket) => socket.ledger().counters)
-    return { port, undelivered: this.#undelivered[port] ?? 0, sockets: counters }
+    return { port, undelivered: this.#detached.undelivered[port] ?? 0, sockets: counters }
   }
 
   /**
@@ -226,7 +223,7 @@ export class XskExchange implements FrameExchange {
 
   /** Counts on from what the process before had counted, now that it has stopped. */
   countOn({ port, undelivered, sockets }: PortCounters): void {
-    this.#undelivered[port] = undelivered
+    this.#detached.undelivered[port] = undelivered
     for (const [queue, counters] of sockets.entries()) {
       this.#attachmentOf(port).sockets[queue]?.setCounters(counters)
     }
@@ -299,7 +296,7 @@ export class XskExchange implements FrameExchange {
     assert(burst === this.#burst, 'an XskExchange works on one burst, that of its first exchange')
     this.#team?.pass(burst, this.#queueCounts, this.#pool)
     // A stage may have chosen a port that has gone since, or that could not be attached.
-    dropUndeliverable(burst, this.#queueCounts, this.#undelivered)
+    dropUndeliverable(burst, this.#queueCounts, this.#detached.undelivered)
     return poller.exchange(maxReceive)
   }
 
@@ -318,11 +315,15 @@ export class XskExchange implements FrameExchange {
 
   statistics(portIndex: number): PortStatistics {
     const sockets = this.#attachments[portIndex]?.sockets
-    const last = sockets === undefined ? this.#lastStatistics[portIndex] : undefined
-    const total = { ...(last ?? NOTHING_COUNTED) }
-    for (const socket of sockets ?? []) addCounters(total, socket)
-    total.sendDropped += this.#undelivered[portIndex] ?? 0
+    if (sockets === undefined) return this.#detached.statistics(portIndex)
+    const total = { ...NOTHING_COUNTED }
+    for (const socket of sockets) addCounters(total, socket)
+    total.sendDropped += this.#detached.undelivered[portIndex] ?? 0
     return total
+  }
+
+  hasCounted(portIndex: number): boolean {
+    return this.#detached.has(portIndex)
   }
 
   rings(portIndex: number): RingState | undefined {
@@ -366,7 +367,7 @@ export class XskExchange implements FrameExchange {
     }
     this.#attachments[port] = attachment
     this.#queueCounts[port] = attachment.sockets.length
-    this.#undelivered[port] = 0
+    this.#detached.begin(port)
     this.portNames[port] = attachment.device
     const { program: _program, sockets: _sockets, ...made } = attachment
     return made
@@ -374,8 +375,7 @@ export class XskExchange implements FrameExchange {
 
   /** Before its sockets close: what a port has counted can still be asked for afterwards. */
   #forget(port: number): void {
-    this.#lastStatistics[port] = this.statistics(port)
-    this.#undelivered[port] = 0
+    this.#detached.end(port, this.statistics(port))
     this.#attachments[port] = null
     this.#queueCounts[port] = 0
     this.portNames[port] = ''
