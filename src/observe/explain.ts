@@ -3,6 +3,7 @@
  * each stage is noted what it found and changed. Nothing is sent and nothing is written but the
  * copies, so that it can be done on a node at work.
  */
+import { getSystemErrorName } from 'node:util'
 import { BURST_CAPACITY } from '../base/limits.js'
 import { Endpoint } from '../endpoint/endpoint-table.js'
 import { EVENT_WORDS } from '../monitor/event.js'
@@ -118,7 +119,7 @@ export class Explainer {
     const told = this.#toldDrop()
     const code = told?.dropCode ?? (verdict < 0 ? -verdict : 0)
     const out = verdict === Verdict.REDIRECT ? (this.#burst.ports[0] ?? -1) : -1
-    const device = out < 0 ? '' : this.#maps.ports.device(out)
+    const device = out < 0 ? '' : deviceOf(this.#maps, out)
     const egress = `${endpointNameOfPort(this.#maps, this.#names, out)} (${device})`
     if (code === 0) {
       if (out < 0) return { ...base, verdict: 'CONSUMED' }
@@ -294,12 +295,19 @@ class Trace implements PipelineObserver {
   #outcomeNotes(ctx: PacketContext, verdict: Verdict): string[] {
     if (verdict === Verdict.REDIRECT) {
       const name = endpointNameOfPort(this.#maps, this.#names, ctx.egressPort)
-      const device = this.#maps.ports.device(ctx.egressPort)
+      const device = deviceOf(this.#maps, ctx.egressPort)
       return [`leaves by port ${ctx.egressPort}, ${name} (${device})`]
     }
     if (verdict >= 0) return []
     return [`dropped: ${-verdict} ${dropReasonName(-verdict)}: ${dropReasonText(-verdict)}`]
   }
+}
+
+/** With the reason for which nothing leaves by it, if there is one: no stage knows of that. */
+function deviceOf({ ports }: DatapathMaps, port: number): string {
+  const errno = ports.failure(port)
+  if (errno === 0) return ports.device(port)
+  return `${ports.device(port)}, not attached: ${getSystemErrorName(-errno)}, so it is lost`
 }
 
 function changeNotes(before: Snapshot, after: Snapshot): string[] {

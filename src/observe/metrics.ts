@@ -137,7 +137,7 @@ export class NodeMetrics {
     )
     this.#counter(
       'ringpath_port_dropped_packets_total',
-      'Packets lost at a port: no room in a ring, before us or after us',
+      'Packets lost at a port: no room in a ring, before us or after us, or no device',
       labels,
       () => ports().map((row) => [of(row), row.dropped] as const),
     )

@@ -115,6 +115,13 @@ export class PortTable {
     Atomics.store(words, start + STATUS, report.status)
   }
 
+  /** The errno for which the port, whoever tried last, could not be attached; 0 without failure. */
+  failure(port: number): number {
+    const start = this.#map.valueStart(port)
+    const words = this.#map.words
+    return words[start + STATUS] === PortStatus.FAILED ? (words[start + ERRNO] as number) : 0
+  }
+
   /**
    * Control plane: what the datapath process `owner` says; a status left by another one is
    * DETACHED.

@@ -74,6 +74,7 @@ interface EndpointRow {
   readonly id: number
   readonly name: string
   readonly status: string
+  readonly dropped: number
 }
 
 t.test('an endpoint with another number is attached, and its MTU followed', OPTIONS, async (t) => {
@@ -94,6 +95,24 @@ t.test('an endpoint with another number is attached, and its MTU followed', OPTI
     return (await lab.exec(client, 'ping', args)).stdout.includes('mtu = 1300')
   }
   await live.until('its MTU', isToldTheMtu)
+})
+
+t.test('frames for an endpoint whose device is gone are told as lost', OPTIONS, async (t) => {
+  const row = async () => {
+    const rows = await live.json<EndpointRow[]>('endpoint')
+    return rows.find(({ name }) => name === 'default/edited')
+  }
+  await lab.ip(node, ['link del lxc-edited'])
+  await live.until('its failure', async () => (await row())?.status === 'failed')
+  const before = (await row())?.dropped ?? 0
+  t.equal((await ping(lab, client, '10.0.1.3')).received, 0)
+  await live.until('its losses', async () => ((await row())?.dropped ?? 0) >= before + 3)
+  const status = await live.cli('status')
+  t.match(status.stdout, /pending: attach Endpoint default\/edited: lxc-edited: ENODEV/)
+  const metrics = await live.cli('metrics')
+  t.match(metrics.stdout, /ringpath_port_dropped_packets_total\{[^}]*default\/edited[^}]*\} [1-9]/)
+  const trace = await live.cli('trace', '--in', 'client', '--to', '10.0.1.3:80')
+  t.match(trace.stdout, /lxc-edited, not attached: ENODEV/)
   live.removeManifest('endpoint-edited.yaml')
   await live.until('its end', async () => (await row()) === undefined)
 })

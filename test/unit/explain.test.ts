@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { PORTS_MAX } from '../../src/base/limits.js'
 import { EventType } from '../../src/monitor/event.js'
 import { endpointRows } from '../../src/observe/endpoint-view.js'
 import { Explainer } from '../../src/observe/explain.js'
@@ -15,6 +16,7 @@ import { whyDropped } from '../../src/observe/why.js'
 import { Direction } from '../../src/packet/verdict.js'
 import type { MemoryPort } from '../../src/port/memory-port.js'
 import { createCapture } from '../../src/port/pcap/open-capture.js'
+import { PortMode, PortStatus } from '../../src/port/port-table.js'
 import { eth } from '../support/packet-builder.js'
 import { CLOSED, ip, segment, service, VIP } from '../support/service-node.js'
 import { HOST_MAC, NODE_ADDRESS, NODE_MAC, TestNode, type TestPod } from '../support/test-node.js'
@@ -172,6 +174,25 @@ t.test('a trace follows a service to its backend and names both', async (t) => {
   t.match(notes, /service: ClusterIP 10.96.0.10:80\/TCP, backends: 1, chosen by random/)
   t.match(notes, /rewritten: 10.0.1.1:40000 → 10.96.0.10:80 became 10.0.1.1:40000 → 10.0.1.3:8080/)
   t.match(notes, /connection: NEW/)
+})
+
+t.test('a trace says that the port it leaves by has no device', async (t) => {
+  const { node, client } = world()
+  t.teardown(() => node.close())
+  node.pod()
+  node.controller.setService(service([{ address: '10.0.1.4', port: 8080 }]))
+  const trace = () => new Explainer(node.maps, names).run(segment(client, 40_000), 1, 1000)
+  const { egress = '' } = trace()
+  t.match(egress, /\(\w+/)
+  t.notMatch(egress, 'not attached')
+  const report = { isNative: false, isZeroCopy: false }
+  for (let port = 0; port < PORTS_MAX; port++) {
+    if (node.maps.ports.mode(port) === PortMode.NONE) continue
+    node.maps.ports.setReport(port, 1, { ...report, status: PortStatus.FAILED, errno: 19 })
+  }
+  const explanation = trace()
+  t.equal(explanation.egress, egress.replace(')', ', not attached: ENODEV, so it is lost)'))
+  t.match(explanation.steps.at(-1)?.notes.join('\n'), /not attached: ENODEV/)
 })
 
 t.test('a capture is replayed frame by frame, by the port of each sender', async (t) => {
