@@ -71,7 +71,8 @@ export class Agent {
   /**
    * @param directory in which the node's document is
    * @param file the document itself; changes of it are told
-   * @throws RingpathError PROCESS_RUNNING when the state directory has an agent already
+   * @throws RingpathError PROCESS_RUNNING when the state directory has an agent already,
+   *   CONFIG_INVALID when its documents are damaged
    */
   constructor(node: NodeDocument, log: Log, directory = '/', file?: string) {
     this.node = node
@@ -80,6 +81,8 @@ export class Agent {
     const { stateDirectory, dataDirectory } = this.paths
     mkdirSync(dataDirectory, { recursive: true, mode: 0o700 })
     takeRole(stateDirectory, Role.AGENT)
+    // Before anything is changed: with damaged documents nothing is.
+    this.store = new DocumentStore(join(dataDirectory, 'documents.json'), node)
     const { cores, workers = cores?.length ?? defaultWorkers() } = node.spec.datapath
     const { sizes, problems } = chooseSizes(node, stateDirectory)
     // A datapath that is adopted may have more, each with an event ring.
@@ -90,13 +93,13 @@ export class Agent {
     this.#file = file === undefined ? undefined : new NodeFile(file, node)
     this.flows = new FlowLog(this.maps.events)
     this.#applied = new Applied(stateDirectory)
+    for (const problem of this.#applied.problems) log.error(`record lost: ${problemText(problem)}`)
     const { maglevTableSize } = node.spec.services
     this.controller = new NodeController(this.maps, { maglevTableSize })
     const { identities } = this.#applied
     const { allowLocalhost } = node.spec
     this.policies = new PolicyController(this.controller, this.maps, { identities, allowLocalhost })
     this.#target = new ControllerTarget(this.controller, this.policies)
-    this.store = new DocumentStore(join(dataDirectory, 'documents.json'), node)
     this.view = new NodeView(
       stateDirectory,
       this.maps,
@@ -164,7 +167,9 @@ export class Agent {
   /** What is wrong with the documents as they are; their last good versions are in force. */
   get problems(): readonly Problem[] {
     const inFile = this.#file?.problems ?? []
-    return [...this.#sizeProblems, ...inFile, ...this.supervisor.drift, ...this.#problems]
+    const ofRecord = this.#applied.problems
+    const { drift } = this.supervisor
+    return [...this.#sizeProblems, ...inFile, ...drift, ...ofRecord, ...this.#problems]
   }
 
   /** Changes that could not be carried out and are tried again. */

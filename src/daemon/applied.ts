@@ -2,11 +2,11 @@
  * What has been applied to the maps of a state directory, written down beside them: a new agent
  * compares with it instead of writing everything anew. It is lost with the maps, as it must be.
  */
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Problem } from '../k8s/problem.js'
 import type { NumberedLabels } from '../policy-rules/identity-registry.js'
-import { replaceFile } from './document-store.js'
 import { type Change, keyOf, type NodeObject } from './reconcile.js'
+import { readKept, replaceFile } from './state-file.js'
 
 const FILE_NAME = 'applied.json'
 
@@ -24,12 +24,26 @@ export class Applied {
   readonly #objects: Map<string, NodeObject>
   readonly identities: readonly NumberedLabels[]
 
-  /** A record that is missing or damaged is an empty one. */
+  /** What is wrong with the record that was there. */
+  readonly problems: readonly Problem[]
+
+  /**
+   * A record that is missing is an empty one. So is one that is damaged, for the documents say what
+   * to apply, but it is told: what they do not name any more is nobody's to take out of the maps.
+   */
   constructor(stateDirectory: string) {
     this.#path = join(stateDirectory, FILE_NAME)
-    const { objects, identities } = readSaved(this.#path)
+    const { value, damage } = readKept<Saved>(this.#path, { objects: 'list', identities: 'list' })
+    const { objects, identities } = value ?? { objects: [], identities: [] }
     this.#objects = new Map(objects.map((object) => [keyOf(object), object]))
     this.identities = identities
+    const expected =
+      'the record of what was applied: the documents are applied anew, what they do not name may ' +
+      'be left in the maps; remove the file, or end all of it by "ringpath cleanup --remove"'
+    this.problems =
+      damage === undefined
+        ? []
+        : [{ source: damage.path, object: 'file', field: '', found: damage.found, expected }]
   }
 
   get objects(): NodeObject[] {
@@ -53,16 +67,5 @@ export class Applied {
   save(identities: readonly NumberedLabels[], cookies: Readonly<Record<string, string>>): void {
     const saved: Saved = { version: 1, objects: this.objects, identities, cookies }
     replaceFile(this.#path, JSON.stringify(saved))
-  }
-}
-
-function readSaved(path: string): Saved {
-  const empty: Saved = { version: 1, objects: [], identities: [] }
-  try {
-    const saved = JSON.parse(readFileSync(path, 'utf8')) as Saved
-    const isRight = saved.version === 1 && Array.isArray(saved.objects)
-    return isRight && Array.isArray(saved.identities) ? saved : empty
-  } catch {
-    return empty
   }
 }

@@ -3,12 +3,12 @@
  * the API, by object. What is valid replaces what was there; what is not leaves the last good
  * version in force, over restarts too. Kept in one file, replaced whole.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { ErrorCode, RingpathError } from '../base/errors.js'
 import { type DesiredState, desiredState } from '../k8s/desired-state.js'
 import { type Document, readDocuments } from '../k8s/documents.js'
 import type { Problem } from '../k8s/problem.js'
 import type { NodeDocument } from '../k8s/ringpath-documents.js'
+import { DamagedFile, readStateFile, replaceFile } from './state-file.js'
 
 /** What documents of the API are said to come from. */
 export const API_SOURCE = 'api'
@@ -37,7 +37,11 @@ export class DocumentStore {
   #saved: Saved
   #state: DesiredState
 
-  /** @param path of the file that keeps them; one that cannot be read any more begins anew */
+  /**
+   * @param path of the file that keeps them; none is there at first
+   * @throws RingpathError CONFIG_INVALID when the file is damaged: without its policies the node
+   *   would be open, and nobody could tell which there were
+   */
   constructor(path: string, node: NodeDocument) {
     this.#path = path
     this.#node = node
@@ -165,22 +169,12 @@ function declaredIn(document: Document, file: string): Problem {
 
 function readSaved(path: string): Saved {
   try {
-    const saved = JSON.parse(readFileSync(path, 'utf8')) as Saved
-    return saved.version === 1 ? saved : EMPTY
-  } catch {
-    return EMPTY
-  }
-}
-
-/** A reader sees the old file or the new one; only its owner may read it. */
-export function replaceFile(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const temporary = `${path}.${process.pid}.new`
-  try {
-    writeFileSync(temporary, text, { mode: 0o600, flush: true })
-    renameSync(temporary, path)
+    return readStateFile<Saved>(path, { files: 'texts', objects: 'record' }) ?? EMPTY
   } catch (error) {
-    rmSync(temporary, { force: true })
-    throw error
+    if (!(error instanceof DamagedFile)) throw error
+    const expected = 'the documents of this node, version 1'
+    const remedy = 'restore it, or move it away to begin without these documents'
+    const text = `${path}: ${error.found}, expected ${expected}: ${remedy}`
+    throw new RingpathError(ErrorCode.CONFIG_INVALID, text, error)
   }
 }

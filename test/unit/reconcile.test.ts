@@ -161,8 +161,6 @@ t.test('documents of files and of the API are in force again after a restart', a
   )
   again.setFiles(new Map([['a.yaml', 'kind: [']]))
   t.equal(again.state.documents.length, 2, 'the last good version is known')
-  writeFileSync(path, '{')
-  t.same(new DocumentStore(path, test.agent.node).state.documents, [])
 })
 
 t.test('an object may move from one file to another in one step', async (t) => {

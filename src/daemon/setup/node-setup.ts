@@ -7,7 +7,8 @@ import { getSystemErrorName } from 'node:util'
 import type { DeviceRoute } from '../../routing/netlink/changes.js'
 import { IPV4_PREFIX_BITS, parseCidr, parseIpv4 } from '../../wire/address.js'
 import type { Log } from '../log.js'
-import { Errno, KernelNetwork } from './kernel-network.js'
+import type { Damage } from '../state-file.js'
+import { Errno, KernelNetwork, ROUTE_PROTOCOL } from './kernel-network.js'
 import type { SetupPlan, WantedRoute } from './setup-plan.js'
 import {
   emptyRecord,
@@ -46,18 +47,24 @@ export class NodeSetup {
   readonly #network = new KernelNetwork()
   #record: SetupRecord | undefined
   #problems: readonly string[] = []
+  /** An earlier record is lost: what it had is told, for nobody else will put it back. */
+  readonly #damage: readonly string[]
   #done: string[] = []
   #lastPlan = ''
 
   constructor(stateDirectory: string, log: Log) {
     this.#stateDirectory = stateDirectory
     this.#log = log
-    this.#record = readRecord(stateDirectory)
+    const { value, damage } = readRecord(stateDirectory)
+    this.#record = value
+    this.#damage = damage === undefined ? [] : [damageText(damage)]
+    for (const problem of this.#damage) log.error({ problem }, 'set-up of an earlier agent unknown')
   }
 
   get status(): SetupStatus {
     const record = this.#record
-    if (record === undefined) return { ...NOT_MANAGED, problems: this.#problems }
+    const problems = [...this.#damage, ...this.#problems]
+    if (record === undefined) return { ...NOT_MANAGED, problems }
     return {
       managed: true,
       hasPair: record.hasPair,
@@ -66,7 +73,7 @@ export class NodeSetup {
       sysctls: Object.entries(record.sysctls).map(([path, { before, set }]) => {
         return { name: sysctlName(path), before, set }
       }),
-      problems: this.#problems,
+      problems,
     }
   }
 
@@ -86,7 +93,7 @@ export class NodeSetup {
       this.#record = undefined
     }
     const other = this.#record !== undefined && this.#record.peerDevice !== peerDevice
-    if (other) this.putBack()
+    if (other) this.#undo()
     this.#record ??= emptyRecord(device, peerDevice)
     const before = this.#problems
     const problems: string[] = []
@@ -103,8 +110,12 @@ export class NodeSetup {
     this.#done = []
   }
 
-  /** Undoes all that the record has; returns what was done, in words. */
+  /** Undoes all that the record has; returns what was done, and what could not be, in words. */
   putBack(): string[] {
+    return [...this.#damage, ...this.#undo()]
+  }
+
+  #undo(): string[] {
     const record = this.#record
     if (record === undefined) return []
     if (record.namespace !== ownNamespace()) {
@@ -317,6 +328,11 @@ function deviceRoute(route: WantedRoute, linkIndex: number, mtuBytes: number): D
 function quietIpv6(device: string): void {
   const path = `net/ipv6/conf/${device}/disable_ipv6`
   if (hasSysctl(path)) writeSysctl(path, '1')
+}
+
+function damageText({ path, found }: Damage): string {
+  const left = `routes of protocol ${ROUTE_PROTOCOL}, host pair and sysctls may be left as they are`
+  return `${path}: ${found}, expected what was set up before: ${left}; see to them, then remove it`
 }
 
 function failed(what: string, errno: number): string {

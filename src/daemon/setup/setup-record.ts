@@ -2,11 +2,20 @@
  * What was set up on the node and what was there before, written down beside the maps before it is
  * done, so that `ringpath cleanup` can put it back, whoever was killed in between.
  */
-import { readFileSync, readlinkSync } from 'node:fs'
+import { readlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { replaceFile } from '../document-store.js'
+import { type FileFormat, type Kept, readKept, replaceFile } from '../state-file.js'
 
 const FILE_NAME = 'node-setup.json'
+const FORMAT: FileFormat = {
+  namespace: 'string',
+  device: 'string',
+  peerDevice: 'string',
+  hasPair: 'boolean',
+  addresses: 'list',
+  routes: 'list',
+  sysctls: 'record',
+}
 
 export interface RecordedRoute {
   readonly cidr: string
@@ -41,15 +50,9 @@ export const emptyRecord = (device: string, peerDevice: string): SetupRecord => 
   sysctls: {},
 })
 
-/** Undefined when nothing was set up, or the record cannot be read. */
-export function readRecord(stateDirectory: string): SetupRecord | undefined {
-  try {
-    const record = JSON.parse(readFileSync(pathOf(stateDirectory), 'utf8')) as SetupRecord
-    return record.version === 1 ? record : undefined
-  } catch {
-    return undefined
-  }
-}
+/** Nothing when nothing was set up, or when that cannot be told any more. */
+export const readRecord = (stateDirectory: string): Kept<SetupRecord> =>
+  readKept<SetupRecord>(pathOf(stateDirectory), FORMAT)
 
 export function writeRecord(stateDirectory: string, record: SetupRecord): void {
   replaceFile(pathOf(stateDirectory), JSON.stringify(record))
