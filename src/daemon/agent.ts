@@ -33,6 +33,7 @@ import { applyChanges, type Change, type Failure, type NodeObject, plan } from '
 import { restore } from './restore.js'
 import { NOT_MANAGED, NodeSetup, type SetupStatus } from './setup/node-setup.js'
 import { setupPlan } from './setup/setup-plan.js'
+import { NotWritten } from './state-file.js'
 import { defaultWorkers } from './worker-count.js'
 
 /** A change that failed is tried again: the device of an endpoint may only be about to appear. */
@@ -63,6 +64,8 @@ export class Agent {
   #watcher: ManifestWatcher | undefined
   #failures: readonly Failure[] = []
   #problems: readonly Problem[] = []
+  /** Why the record of what is applied is behind; empty when it is not. */
+  #unsaved: readonly Problem[] = []
   readonly #sizeProblems: readonly Problem[]
   #names = new NameBook()
   #setup: NodeSetup | undefined
@@ -167,7 +170,7 @@ export class Agent {
   /** What is wrong with the documents as they are; their last good versions are in force. */
   get problems(): readonly Problem[] {
     const inFile = this.#file?.problems ?? []
-    const ofRecord = this.#applied.problems
+    const ofRecord = [...this.#applied.problems, ...this.#unsaved]
     const { drift } = this.supervisor
     return [...this.#sizeProblems, ...inFile, ...drift, ...ofRecord, ...this.#problems]
   }
@@ -185,14 +188,18 @@ export class Agent {
     return this.#setup?.status ?? NOT_MANAGED
   }
 
-  readManifests(): void {
+  /** @param isRetry with nothing new in the directory: what was told before is not logged again */
+  readManifests(isRetry = false): void {
     const { manifests } = this.paths
+    const told = new Set(isRetry ? this.#problems.map(problemText) : [])
     const { files, unreadable, problem } = readManifestDirectory(manifests)
     this.#problems = []
     if (problem !== undefined) this.#problems = [unread(manifests, 'directory', problem)]
     if (problem !== undefined && this.store.hasFiles) {
       // A file system that is away for a moment must not take the node's pods with it.
-      this.log.error({ manifests, error: problem }, 'manifests not read: they stay as they were')
+      if (!this.#problems.every((p) => told.has(problemText(p)))) {
+        this.log.error({ manifests, error: problem }, 'manifests not read: they stay as they were')
+      }
       this.reconcile()
       return
     }
@@ -200,12 +207,13 @@ export class Agent {
     const refused = this.store.setFiles(files, unreadable.keys())
     this.#problems = [...this.#problems, ...away, ...refused]
     for (const problem of this.#problems) {
-      this.log.error({ file: problem.source }, `manifest refused: ${problemText(problem)}`)
+      const text = problemText(problem)
+      if (!told.has(text)) this.log.error({ file: problem.source }, `manifest refused: ${text}`)
     }
     this.reconcile()
   }
 
-  /** Documents of a request: all in force afterwards, or none. */
+  /** Documents of a request: all in force afterwards, or none and NotWritten. */
   apply(proposal: Proposal): readonly Failure[] {
     proposal.commit?.()
     return this.reconcile()
@@ -241,7 +249,9 @@ export class Agent {
   }
 
   #retry(): void {
-    if (this.#failures.length > 0) this.reconcile()
+    if (this.store.isBehind) this.readManifests(true)
+    else if (this.#failures.length > 0) this.reconcile()
+    if (this.#unsaved.length > 0) this.#save()
     if (this.#file?.look() !== true) return
     for (const problem of this.#file.problems) {
       this.log.warn(`not in force: ${problemText(problem)}`)
@@ -254,7 +264,16 @@ export class Agent {
     const { rules } = this.policies
     const cookies = ruleNames(this.maps, (cookie) => rules.ruleNameOf(cookie))
     this.#names = new NameBook({ objects: this.#applied.objects, identities, cookies })
-    this.#applied.save(identities, cookies)
+    try {
+      this.#applied.save(identities, cookies)
+      this.#unsaved = []
+    } catch (error) {
+      if (!(error instanceof NotWritten)) throw error
+      const text = problemText(error.problem)
+      // The maps are right, and a new agent believes them rather than an old record.
+      if (this.#unsaved.length === 0) this.log.error(`record of what is applied: ${text}`)
+      this.#unsaved = [error.problem]
+    }
   }
 
   #gauges(): AgentGauges {

@@ -8,7 +8,7 @@ import { type DesiredState, desiredState } from '../k8s/desired-state.js'
 import { type Document, readDocuments } from '../k8s/documents.js'
 import type { Problem } from '../k8s/problem.js'
 import type { NodeDocument } from '../k8s/ringpath-documents.js'
-import { DamagedFile, readStateFile, replaceFile } from './state-file.js'
+import { DamagedFile, NotWritten, readStateFile, replaceFile } from './state-file.js'
 
 /** What documents of the API are said to come from. */
 export const API_SOURCE = 'api'
@@ -22,12 +22,16 @@ interface Saved {
 }
 
 const EMPTY: Saved = { version: 1, files: {}, objects: {} }
+const EMPTY_TEXT = JSON.stringify(EMPTY)
 
 /** What a change would come to, or why it is refused. */
 export interface Proposal {
   readonly state: DesiredState
   readonly problems: readonly Problem[]
-  /** Makes it so, and writes it down. Not there when there are problems. */
+  /**
+   * Writes it down and makes it so; NotWritten, with nothing changed, when that cannot be. Not there
+   * when there are problems.
+   */
   readonly commit?: () => void
 }
 
@@ -36,6 +40,9 @@ export class DocumentStore {
   readonly #node: NodeDocument
   #saved: Saved
   #state: DesiredState
+  /** Undefined while there is no file. */
+  #textOfFile: string | undefined
+  #isBehind = false
 
   /**
    * @param path of the file that keeps them; none is there at first
@@ -45,13 +52,20 @@ export class DocumentStore {
   constructor(path: string, node: NodeDocument) {
     this.#path = path
     this.#node = node
-    this.#saved = readSaved(path)
+    const saved = readSaved(path)
+    this.#textOfFile = saved === undefined ? undefined : JSON.stringify(saved)
+    this.#saved = saved ?? EMPTY
     this.#state = this.#judge(this.#saved).state
   }
 
   /** All documents in force, as a state. */
   get state(): DesiredState {
     return this.#state
+  }
+
+  /** What `setFiles` was told last could not be written down: to be told again. */
+  get isBehind(): boolean {
+    return this.#isBehind
   }
 
   /**
@@ -65,6 +79,7 @@ export class DocumentStore {
     texts: ReadonlyMap<string, string>,
     unreadable: Iterable<string> = [],
   ): readonly Problem[] {
+    this.#isBehind = false
     const problems: Problem[] = []
     const files: Record<string, string> = {}
     const refused = new Set<string>()
@@ -90,7 +105,7 @@ export class DocumentStore {
       const culprits = fresh.filter(({ source }) => files[source] !== this.#saved.files[source])
       if (judged.problems.length === 0 || culprits.length === 0) {
         problems.push(...judged.problems)
-        if (judged.problems.length === 0) this.#commit(next, judged.state)
+        if (judged.problems.length === 0) problems.push(...this.#keep(next, judged.state))
         return problems
       }
       problems.push(...culprits)
@@ -153,9 +168,29 @@ export class DocumentStore {
     return { state: judged.state, problems: [...problems, ...judged.problems] }
   }
 
+  /** Of files, which can be read again: what cannot be written down is a problem of theirs. */
+  #keep(next: Saved, state: DesiredState): Problem[] {
+    try {
+      this.#commit(next, state)
+      return []
+    } catch (error) {
+      if (!(error instanceof NotWritten)) throw error
+      this.#isBehind = true
+      if (this.#textOfFile === undefined) {
+        // A node that begins has no state that could stay: nothing at all would be in force.
+        this.#saved = next
+        this.#state = state
+      }
+      return [error.problem]
+    }
+  }
+
   #commit(next: Saved, state: DesiredState): void {
     const text = JSON.stringify(next)
-    if (text !== JSON.stringify(this.#saved)) replaceFile(this.#path, text)
+    if (text !== (this.#textOfFile ?? EMPTY_TEXT)) {
+      replaceFile(this.#path, text)
+      this.#textOfFile = text
+    }
     this.#saved = next
     this.#state = state
   }
@@ -167,9 +202,9 @@ function declaredIn(document: Document, file: string): Problem {
   return { source, object, field: '', found: 'the same object', expected }
 }
 
-function readSaved(path: string): Saved {
+function readSaved(path: string): Saved | undefined {
   try {
-    return readStateFile<Saved>(path, { files: 'texts', objects: 'record' }) ?? EMPTY
+    return readStateFile<Saved>(path, { files: 'texts', objects: 'record' })
   } catch (error) {
     if (!(error instanceof DamagedFile)) throw error
     const expected = 'the documents of this node, version 1'

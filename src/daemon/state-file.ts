@@ -26,12 +26,15 @@ export class DamagedFile extends Error {
 
 /** The state in force stays; whoever meets it tells it, and tries again. */
 export class NotWritten extends Error {
+  /** As of the system call: ENOSPC. */
+  readonly code: string
   readonly path: string
   readonly reason: string
 
   constructor(path: string, cause: unknown) {
     const reason = `not written: ${errnoText(cause)}`
     super(`${path}: ${reason}`, { cause })
+    this.code = (cause as NodeJS.ErrnoException).code ?? 'EIO'
     this.path = path
     this.reason = reason
   }

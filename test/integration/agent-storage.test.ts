@@ -1,6 +1,15 @@
-/** The agent's own files, damaged: nothing is opened by it, and it is told. */
-import { existsSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs'
+/** The agent's own files, damaged or on a full disk: nothing is opened by it, and it is told. */
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import t from 'tap'
+import { runOrFail } from '../../src/lab/command.js'
 import { ping } from '../../src/lab/traffic.js'
 import { LiveAgent } from '../support/live-agent.js'
 
@@ -49,6 +58,77 @@ spec:
   const remove = await live.cli('delete', 'CiliumNetworkPolicy', 'closed')
   t.equal(remove.code, 0, remove.stderr)
   t.equal(await received(), 3)
+})
+
+/** As much as there is room for. */
+function fill(path: string): void {
+  try {
+    for (;;) writeFileSync(path, 'x'.repeat(4096), { flag: 'a' })
+  } catch {
+    // Full.
+  }
+}
+
+const lockdown = (name: string): string => `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: ${name} }
+spec: { podSelector: { matchLabels: { app: server } } }
+`
+
+t.test(
+  'a full data directory: told, survived, made good when there is room',
+  OPTIONS,
+  async (t) => {
+    await live.process?.stop()
+    const data = live.path('data')
+    const text = readFileSync(`${data}/documents.json`)
+    await runOrFail('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', data])
+    t.teardown(() => runOrFail('umount', ['-l', data]))
+    writeFileSync(`${data}/documents.json`, text)
+    await live.start()
+    fill(`${data}/full`)
+    live.manifest('lockdown.yaml', lockdown('lockdown'))
+    const problem = `${data}/documents.json: file: not written: ENOSPC, no space left on device`
+    const isTold = async () => (await live.status()).problems.some((p) => p.startsWith(problem))
+    await live.until('the problem', isTold)
+    t.equal(await received(), 3, 'the state in force stays')
+    const file = live.path('request.yaml')
+    writeFileSync(file, lockdown('request'))
+    const apply = await live.cli('apply', '-f', file)
+    t.not(apply.code, 0)
+    t.match(apply.stderr, `${data}/documents.json: not written: ENOSPC, no space left on device`)
+    t.equal(live.process?.output.match(/manifest refused/g)?.length, 1, 'logged once')
+    await live.process?.stop()
+    await live.start()
+    t.ok(await isTold(), 'an agent that begins on a full disk')
+    t.equal(await received(), 3)
+    rmSync(`${data}/full`)
+    await live.until('no problem', async () => (await live.status()).problems.length === 0)
+    t.equal(await received(), 0)
+    live.removeManifest('lockdown.yaml')
+    await live.until('no policy', async () => (await received()) === 3)
+  },
+)
+
+t.test('a set-up that cannot be written down is not done, but told', OPTIONS, async (t) => {
+  const path = live.path('state/node-setup.json')
+  const record = readFileSync(path)
+  // Nothing can take a directory's place.
+  rmSync(path)
+  mkdirSync(path)
+  const guest = await live.pod('guest', '10.9.9.9')
+  const problems = async () =>
+    (await live.json<{ setup: { problems: string[] } }>('status')).setup.problems
+  await live.until('the problem', async () => (await problems()).length > 0)
+  t.match(await problems(), [`${path}: not written: EISDIR`])
+  const route = async () => (await lab.exec(node, 'ip', ['route', 'show', guest.address])).stdout
+  t.equal(await route(), '')
+  rmSync(path, { recursive: true })
+  writeFileSync(path, record)
+  await live.until('the route', async () => /dev ringpath_host/.test(await route()), 15_000)
+  t.match(readFileSync(path, 'utf8'), guest.address)
+  t.same(await problems(), [])
+  live.removeManifest('endpoint-guest.yaml')
 })
 
 t.test('a damaged record of the set-up is told until it is removed', OPTIONS, async (t) => {

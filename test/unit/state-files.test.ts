@@ -1,8 +1,11 @@
-/** What the agent keeps in files: damaged ones are told and never written over. */
+/** What the agent keeps in files: damaged ones are told, and so is what cannot be written. */
+import { spawnSync } from 'node:child_process'
 import {
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   rmSync,
   truncateSync,
@@ -88,6 +91,94 @@ t.test('a record of another shape is damaged, too; none is none', async (t) => {
   const aside = join(directory, 'node-setup.json.damaged')
   t.match(readRecord(directory), { value: undefined, damage: { path: aside } })
   t.ok(existsSync(aside))
+})
+
+/** Nothing can take the place of a directory: a write fails, for root too, until it is removed. */
+function block(path: string): void {
+  rmSync(path, { force: true })
+  mkdirSync(path)
+}
+
+t.test('documents that cannot be written: told once, the state in force stays', async (t) => {
+  const test = new TestAgent()
+  t.teardown(() => test.close())
+  const { agent } = test
+  const logged: string[] = []
+  agent.log.error = (...args: unknown[]) => logged.push(String(args.at(-1)))
+  const names = () => agent.view.endpoints().map(({ name }) => name)
+  const path = test.path('data/documents.json')
+  test.manifest('a.yaml', endpoint('a', 1))
+  agent.readManifests()
+  block(path)
+  test.manifest('b.yaml', endpoint('b', 2))
+  agent.readManifests()
+  t.match(agent.problems.map(problemText), [
+    `${path}: file: not written: EISDIR, illegal operation on a directory, expected a file system`,
+  ])
+  t.same(names(), ['host', 'default/a'])
+  t.equal(agent.store.isBehind, true)
+  agent.readManifests(true)
+  agent.readManifests(true)
+  t.equal(logged.length, 1, logged.join('\n'))
+  const answer = await test.api.inject({
+    method: 'POST',
+    url: '/v1/apply',
+    headers: { 'content-type': 'application/yaml' },
+    payload: endpoint('c', 3),
+  })
+  t.equal(answer.statusCode, 500)
+  t.match(answer.json().detail, `${path}: not written: EISDIR`)
+  t.same(names(), ['host', 'default/a'], 'a request is in force whole, or not at all')
+  rmSync(path, { recursive: true })
+  agent.readManifests(true)
+  t.same(agent.problems, [])
+  t.same(names(), ['host', 'default/a', 'default/b'])
+  t.equal(agent.store.isBehind, false)
+})
+
+t.test('an agent that begins without room has its manifests in force, and tells', async (t) => {
+  const test = new TestAgent()
+  t.teardown(() => test.close())
+  const path = test.path('data/documents.json')
+  block(path)
+  test.manifest('a.yaml', endpoint('a', 1))
+  test.agent.readManifests()
+  t.match(test.agent.problems, [{ source: path, found: /not written/ }])
+  t.equal(test.agent.view.endpoints().length, 2)
+  rmSync(path, { recursive: true })
+  test.agent.readManifests(true)
+  t.same(test.agent.problems, [])
+  t.same(new DocumentStore(path, test.agent.node).state.documents.length, 1)
+})
+
+t.test('a record that cannot be written is told, and what it says is in force', async (t) => {
+  const test = new TestAgent()
+  t.teardown(() => test.close())
+  const path = test.path('state/applied.json')
+  block(path)
+  test.manifest('a.yaml', endpoint('a', 1))
+  test.agent.readManifests()
+  t.match(test.agent.problems, [{ source: path, found: /not written: EISDIR/ }])
+  t.equal(test.agent.view.endpoints().length, 2)
+  rmSync(path, { recursive: true })
+  test.manifest('b.yaml', endpoint('b', 2))
+  test.agent.readManifests()
+  t.same(test.agent.problems, [])
+  t.match(JSON.parse(readFileSync(path, 'utf8')).objects, { length: 4 })
+})
+
+t.test('a log on a full disk loses lines, and stops nobody', async (t) => {
+  const url = new URL('../../src/daemon/log.js', import.meta.url)
+  const text = `import { makeLog } from '${url}'
+    makeLog('info').info('one')
+    makeLog('info').info('two')
+    console.error('goes on')`
+  const full = openSync('/dev/full', 'w')
+  const args = ['--input-type=module', '--eval', text]
+  const { status, stderr } = spawnSync(process.execPath, args, { stdio: ['ignore', full, 'pipe'] })
+  closeSync(full)
+  t.equal(`${stderr}`.trim(), 'goes on')
+  t.equal(status, 0)
 })
 
 t.end()

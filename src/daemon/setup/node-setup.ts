@@ -7,10 +7,11 @@ import { getSystemErrorName } from 'node:util'
 import type { DeviceRoute } from '../../routing/netlink/changes.js'
 import { IPV4_PREFIX_BITS, parseCidr, parseIpv4 } from '../../wire/address.js'
 import type { Log } from '../log.js'
-import type { Damage } from '../state-file.js'
+import { type Damage, NotWritten } from '../state-file.js'
 import { Errno, KernelNetwork, ROUTE_PROTOCOL } from './kernel-network.js'
 import type { SetupPlan, WantedRoute } from './setup-plan.js'
 import {
+  clearRecord,
   emptyRecord,
   ownNamespace,
   readRecord,
@@ -87,20 +88,19 @@ export class NodeSetup {
   apply(plan: SetupPlan): void {
     const text = JSON.stringify(plan)
     if (text === this.#lastPlan) return
-    const { device, peerDevice } = plan
     // A namespace that is not ours any more took what was set up there with it.
     if (this.#record !== undefined && this.#record.namespace !== ownNamespace()) {
       this.#record = undefined
     }
-    const other = this.#record !== undefined && this.#record.peerDevice !== peerDevice
-    if (other) this.#undo()
-    this.#record ??= emptyRecord(device, peerDevice)
     const before = this.#problems
     const problems: string[] = []
-    this.#preparePair(plan, problems)
-    this.#setAddresses(plan, problems)
-    this.#setSysctls(peerDevice, problems)
-    this.#setRoutes(plan, problems)
+    try {
+      this.#carryOut(plan, problems)
+    } catch (error) {
+      // What cannot be written down is not done, for nobody would put it back.
+      if (!(error instanceof NotWritten)) throw error
+      problems.push(error.message)
+    }
     this.#problems = problems
     if (problems.length === 0) this.#lastPlan = text
     for (const text of problems) {
@@ -108,6 +108,17 @@ export class NodeSetup {
     }
     if (this.#done.length > 0) this.#log.info({ set: this.#done }, 'node set up')
     this.#done = []
+  }
+
+  #carryOut(plan: SetupPlan, problems: string[]): void {
+    const { device, peerDevice } = plan
+    const other = this.#record !== undefined && this.#record.peerDevice !== peerDevice
+    if (other) this.#undo()
+    this.#record ??= emptyRecord(device, peerDevice)
+    this.#preparePair(plan, problems)
+    this.#setAddresses(plan, problems)
+    this.#setSysctls(peerDevice, problems)
+    this.#setRoutes(plan, problems)
   }
 
   /** Undoes all that the record has; returns what was done, and what could not be, in words. */
@@ -124,7 +135,7 @@ export class NodeSetup {
     const done = new PutBack(this.#network, record).run()
     this.#record = undefined
     this.#lastPlan = ''
-    writeRecord(this.#stateDirectory, emptyRecord(record.device, record.peerDevice))
+    clearRecord(this.#stateDirectory, record)
     return done
   }
 
@@ -241,13 +252,15 @@ export class NodeSetup {
     problems.push(`route to ${cidr}: there is one by ${name ?? 'another device'}; remove it`)
   }
 
-  /** Written down before it is done. */
+  /** Written down before it is done; NotWritten, and not noted, when that cannot be. */
   #note(change: (record: SetupRecord) => void): void {
     const record = this.#record
     if (record === undefined) return
-    const before = JSON.stringify(record)
-    change(record)
-    if (JSON.stringify(record) !== before) writeRecord(this.#stateDirectory, record)
+    const next = structuredClone(record)
+    change(next)
+    if (JSON.stringify(next) === JSON.stringify(record)) return
+    writeRecord(this.#stateDirectory, next)
+    this.#record = next
   }
 }
 

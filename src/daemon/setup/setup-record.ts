@@ -2,7 +2,7 @@
  * What was set up on the node and what was there before, written down beside the maps before it is
  * done, so that `ringpath cleanup` can put it back, whoever was killed in between.
  */
-import { readlinkSync } from 'node:fs'
+import { readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type FileFormat, type Kept, readKept, replaceFile } from '../state-file.js'
 
@@ -56,6 +56,16 @@ export const readRecord = (stateDirectory: string): Kept<SetupRecord> =>
 
 export function writeRecord(stateDirectory: string, record: SetupRecord): void {
   replaceFile(pathOf(stateDirectory), JSON.stringify(record))
+}
+
+/** Nothing is set up any more. */
+export function clearRecord(stateDirectory: string, { device, peerDevice }: SetupRecord): void {
+  try {
+    writeRecord(stateDirectory, emptyRecord(device, peerDevice))
+  } catch {
+    // Without room for it: no record says the same.
+    rmSync(pathOf(stateDirectory), { force: true })
+  }
 }
 
 const pathOf = (stateDirectory: string): string => join(stateDirectory, FILE_NAME)
