@@ -39,7 +39,10 @@ import { defaultWorkers } from './worker-count.js'
 /** A change that failed is tried again: the device of an endpoint may only be about to appear. */
 const RETRY_MILLISECONDS = 1_000
 const EVENTS_MILLISECONDS = 50
-/** What somebody took away of the node's set-up is set up again. */
+/**
+ * What somebody took away of the node's set-up is set up again, and devices that were made anew are
+ * known by their new MAC addresses.
+ */
 const SETUP_MILLISECONDS = 10_000
 /** Uplinks stop answering for announced addresses when nothing is heard for 15 s. */
 const ALIVE_MILLISECONDS = 3_000
@@ -64,6 +67,8 @@ export class Agent {
   #watcher: ManifestWatcher | undefined
   #failures: readonly Failure[] = []
   #problems: readonly Problem[] = []
+  /** MAC addresses that the last reconciliation found, by device. */
+  #macs: ReadonlyMap<string, string | undefined> = new Map()
   /** Why the record of what is applied is behind; empty when it is not. */
   #unsaved: readonly Problem[] = []
   readonly #sizeProblems: readonly Problem[]
@@ -152,7 +157,7 @@ export class Agent {
       setInterval(() => this.#retry(), RETRY_MILLISECONDS),
       setInterval(() => this.flows.poll(), EVENTS_MILLISECONDS),
       setInterval(() => this.controller.netdev.signAlive(), ALIVE_MILLISECONDS),
-      setInterval(() => this.#setUpNode(true), SETUP_MILLISECONDS),
+      setInterval(() => this.#renew(), SETUP_MILLISECONDS),
     )
     await this.supervisor.start()
   }
@@ -225,7 +230,14 @@ export class Agent {
   }
 
   reconcile(): readonly Failure[] {
-    const changes = this.diff(this.store.state)
+    const macs = new Map<string, string | undefined>()
+    const objects = this.#objectsOf(this.store.state, (device) => {
+      const mac = macOfDevice(device)
+      macs.set(device, mac)
+      return mac
+    })
+    this.#macs = macs
+    const changes = plan(objects, this.#applied.objects)
     this.#failures = applyChanges(changes, this.#target, (change) => {
       this.#applied.note(change)
       const { kind, name, fields } = change
@@ -246,6 +258,17 @@ export class Agent {
     if (plan === undefined || this.#setup === undefined) return
     if (isThorough) this.#setup.renew(plan)
     else this.#setup.apply(plan)
+  }
+
+  /**
+   * The kernel's side may have changed with no document. Nothing of the desired state but the MAC
+   * addresses comes from there, so that a reading of each is all it costs, whatever the node holds;
+   * one that comes and goes is followed every ten seconds at most.
+   */
+  #renew(): void {
+    this.#setUpNode(true)
+    const isOther = [...this.#macs].some(([device, mac]) => macOfDevice(device) !== mac)
+    if (isOther) this.reconcile()
   }
 
   #retry(): void {
@@ -289,9 +312,9 @@ export class Agent {
     }
   }
 
-  #objectsOf(state: DesiredState): NodeObject[] {
+  #objectsOf(state: DesiredState, macOf = macOfDevice): NodeObject[] {
     return nodeObjects(this.node, state, {
-      macOf: macOfDevice,
+      macOf,
       idOf: (name) => {
         const id = this.#applied.get(`Endpoint ${name}`)?.spec.id
         return typeof id === 'number' ? id : undefined

@@ -137,6 +137,14 @@ t.test('an uplink gets another address', OPTIONS, async (t) => {
   t.equal(await nodePort('203.0.113.2'), 0)
 })
 
+t.test('an uplink gets another MAC address while it is in use', OPTIONS, async (t) => {
+  await lab.ip(node, ['link set eth1 address 02:00:00:00:0d:01'])
+  await lab.ip(world, ['neigh flush dev to-eth1'])
+  const update = /"kind":"Uplink".*"fields":\["mac"\],"msg":"update"/
+  await live.until('the MAC', async () => update.test(live.process?.output ?? ''), 15_000)
+  t.equal(await nodePort('203.0.113.9'), 200)
+})
+
 t.test('the host pair is replaced by another one, with another address', OPTIONS, async (t) => {
   t.equal((await ping(lab, client, '10.0.0.1')).received, 3)
   await change(t as Test, 'host: { device: rpnet2, peerDevice: rphost2, addresses: [10.0.0.9] }')

@@ -4,8 +4,10 @@ import t from 'tap'
 import { makeLog } from '../../src/daemon/log.js'
 import { putNodeBack } from '../../src/daemon/setup/node-setup.js'
 import { httpGet, httpServer, ping } from '../../src/lab/traffic.js'
+import { podAddressLines, podLinkLines } from '../../src/lab/wiring.js'
 import { LiveAgent } from '../support/live-agent.js'
 
+const OPTIONS = { timeout: 60_000 }
 const live = await LiveAgent.create('setup', { spec: 'serviceCidrs: [10.96.0.0/12]' })
 t.after(() => live.close())
 const { lab, node } = live
@@ -94,6 +96,30 @@ t.test('what somebody takes away is set up again', async (t) => {
     /10.0.1.0\/24 dev ringpath_host/.test(await ip('route')) && (await sysctl('ip_forward')) === '1'
   await live.until('the set-up', isBack, 15_000)
   t.pass()
+})
+
+/** Without a route there is no ping at all. */
+const reaches = async (from: typeof node, address: string) =>
+  (await ping(lab, from, address, { waitSeconds: 1 }).catch(() => undefined))?.received === 3
+
+t.test('a host pair that is deleted is made anew, and leads to pods again', OPTIONS, async (t) => {
+  const mac = await ip('-br', 'link', 'show', 'ringpath_host')
+  await lab.ip(node, ['link del ringpath_host'])
+  await live.until('the pod', () => reaches(node, client.address), 30_000)
+  t.not(await ip('-br', 'link', 'show', 'ringpath_host'), mac, 'with another MAC address')
+  t.ok(await reaches(client, '10.0.0.1'))
+  t.match(live.process?.output, /"kind":"Host".*"fields":\["mac","nodeMac"\],"msg":"update"/)
+})
+
+t.test('a pod’s veth that is made anew leads to it again', OPTIONS, async (t) => {
+  await lab.ip(node, [`link del ${client.device}`])
+  const spec = { ...client, podNetns: client.netns, hostMac: '02:00:00:00:0c:01' }
+  await lab.ip(node, podLinkLines(spec))
+  await lab.ip(client, podAddressLines(spec))
+  await live.until('the pod', () => reaches(node, client.address), 30_000)
+  t.ok(await reaches(client, server.address))
+  const { failures } = await live.json<{ failures: unknown[] }>('status')
+  t.same(failures, [])
 })
 
 t.test('a second agent finds it as it is; cleanup puts everything back', async (t) => {
