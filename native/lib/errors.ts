@@ -48,6 +48,8 @@ export interface XdpErrorDetails {
   readonly device?: string
   readonly queue?: number
   readonly path?: string
+  /** Of memory that was asked for. */
+  readonly bytes?: number
   readonly cause?: unknown
 }
 
@@ -59,6 +61,7 @@ export class XdpError extends Error {
   readonly device: string | undefined
   readonly queue: number | undefined
   readonly path: string | undefined
+  readonly bytes: number | undefined
 
   constructor(code: XdpErrorCode, message: string, details: XdpErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -68,6 +71,7 @@ export class XdpError extends Error {
     this.device = details.device
     this.queue = details.queue
     this.path = details.path
+    this.bytes = details.bytes
   }
 }
 
@@ -182,6 +186,12 @@ const MEANINGS: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
     ESRCH: [XdpErrorCode.SYSTEM, 'there is no such thread'],
     EINVAL: [XdpErrorCode.ARGUMENT, 'none of the cores is one that the thread may have'],
   },
+  'shared memory': {
+    ENOSPC: [
+      XdpErrorCode.SHARED_MEMORY,
+      'its file system has no room for them (`df` tells how much): make it larger, or ask for less',
+    ],
+  },
   device: {
     EOPNOTSUPP: [XdpErrorCode.UNSUPPORTED, 'the driver cannot change this offload'],
   },
@@ -191,13 +201,12 @@ function meaningOf(operation: Operation, name: string, call: string): Meaning {
   if (call === 'bpf_object__load' && name !== 'EPERM') {
     return [XdpErrorCode.PROGRAM, 'the kernel refused the program; the log is in `cause`']
   }
+  const own = MEANINGS[operation]?.[name]
+  if (own !== undefined) return own
   if (operation === 'shared memory') {
     return [XdpErrorCode.SHARED_MEMORY, 'check the path, its rights and its size']
   }
-  return (
-    MEANINGS[operation]?.[name] ??
-    MEANINGS.any?.[name] ?? [XdpErrorCode.SYSTEM, 'see the errno of this call']
-  )
+  return MEANINGS.any?.[name] ?? [XdpErrorCode.SYSTEM, 'see the errno of this call']
 }
 
 /**
@@ -216,6 +225,7 @@ export function explain(
     details.device === undefined ? '' : ` on ${details.device}`,
     details.queue === undefined ? '' : ` queue ${details.queue}`,
     details.path === undefined ? '' : ` ${details.path}`,
+    details.bytes === undefined ? '' : ` of ${details.bytes} bytes`,
   ].join('')
   const message = `${operation}${subject}: ${error.syscall} failed with ${name}: ${advice}`
   return new XdpError(code, message, {

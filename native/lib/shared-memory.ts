@@ -7,7 +7,10 @@ import { checkInteger, explained } from './errors.js'
 const BYTES_MAX = 2 ** 40
 
 export interface SharedMemoryOptions {
-  /** Makes the file, readable by its owner only, and lengthens it with zeros to `bytes`. */
+  /**
+   * Makes the file, readable by its owner only, and lengthens it with zeros to `bytes`, for which
+   * its file system must have room.
+   */
   readonly create?: boolean
 }
 
@@ -34,12 +37,13 @@ export class SharedMemory {
 
   /**
    * @param bytes to map; 0 for as many as the file has Throws EXDP_SHARED_MEMORY with `path` and
-   * `errno` when the file is missing, too short, or not ours.
+   * `errno` when the file is missing, too short, or not ours, or there is no room for it.
    */
   static open(path: string, bytes: number, options: SharedMemoryOptions = {}): SharedMemory {
     checkInteger('bytes', bytes, 0, BYTES_MAX)
     const create = options.create ?? false
-    const made = explained('shared memory', { path }, () =>
+    const details = bytes === 0 ? { path } : { path, bytes }
+    const made = explained('shared memory', details, () =>
       binding().mapSharedFile(path, bytes, create),
     )
     return new SharedMemory(path, made)

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <cstring>
@@ -110,6 +111,19 @@ Napi::Value sendDatagram(const Napi::CallbackInfo& info) {
   return throwFailure(info.Env(), failure);
 }
 
+// Zeros, with room for all of them: a sparse file on a file system that is full is a SIGBUS at the
+// first store, which nobody can tell of. A file that is made for it goes again when there is none.
+bool lengthen(int file, const std::string& path, size_t present, size_t bytes, Failure* failure) {
+  const off_t from = static_cast<off_t>(present);
+  int error = EINTR;
+  while (error == EINTR) {
+    error = ::posix_fallocate(file, from, static_cast<off_t>(bytes - present));
+  }
+  if (error == 0) return true;
+  if (present == 0) ::unlink(path.c_str());
+  return failure->set("posix_fallocate", error, path);
+}
+
 // Arguments: path, bytes (0: as long as the file is), create. Returns a handle and a buffer.
 Napi::Value mapSharedFile(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -132,8 +146,11 @@ Napi::Value mapSharedFile(const Napi::CallbackInfo& info) {
   const bool isNew = present == 0;
   if (bytes == 0) bytes = present;
   // Touching a page past the end of the file would be a SIGBUS.
-  if (present < bytes && (!create || ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)) {
-    failure.set("ftruncate", create ? errno : EINVAL, path + " is shorter than was asked for");
+  if (present < bytes && !create) {
+    failure.set("mmap", EINVAL, path + " is shorter than was asked for");
+    return throwFailure(env, failure);
+  }
+  if (present < bytes && !lengthen(file.get(), path, present, bytes, &failure)) {
     return throwFailure(env, failure);
   }
   auto mapping = std::make_shared<Mapping>(mapAligned(file.get(), bytes));
