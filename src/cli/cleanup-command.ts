@@ -25,7 +25,8 @@ export function addCleanupCommand(program: Command): void {
       `
 Its pods are closed afterwards: nothing forwards for them. What the agent set up on the node is
 put back: routes, sysctls, and the host pair if the agent made it. Documents stay, those that came
-by "ringpath apply" in the node's data directory: /var/lib/ringpath/NAME unless it says otherwise.`,
+by "ringpath apply" in the node's data directory: /var/lib/ringpath/NAME unless it says otherwise.
+Run it in the agent's network namespace: from another one it refuses, and ends nothing.`,
     )
     .action(cleanup)
 }
@@ -36,6 +37,21 @@ async function cleanup(options: CleanupOptions): Promise<void> {
   // Never to remove a directory of somebody else's.
   if (!isStateDirectory(directory)) {
     throw new CommandError(`${directory}: no state directory of a node`)
+  }
+  const [setup, { makeLog }, { wayInto }] = await Promise.all([
+    import('../daemon/setup/node-setup.js'),
+    import('../daemon/log.js'),
+    import('./network-namespace.js'),
+  ])
+  const elsewhere = setup.setUpElsewhere(directory)
+  if (elsewhere !== undefined) {
+    // Before anything is ended: the record is the only one of what is to be put back.
+    const way = wayInto(elsewhere)
+    if (way !== undefined) {
+      const text = `${directory}: the node was set up in another network namespace, ${elsewhere}`
+      throw new CommandError(`${text}: clean up there, by \`${way} ringpath cleanup …\``)
+    }
+    print(`set-up: gone with its network namespace, ${elsewhere}`)
   }
   // The agent would start what is ended; the datapath that stands by would take over.
   const order: readonly (readonly [RoleType, NodeJS.Signals, string])[] = [
@@ -54,11 +70,9 @@ async function cleanup(options: CleanupOptions): Promise<void> {
     }
     print(`${name} ended (process ${pid})`)
   }
-  const [{ putNodeBack }, { makeLog }] = await Promise.all([
-    import('../daemon/setup/node-setup.js'),
-    import('../daemon/log.js'),
-  ])
-  for (const line of putNodeBack(directory, makeLog('error'))) print(line)
+  if (elsewhere === undefined) {
+    for (const line of setup.putNodeBack(directory, makeLog('error'))) print(line)
+  }
   await cleanPins(directory)
   if (!options.remove) return
   rmSync(directory, { recursive: true, force: true })

@@ -1,5 +1,8 @@
 /** The agent sets a bare node up, keeps it so, and `ringpath cleanup` puts it back. */
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { makeLog } from '../../src/daemon/log.js'
 import { putNodeBack } from '../../src/daemon/setup/node-setup.js'
@@ -8,6 +11,7 @@ import { podAddressLines, podLinkLines } from '../../src/lab/wiring.js'
 import { LiveAgent } from '../support/live-agent.js'
 
 const OPTIONS = { timeout: 60_000 }
+const CLI = fileURLToPath(new URL('../../src/cli/ringpath.js', import.meta.url))
 const live = await LiveAgent.create('setup', { spec: 'serviceCidrs: [10.96.0.0/12]' })
 t.after(() => live.close())
 const { lab, node } = live
@@ -120,6 +124,17 @@ t.test('a pod’s veth that is made anew leads to it again', OPTIONS, async (t) 
   t.ok(await reaches(client, server.address))
   const { failures } = await live.json<{ failures: unknown[] }>('status')
   t.same(failures, [])
+})
+
+t.test('cleanup from another network namespace refuses, and leaves everything', async (t) => {
+  const directory = live.path('state')
+  const { agent, datapath } = await live.status()
+  const args = [CLI, 'cleanup', '--remove', '--state', directory]
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  t.same([status, stdout], [1, ''])
+  t.match(stderr, `clean up there, by \`ip netns exec ${node.netns} ringpath cleanup …\``)
+  t.match(JSON.parse(readFileSync(join(directory, 'node-setup.json'), 'utf8')), { hasPair: true })
+  t.match(await live.status(), { agent: { pid: agent.pid }, datapath: { pid: datapath.pid } })
 })
 
 t.test('a second agent finds it as it is; cleanup puts everything back', async (t) => {

@@ -1,6 +1,6 @@
 /** The command line: exit codes, mistakes, output, and that its documents tell of all of it. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -87,6 +87,26 @@ t.test('mistakes end with a code and a sentence, never with a stack', async (t) 
     t.match(stderr, says)
     t.notMatch(stderr, /\n {4}at /, 'no stack')
   }
+})
+
+t.test('a set-up that went with its network namespace keeps no cleanup back', async (t) => {
+  const directory = t.testdir({
+    owners: '\0'.repeat(4096),
+    'node-setup.json': JSON.stringify({
+      version: 1,
+      namespace: 'net:[1]',
+      device: 'ringpath_net',
+      peerDevice: 'ringpath_host',
+      hasPair: true,
+      addresses: ['10.0.0.1'],
+      routes: [],
+      sysctls: {},
+    }),
+  })
+  const { status, stdout } = ringpath(['cleanup', '--remove', '--state', directory])
+  t.equal(status, 0)
+  t.match(stdout, /set-up: gone with its network namespace, net:\[1\]\n.* removed/)
+  t.notOk(existsSync(directory))
 })
 
 t.test('check tells every problem with its place', async (t) => {

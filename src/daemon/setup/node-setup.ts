@@ -264,6 +264,15 @@ export class NodeSetup {
   }
 }
 
+/** The other network namespace in which an agent of this directory set something up, if it did. */
+export function setUpElsewhere(stateDirectory: string): string | undefined {
+  const record = readRecord(stateDirectory)
+  if (record === undefined || record.namespace === ownNamespace()) return undefined
+  const { hasPair, addresses, routes, sysctls } = record
+  const hasLists = addresses.length + routes.length + Object.keys(sysctls).length > 0
+  return hasPair || hasLists ? record.namespace : undefined
+}
+
 /** What an agent of this state directory set up, put back by another process. */
 export function putNodeBack(stateDirectory: string, log: Log): string[] {
   const setup = new NodeSetup(stateDirectory, log)
