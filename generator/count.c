@@ -5,10 +5,12 @@
  * "no-order" leaves numbers alone, "plain" times, too: frames and bytes only, at half the cost.
  *
  * Prints "ready", then for each line on standard input one line of JSON: what was seen since the
- * beginning or the last line "reset", whose answer is that of a new beginning. Ends with its input.
+ * beginning or the last line "reset", whose answer is that of a new beginning. Ends with its input, and
+ * with an error in place of an answer when the device is gone: what did not arrive was not lost on its way.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <errno.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -151,6 +153,34 @@ static void detach(int device, const char *hook)
 		bpf_tc_hook_destroy(&tc);
 }
 
+static int is_there(int device, const char *name)
+{
+	char now[IF_NAMESIZE];
+
+	if (if_indextoname((unsigned int)device, now))
+		return 1;
+	fprintf(stderr, "sink: %s, expected a device that stays: it went away\n", name);
+	return 0;
+}
+
+/* libbpf leaves what went wrong in errno. */
+static int open_sink(struct sink *sink, struct sink_settings settings, int device, char **argv)
+{
+	const char *failed = NULL;
+
+	errno = 0;
+	if (!device)
+		failed = "find";
+	else if (!load(sink, settings))
+		failed = "load the program for";
+	else if (!attach(sink->object, device, argv[2]))
+		failed = "attach to";
+	if (failed)
+		fprintf(stderr, "cannot %s %s at %s: %s\n", failed, argv[1], argv[2],
+			errno ? strerror(errno) : "no reason given");
+	return !failed;
+}
+
 static int has_word(int argc, char **argv, const char *word)
 {
 	for (int i = 4; i < argc; i++)
@@ -177,14 +207,13 @@ int main(int argc, char **argv)
 	settings.checks_latency = !has_word(argc, argv, "plain");
 	settings.checks_order = settings.checks_latency && !has_word(argc, argv, "no-order");
 	device = (int)if_nametoindex(argv[1]);
-	if (!device || !load(&sink, settings) || !attach(sink.object, device, argv[2])) {
-		fprintf(stderr, "cannot attach to %s at %s\n", argv[1], argv[2]);
+	if (!open_sink(&sink, settings, device, argv))
 		return 1;
-	}
 	puts("ready");
 	fflush(stdout);
 	while (is_well && fgets(line, sizeof(line), stdin)) {
-		is_well = (strcmp(line, "reset\n") || reset(&sink)) && print_counters(&sink);
+		is_well = is_there(device, argv[1]) && (strcmp(line, "reset\n") || reset(&sink)) &&
+			  print_counters(&sink);
 	}
 	detach(device, argv[2]);
 	return is_well ? 0 : 1;

@@ -55,14 +55,17 @@ export function resultText(result: RunResult): string {
   if ((result.sinkDropped ?? 0) > 0) {
     lines.push(line('sink', paint.yellow(`was too slow for ${result.sinkDropped} frames`)))
   }
-  lines.push(orderText(result.duplicates ?? 0, result.reordered ?? 0, result.reorderExtent ?? 0))
+  lines.push(line('order', orderText(result)))
   lines.push(latencyText(result.latency))
   return lines.join('\n')
 }
 
-function orderText(duplicates: number, reordered: number, extent: number): string {
-  const most = reordered > 0 ? `, by ${extent} frames of the flow at most` : ''
-  return line('order', `${duplicates} duplicates, ${reordered} out of order${most}`)
+type Order = Pick<RunResult, 'duplicates' | 'reordered' | 'reorderExtent'>
+
+function orderText({ duplicates, reordered = 0, reorderExtent = 0 }: Order): string {
+  if (duplicates === undefined) return 'not measured'
+  const most = reordered > 0 ? `, by ${reorderExtent} frames of the flow at most` : ''
+  return `${duplicates} duplicates, ${reordered} out of order${most}`
 }
 
 function latencyText(latency: LatencySummary | undefined): string {
@@ -80,7 +83,10 @@ export function sinkText(report: SinkReport): string {
     report.latency === undefined
       ? ''
       : `, latency p50 ${duration(p50)}, p99 ${duration(p99)}, max ${duration(max)}`
-  const lost = `${lostOf(report)} missing, ${duplicates} duplicates, ${reordered} out of order`
+  const lost =
+    duplicates === undefined
+      ? 'order not measured'
+      : `${lostOf(report)} missing, ${duplicates} duplicates, ${reordered} out of order`
   const apart = `${others} others, sink too slow for ${dropped}`
   return `${frames} frames, ${bytes} bytes, ${lost}${latency}; ${apart}`
 }

@@ -53,6 +53,7 @@ export interface RunResult {
   /** Of frames that arrived: the sink was too slow for them. A generator's are in `lost`, too. */
   readonly sinkDropped?: number
   readonly lossRatio?: number
+  /** These three: none of a sink that does not look at numbers. */
   readonly duplicates?: number
   readonly reordered?: number
   readonly reorderExtent?: number
@@ -66,8 +67,8 @@ const NANOSECONDS = 1e9
 /**
  * Sends what the spec says and waits for what is under way. `signal` ends it early.
  *
- * @throws RingpathError GENERATOR when the device goes away meanwhile: its engine is not told, and
- * frames would count as lost
+ * @throws RingpathError GENERATOR when the device or the sink's goes away meanwhile: no engine is
+ * told, and frames would count as lost
  */
 export async function runTraffic(
   options: RunOptions,
@@ -83,7 +84,12 @@ export async function runTraffic(
   const stop = () => void sender.stop().catch(() => undefined)
   signal?.addEventListener('abort', stop, { once: true })
   try {
-    const report = await follow(sender, sink, tell, isDeviceThere)
+    const report = await follow(sender, sink, tell, isDeviceThere).catch(async (error) => {
+      const sent = await sender.stop()
+      // Both ends of a veth go at once: it is our own that is told.
+      if (isDeviceThere()) throw error
+      return sent
+    })
     if (!isDeviceThere()) {
       const expected = `expected one that stays: it went away after ${report.frames} frames`
       throw new RingpathError(ErrorCode.GENERATOR, `device: ${device}, ${expected}`)
@@ -146,6 +152,7 @@ export function resultOf(sent: SendReport, seen: SinkReport | undefined): RunRes
   }
   if (seen === undefined) return base
   const lost = lostOf(seen, sent.frames)
+  const { duplicates, reordered, reorderExtent } = seen
   return {
     ...base,
     received: seen.frames,
@@ -153,9 +160,7 @@ export function resultOf(sent: SendReport, seen: SinkReport | undefined): RunRes
     lost,
     sinkDropped: seen.dropped,
     lossRatio: sent.frames === 0 ? 0 : lost / sent.frames,
-    duplicates: seen.duplicates,
-    reordered: seen.reordered,
-    reorderExtent: seen.reorderExtent,
+    ...(duplicates === undefined ? {} : { duplicates, reordered, reorderExtent }),
     ...(seen.latency === undefined ? {} : { latency: seen.latency }),
   }
 }

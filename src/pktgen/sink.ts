@@ -49,16 +49,24 @@ const CHECK_WORDS: Readonly<Record<SinkChecks, readonly string[]>> = {
   nothing: ['plain'],
 }
 
-export interface SinkReport extends Omit<SinkAnswer, 'histogram'> {
+/** Numbers that only a sink with `checks: 'all'` looks at. */
+type OrderCounts = Pick<SinkAnswer, 'duplicates' | 'reordered' | 'reorderExtent'>
+
+/** Without the numbers that were not measured. */
+export interface SinkReport
+  extends Omit<SinkAnswer, 'histogram' | keyof OrderCounts>,
+    Partial<OrderCounts> {
   /** Undefined when no frame told when it was sent. */
   readonly latency: LatencySummary | undefined
 }
 
 export class Sink {
   readonly #child: LineProcess
+  readonly #checksOrder: boolean
 
-  private constructor(child: LineProcess) {
+  private constructor(child: LineProcess, checksOrder: boolean) {
     this.#child = child
+    this.#checksOrder = checksOrder
   }
 
   /** @throws RingpathError GENERATOR */
@@ -71,13 +79,19 @@ export class Sink {
         ? new LineProcess(process.execPath, [xskSink, device, `${flows}`], place)
         : new LineProcess(builtProgram('count'), [device, hook, `${flows}`, ...words], place)
     await child.ready()
-    return new Sink(child)
+    return new Sink(child, checks === 'all' || hook === 'af-xdp')
   }
 
+  /** @throws RingpathError GENERATOR when the device is gone */
   async read(): Promise<SinkReport> {
     const { histogram, ...answer } = await this.#child.ask<SinkAnswer>()
-    const { latencySum: sum, latencyMin: min, latencyMax: max } = answer
-    return { ...answer, latency: summarizeLatency({ buckets: histogram, sum, min, max }) }
+    const { duplicates, reordered, reorderExtent, ...rest } = answer
+    const { latencySum: sum, latencyMin: min, latencyMax: max } = rest
+    return {
+      ...rest,
+      ...(this.#checksOrder ? { duplicates, reordered, reorderExtent } : {}),
+      latency: summarizeLatency({ buckets: histogram, sum, min, max }),
+    }
   }
 
   /** Forgets what was seen. Frames that are sent when this has resolved are counted from nothing. */
@@ -94,5 +108,5 @@ const xskSink = fileURLToPath(new URL('./xsk-sink-main.js', import.meta.url))
 
 /** Of the numbers that were sent, those that never came. Without a sender: up to the highest seen. */
 export function lostOf(report: SinkReport, sent: number = report.highest): number {
-  return Math.max(0, sent - (report.frames - report.duplicates))
+  return Math.max(0, sent - (report.frames - (report.duplicates ?? 0)))
 }

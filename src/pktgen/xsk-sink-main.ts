@@ -4,7 +4,8 @@
  *
  * It prints "ready", then for each line on standard input one line of JSON (SinkAnswer): what was seen
  * since the beginning or the last line "reset", whose answer is that of a new beginning. It ends with
- * its input.
+ * its input, and with an error in place of an answer when the device is gone: what did not arrive was
+ * not lost on its way.
  */
 import { createInterface } from 'node:readline'
 import {
@@ -17,6 +18,7 @@ import {
   XdpSocket,
 } from 'xdp-socket-napi'
 import { PacketBuffer } from '../packet/packet-buffer.js'
+import { deviceIndex } from './device.js'
 import { LatencyHistogram } from './latency-histogram.js'
 import { monotonicNanoseconds } from './monotonic.js'
 import { SequenceTracker } from './sequence-tracker.js'
@@ -133,10 +135,15 @@ class XskSink {
 }
 
 const [device = '', flows = '1'] = process.argv.slice(2)
+const index = deviceIndex(device)
 const sink = new XskSink(device, Number(flows))
 let isOpen = true
 const input = createInterface({ input: process.stdin })
 input.on('line', (line) => {
+  if (deviceIndex(device) !== index) {
+    console.error(`sink: ${device}, expected a device that stays: it went away`)
+    process.exit(1)
+  }
   sink.catchUp()
   if (line === 'reset') sink.reset()
   console.log(JSON.stringify(sink.answer()))

@@ -73,6 +73,20 @@ t.test('what the device never took was not sent', async (t) => {
   t.match(result, { received: result.sent, receivedBytes: result.sentBytes, lost: 0 })
 })
 
+for (const hook of ['xdp', 'tc', 'af-xdp']) {
+  t.test(`${hook}: a sink whose device goes away ends the run, and says so`, async (t) => {
+    const lab = await PktgenLab.bridged('pfifo')
+    t.teardown(() => lab.close())
+    const child = lab.start(`--to ${RECEIVER} SINK --sink-hook ${hook} --rate 2000 --seconds 20`)
+    await child.waitForOutput(/received/)
+    await lab.lab.ip(lab.receiver, ['link del in0'])
+    const ended = await Promise.race([child.ended, sleep(5_000, 'it goes on')])
+    t.match(ended, { code: 1 })
+    t.match(child.output, /sink: in0, expected a device that stays: it went away/)
+    t.notMatch(child.output, /lost/)
+  })
+}
+
 for (const engine of ['xdp', 'af-xdp']) {
   t.test(`${engine}: a device that goes away ends the run, and says so`, async (t) => {
     const lab = await PktgenLab.direct()

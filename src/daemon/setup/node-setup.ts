@@ -266,7 +266,7 @@ export class NodeSetup {
 
 /** The other network namespace in which an agent of this directory set something up, if it did. */
 export function setUpElsewhere(stateDirectory: string): string | undefined {
-  const record = readRecord(stateDirectory)
+  const { value: record } = readRecord(stateDirectory)
   if (record === undefined || record.namespace === ownNamespace()) return undefined
   const { hasPair, addresses, routes, sysctls } = record
   const hasLists = addresses.length + routes.length + Object.keys(sysctls).length > 0
