@@ -1,9 +1,9 @@
 /** `ringpath pktgen`: sends test traffic, counts it, finds the highest rate without loss. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { ErrorCode, RingpathError } from '../base/errors.js'
+import { checkCore, checkSinkDevice } from '../pktgen/device.js'
 import { planOf } from '../pktgen/plan.js'
 import { printedFrames, writeCapture } from '../pktgen/preview.js'
-import { framesPerSecond, parseRate } from '../pktgen/rate.js'
 import { runTraffic, SETTLE_SECONDS_DEFAULT, searchTraffic } from '../pktgen/run.js'
 import { ENGINES } from '../pktgen/sender.js'
 import { SINK_HOOKS, Sink } from '../pktgen/sink.js'
@@ -11,7 +11,7 @@ import { FLOWS_MAX, SECONDS_MAX, TRAFFIC_MODES } from '../pktgen/traffic-spec.js
 import { CommandError, ExitCode } from './client.js'
 import { wholeNumber } from './options.js'
 import { print } from './output.js'
-import { isDryRun, type PktgenOptions, trafficPlanOf } from './pktgen-options.js'
+import { isDryRun, type PktgenOptions, searchRangeOf, trafficPlanOf } from './pktgen-options.js'
 import { intervalText, resultText, searchText, sinkText, trialText } from './pktgen-report.js'
 
 const PRINTED_DEFAULT = 5
@@ -19,8 +19,6 @@ const WRITTEN_DEFAULT = 1_000
 const FRAMES_SHOWN_MAX = 1_000_000
 const CORES_MAX = 1_023
 const QUEUES_MAX = 63
-const SEARCH_FROM_DEFAULT = '1000'
-const SEARCH_TO_DEFAULT = '20M'
 
 const numberFrom =
   (low: number, high: number) =>
@@ -50,7 +48,7 @@ Examples:
   ringpath pktgen --device eth0 --to 10.0.0.2:80 --mode syn --flows 50000 --rate 1M
   ringpath pktgen --device v0 --to 10.0.0.2 --sink v1 --search      RFC 2544: rate without loss`,
     )
-    .action((options: PktgenOptions) => pktgen(options).catch(tellOfRights))
+    .action((options: PktgenOptions) => pktgen(options).catch(explained))
 }
 
 function addTrafficOptions(command: Command): void {
@@ -104,8 +102,8 @@ function addSinkOptions(command: Command): void {
     .option('--resolution <percent>', 'ends the search', numberFrom(0.01, 50), 1)
     .option('--loss-tolerance <percent>', 'of frames that may be lost', numberFrom(0, 100), 0)
     .option('--attempts <number>', 'losing trials that refuse a rate', wholeNumber(1, 10), 1)
-    .option('--search-from <rate>', `lowest; ${SEARCH_FROM_DEFAULT} unless told`)
-    .option('--search-to <rate>', `highest; ${SEARCH_TO_DEFAULT} unless told`)
+    .option('--search-from <rate>', 'lowest', '1000')
+    .option('--search-to <rate>', 'highest', '20M')
 }
 
 function addShowOptions(command: Command): void {
@@ -132,6 +130,8 @@ async function pktgen(options: PktgenOptions): Promise<void> {
   if (options.search && options.sink === undefined) {
     throw new CommandError('--search: needs --sink, to know what was lost', ExitCode.USAGE)
   }
+  if (options.search) searchRangeOf(options, plan.spec.sizes)
+  if (options.core !== undefined) checkCore(options.core)
   const ending = abortOnSignal()
   const sink = await openSink(options, plan.spec.flows)
   try {
@@ -142,8 +142,14 @@ async function pktgen(options: PktgenOptions): Promise<void> {
   }
 }
 
-/** Without root the kernel's refusals are libbpf's, and plain to nobody. */
-function tellOfRights(error: unknown): never {
+/**
+ * Options that cannot be are wrong usage, wherever that was found. Without root the kernel's
+ * refusals are libbpf's, and plain to nobody.
+ */
+function explained(error: unknown): never {
+  if (error instanceof RingpathError && error.code === ErrorCode.CONFIG_INVALID) {
+    throw new CommandError(`--${error.message}`, ExitCode.USAGE)
+  }
   const isRefused = error instanceof RingpathError && error.code === ErrorCode.GENERATOR
   if (!isRefused || process.geteuid?.() === 0) throw error
   throw new CommandError('sending and counting need root: run it with sudo')
@@ -158,9 +164,10 @@ function abortOnSignal(): AbortSignal {
   return controller.signal
 }
 
-function openSink(options: PktgenOptions, flows: number): Promise<Sink | undefined> {
+async function openSink(options: PktgenOptions, flows: number): Promise<Sink | undefined> {
   const { sink: device, sinkHook: hook, sinkNamespace: namespace, sinkPlain: isPlain } = options
-  if (device === undefined) return Promise.resolve(undefined)
+  if (device === undefined) return undefined
+  checkSinkDevice(device, namespace)
   return Sink.start({
     device,
     hook,
@@ -210,13 +217,11 @@ async function sendOnce(
 async function search(options: PktgenOptions, sink: Sink, ending: AbortSignal): Promise<void> {
   const isJson = options.output === 'json'
   const run = toRun(options)
-  const rateOf = (text: string) => framesPerSecond(parseRate(text), run.spec.sizes)
   const result = await searchTraffic(
     {
       ...run,
       spec: planOf(run.spec).spec,
-      lowest: rateOf(options.searchFrom ?? SEARCH_FROM_DEFAULT),
-      highest: rateOf(options.searchTo ?? SEARCH_TO_DEFAULT),
+      ...searchRangeOf(options, run.spec.sizes),
       resolution: options.resolution / 100,
       lossTolerance: options.lossTolerance / 100,
       attempts: options.attempts,

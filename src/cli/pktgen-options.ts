@@ -2,7 +2,7 @@
 import { findDevice, nextHopMac } from '../pktgen/device.js'
 import { invalid } from '../pktgen/invalid.js'
 import { planOf, type TrafficPlan } from '../pktgen/plan.js'
-import { parseRate } from '../pktgen/rate.js'
+import { framesPerSecond, parseRate } from '../pktgen/rate.js'
 import type { Engine } from '../pktgen/sender.js'
 import type { SinkHook } from '../pktgen/sink.js'
 import { parseSizes, type SizeShare } from '../pktgen/size-mix.js'
@@ -46,8 +46,8 @@ export interface PktgenOptions {
   readonly resolution: number
   readonly lossTolerance: number
   readonly attempts: number
-  readonly searchFrom?: string
-  readonly searchTo?: string
+  readonly searchFrom: string
+  readonly searchTo: string
   readonly print?: number | true
   readonly write?: string
   readonly output: 'table' | 'json'
@@ -96,6 +96,22 @@ export function trafficPlanOf(options: PktgenOptions): TrafficPlan {
     throw invalid('size', plan.frameBytesMax, `at most ${ends.frameBytesMax}, by the device's MTU`)
   }
   return plan
+}
+
+/** Frames per second between which is searched. @throws RingpathError CONFIG_INVALID */
+export function searchRangeOf(
+  { searchFrom, searchTo }: Pick<PktgenOptions, 'searchFrom' | 'searchTo'>,
+  sizes: readonly SizeShare[],
+): { readonly lowest: number; readonly highest: number } {
+  const rateOf = (option: string, text: string): number => {
+    const rate = framesPerSecond(parseRate(text, option), sizes)
+    if (rate > 0) return rate
+    throw invalid(option, text, 'a rate such as 500k, 1.5M or 1Gbit')
+  }
+  const lowest = rateOf('search-from', searchFrom)
+  const highest = rateOf('search-to', searchTo)
+  if (lowest <= highest) return { lowest, highest }
+  throw invalid('search-from', searchFrom, `at most --search-to, which is ${searchTo}`)
 }
 
 /** The mix grows by its VLAN tag; sizes that are said mean the whole frame. */

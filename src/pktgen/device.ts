@@ -3,7 +3,8 @@
  * address, the default route. Read by `ip -json`, which sees the namespace that we are in; /sys may
  * show another's.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { deviceInfo, XdpError, XdpErrorCode } from 'xdp-socket-napi'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { invalid } from './invalid.js'
@@ -38,10 +39,7 @@ interface IpNeighbour {
 export function findDevice(name: string): Device {
   const all = ip<IpAddress>(['address', 'show'])
   const found = all.find(({ ifname }) => ifname === name)
-  if (found === undefined) {
-    const names = all.map(({ ifname }) => ifname).join(', ')
-    throw invalid('device', name, `a device of this network namespace: ${names}`)
-  }
+  if (found === undefined) throw noDevice('device', name, all, 'this network namespace')
   return {
     name,
     mac: found.address,
@@ -50,6 +48,37 @@ export function findDevice(name: string): Device {
     isUp: found.flags.includes('UP'),
     hasDefaultRoute: hasDefaultRoute(name),
   }
+}
+
+/**
+ * Of a sink, in a namespace that `ip netns` knows, or in our own.
+ *
+ * @throws RingpathError CONFIG_INVALID when there is no such namespace or device
+ */
+export function checkSinkDevice(name: string, namespace?: string): void {
+  const place = namespace === undefined ? [] : ['-n', namespace]
+  const all = ip<IpAddress>([...place, 'address', 'show'])
+  if (namespace !== undefined && all.length === 0) {
+    throw invalid('sink-namespace', namespace, 'one that `ip netns` lists')
+  }
+  if (all.some(({ ifname }) => ifname === name)) return
+  const where = namespace === undefined ? 'this network namespace' : `namespace ${namespace}`
+  throw noDevice('sink', name, all, where)
+}
+
+function noDevice(option: string, name: string, all: readonly IpAddress[], where: string) {
+  const names = all.map(({ ifname }) => ifname).join(', ')
+  return invalid(option, name, `a device of ${where}: ${names}`)
+}
+
+const CORES_FILE = '/sys/devices/system/cpu/online'
+
+/** Whether a program may run there is what taskset(1) finds out: a cpuset may have fewer cores. */
+export function checkCore(core: number): void {
+  const { status } = spawnSync('taskset', ['-c', `${core}`, 'true'], { stdio: 'ignore' })
+  if (status === 0 || status === null) return
+  const cores = readFileSync(CORES_FILE, 'utf8').trim()
+  throw invalid('core', core, `a core that this machine has and we may use, of ${cores}`)
 }
 
 /** Index of the device that has the name now; undefined when none has. */

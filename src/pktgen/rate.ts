@@ -25,12 +25,12 @@ const PREFIXES: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1
 const EXPECTED = '"max", frames per second such as 1000, 500k or 1.5M, or bits such as 10Gbit'
 
 /** @throws RingpathError CONFIG_INVALID */
-export function parseRate(text: string): Rate {
+export function parseRate(text: string, option = 'rate'): Rate {
   if (text.toLowerCase() === 'max') return AS_FAST_AS_POSSIBLE
   const match = /^(\d+(?:\.\d+)?)([kmg]?)(bit|bps|bit\/s|pps|fps)?$/i.exec(text.trim())
-  if (match === null) throw invalid('rate', text, EXPECTED)
+  if (match === null) throw invalid(option, text, EXPECTED)
   const perSecond = Number(match[1]) * (PREFIXES[(match[2] ?? '').toLowerCase()] ?? 1)
-  if (!(perSecond > 0 && perSecond <= PER_SECOND_MAX)) throw invalid('rate', text, EXPECTED)
+  if (!(perSecond > 0 && perSecond <= PER_SECOND_MAX)) throw invalid(option, text, EXPECTED)
   const isBits = /^b/i.test(match[3] ?? '')
   return { unit: isBits ? 'bits' : 'frames', perSecond }
 }

@@ -73,15 +73,17 @@ export function parseEnds(option: string, text: string, portsDefault: ValueRange
   }
   return {
     addresses: rangeOf(option, addresses, ADDRESSES, addressOf),
-    ports: ports === undefined ? portsDefault : rangeOf(option, ports, PORTS, portOf),
+    ports: ports === undefined ? portsDefault : rangeOf(option, ports, PORTS, portOf(option)),
   }
 }
 
-function portOf(text: string): number {
-  const port = Number(text)
-  if (/^\d+$/.test(text) && port >= 1 && port < PORTS) return port
-  throw invalid('port', text, 'a number from 1 to 65535')
-}
+const portOf =
+  (option: string) =>
+  (text: string): number => {
+    const port = Number(text)
+    if (/^\d+$/.test(text) && port >= 1 && port < PORTS) return port
+    throw invalid(option, text, 'ports from 1 to 65535')
+  }
 
 function rangeOf(
   option: string,

@@ -88,6 +88,18 @@ for (const words of [
   })
 }
 
+t.test('what a plain sink does not look at is not told as nothing', async (t) => {
+  const words = `--to ${RECEIVER} SINK --sink-plain --count 100`
+  const result = await lab.result(words)
+  t.match(result, { sent: 100, received: 100, lost: 0 })
+  for (const field of ['duplicates', 'reordered', 'reorderExtent', 'latency']) {
+    t.notOk(field in result, field)
+  }
+  const { stdout } = await lab.pktgen(words)
+  t.match(stdout, /^order +not measured$/m)
+  t.notMatch(stdout, /out of order/)
+})
+
 t.test('tcpdump finds the checksums right, and what --print said', async (t) => {
   const words = `--to ${RECEIVER}:9 --size 60,300 --flows 2`
   const path = await captured('sums.pcap', `${words} --count 8`, 8)
@@ -152,18 +164,30 @@ t.test('when the command is killed, so is what it has started', async (t) => {
 })
 
 t.test('mistakes are told before anything is sent', async (t) => {
-  const refuses = async (words: string, message: RegExp) => {
+  const refuses = async (words: string, message: RegExp, expected = 2) => {
     const { code, stdout, stderr } = await lab.pktgen(words)
-    t.not(code, 0, words)
+    t.equal(code, expected, words)
     t.match(stderr, message)
     t.equal(stdout, '')
   }
-  await refuses(`--to ${RECEIVER} --size 2000`, /size: "2000", expected a size from 60 to 1522/)
+  await refuses(`--to ${RECEIVER} --size 2000`, /--size: "2000", expected a size from 60 to 1522/)
   await refuses(`--to ${RECEIVER} --size 1522`, /size: 1522, expected at most 1514, by the device/)
   await refuses(`--to ${RECEIVER} --search`, /--search: needs --sink/)
   await refuses(`--to ${RECEIVER} --engine best`, /Allowed choices are xdp, af-xdp, pktgen/)
-  await refuses(`--to ${RECEIVER} --engine pktgen`, /pktgen/)
-  await refuses(`--to ${RECEIVER} --sink nowhere`, /cannot attach to nowhere/)
+  await refuses(`--to ${RECEIVER} --engine pktgen`, /pktgen/, 1)
+  await refuses(
+    `--to ${RECEIVER} --sink nowhere`,
+    /--sink: "nowhere", expected a device of this .*: .*out0/,
+  )
+  const inReceiver = `--sink-namespace ${lab.receiver.netns}`
+  await refuses(`--to ${RECEIVER} --sink no1 ${inReceiver}`, /--sink: "no1", expected .*: .*in0/)
+  await refuses(`--to ${RECEIVER} --core 999`, /--core: 999, expected a core that this machine/)
+  const range = '--search-from 10k --search-to 1k'
+  await refuses(`--to ${RECEIVER} SINK --search ${range}`, /--search-from: "10k".*--search-to.* 1k/)
+  await refuses(`--to ${RECEIVER} --rate abc`, /--rate: "abc", expected "max", frames/)
+  await refuses('--rate 1k', /--to: "", expected where to send/)
+  await refuses(`--to ${RECEIVER} --to-mac zz`, /--to-mac: "zz", expected a MAC address/)
+  await refuses(`--to ${RECEIVER}:0`, /--to: "0", expected ports from 1 to 65535/)
   await refuses(`--to ${RECEIVER} --sink in0 --sink-namespace no-such`, /no-such/)
   await lab.lab.ip(lab.sender, ['route add default via 10.9.0.254 dev out0'])
   await refuses(`--to ${RECEIVER}`, /a device without the default route, or --allow-default-route/)

@@ -1,6 +1,6 @@
 /** What `ringpath pktgen` is told: sizes and their order, rates and pacing, ends, the options. */
 import t from 'tap'
-import { type PktgenOptions, trafficPlanOf } from '../../src/cli/pktgen-options.js'
+import { type PktgenOptions, searchRangeOf, trafficPlanOf } from '../../src/cli/pktgen-options.js'
 import {
   AS_FAST_AS_POSSIBLE,
   framesPerSecond,
@@ -135,6 +135,8 @@ const DRY: PktgenOptions = {
   resolution: 1,
   lossTolerance: 0,
   attempts: 1,
+  searchFrom: '1k',
+  searchTo: '20M',
   print: true,
   output: 'table',
 }
@@ -154,4 +156,19 @@ t.test('options that do not fit each other are refused before anything is sent',
   const { print: _print, ...wet } = DRY
   t.throws(() => trafficPlanOf(wet), { message: /^device: .*none is guessed/ })
   t.equal(trafficPlanOf({ ...DRY, vlan: 7, size: 'imix' }).frameBytesMax, 1518)
+})
+
+t.test('a search goes from a rate to one that is not lower', async (t) => {
+  const sizes = parseSizes('60')
+  const range = (searchFrom: string, searchTo: string) =>
+    searchRangeOf({ searchFrom, searchTo }, sizes)
+  t.same(range('1k', '1M'), { lowest: 1_000, highest: 1_000_000 })
+  t.same(range('1k', '1k'), { lowest: 1_000, highest: 1_000 })
+  const refuses = (from: string, to: string, message: RegExp) =>
+    t.throws(() => range(from, to), { ...INVALID, message }, `${from} to ${to}`)
+  refuses('10k', '1k', /^search-from: "10k", expected at most --search-to, which is 1k/)
+  refuses('10k', '1Mbit', /^search-from: "10k", expected at most --search-to, which is 1Mbit/)
+  refuses('1k', 'fast', /^search-to: "fast", expected/)
+  refuses('max', '1M', /^search-from: "max", expected a rate/)
+  refuses('1k', 'max', /^search-to: "max", expected a rate/)
 })
