@@ -1,8 +1,8 @@
 /** `ringpath bugreport`: what a report of a bug needs, gathered in a directory. It changes nothing. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { VERSION } from '../base/version.js'
 import { CommandError, type NodeChoice, stateDirectoryOf } from './client.js'
@@ -110,11 +110,19 @@ function defaultDirectory(state: string): string {
 
 function madeDirectory(path: string): string {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 })
+    makeDirectory(resolve(path))
     return path
   } catch (error) {
-    throw new CommandError(`${path}: ${(error as Error).message}`)
+    throw new CommandError(`${path}: expected a directory to write to: ${(error as Error).message}`)
   }
+}
+
+/** With those above it. Node's own way of that never ends in /proc, where nothing can be made. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return
+  const above = dirname(path)
+  if (!existsSync(above)) makeDirectory(above)
+  mkdirSync(path, { mode: 0o700 })
 }
 
 async function partOf(

@@ -3,8 +3,10 @@
  * comment. It asks the agent, or the files of the node when no agent runs.
  */
 import { once } from 'node:events'
-import { closeSync, openSync, writeFileSync } from 'node:fs'
+import { accessSync, closeSync, constants, existsSync, openSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { type Command, Option } from 'commander'
+import { ErrorCode, RingpathError } from '../base/errors.js'
 import type { CaptureLimits, CaptureStatus } from '../daemon/capture-service.js'
 import type { CaptureRequest } from '../observe/capture-request.js'
 import { type Client, CommandError, ExitCode, type NodeChoice, stateDirectoryOf } from './client.js'
@@ -95,6 +97,7 @@ const listed = (text: string, before: readonly string[] = []): readonly string[]
 ]
 
 async function capture(options: CaptureOptions): Promise<void> {
+  await checkOptions(options)
   const { client } = await openSource(options)
   if (options.stop === true) {
     await stopRunning(client, options)
@@ -111,7 +114,7 @@ async function capture(options: CaptureOptions): Promise<void> {
   }
   process.once('SIGINT', end)
   process.once('SIGTERM', end)
-  await store(begun(running.chunks), options.write)
+  await store(running.chunks, options.write)
   const { frames, lost } = await running.status()
   const told =
     lost === 0 ? '' : `; ${lost} lost, for the ring was full: raise --buffer, lower --snap`
@@ -119,14 +122,35 @@ async function capture(options: CaptureOptions): Promise<void> {
   process.exit(ExitCode.OK)
 }
 
-/** The first bytes come when the datapath has taken it up. */
-async function* begun(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let isFirst = true
-  for await (const chunk of chunks) {
-    if (isFirst) process.stderr.write('capturing; Ctrl-C ends it\n')
-    isFirst = false
-    yield chunk
+const OPTION_OF: Readonly<Record<string, string>> = { source: 'from', destination: 'to' }
+
+/** What is wrong on every node; ports have names that only this one knows. */
+async function checkOptions(options: CaptureOptions): Promise<void> {
+  if (options.write !== undefined && options.write !== '-') checkPlace(options.write)
+  const { captureWish } = await import('../observe/capture-request.js')
+  const stages = options.at?.filter((point) => /^stage:/i.test(point)) ?? []
+  try {
+    captureWish({ ...wantedOf(options), at: stages }, [])
+  } catch (error) {
+    const isWrong = error instanceof RingpathError && error.code === ErrorCode.CONFIG_INVALID
+    if (!isWrong) throw error
+    const text = error.message.replace(/^\w+/, (field) => `--${OPTION_OF[field] ?? field}`)
+    throw new CommandError(text, ExitCode.USAGE)
   }
+}
+
+/** Touches no file: the capture may be refused yet. */
+function checkPlace(path: string): void {
+  try {
+    accessSync(existsSync(path) ? path : dirname(path), constants.W_OK)
+  } catch (error) {
+    throw notWritten(path, error)
+  }
+}
+
+function notWritten(path: string, error: unknown): CommandError {
+  const text = 'expected a file that we may write, in a directory that is there'
+  return new CommandError(`-w ${path}: ${text} (${(error as Error).message})`)
 }
 
 function wantedOf(options: CaptureOptions): Wanted {
@@ -190,20 +214,28 @@ async function stopRunning(client: Client | undefined, options: NodeChoice): Pro
 }
 
 async function store(chunks: AsyncIterable<Uint8Array>, path: string): Promise<void> {
-  if (path === '-') {
-    for await (const chunk of chunks) {
-      if (!process.stdout.write(chunk)) await once(process.stdout, 'drain')
-    }
-    return
-  }
+  const isPipe = path === '-'
   let file: number | undefined
   try {
     for await (const chunk of chunks) {
-      // Not before the agent has agreed: a wrong wish must not empty a file.
-      file ??= openSync(path, 'w', 0o600)
-      writeFileSync(file, chunk)
+      if (file === undefined) {
+        // Not before the agent has agreed: a wrong wish must not empty a file. The first bytes come
+        // when the datapath has taken it up.
+        file = isPipe ? process.stdout.fd : opened(path)
+        process.stderr.write('capturing; Ctrl-C ends it\n')
+      }
+      if (!isPipe) writeFileSync(file, chunk)
+      else if (!process.stdout.write(chunk)) await once(process.stdout, 'drain')
     }
   } finally {
-    if (file !== undefined) closeSync(file)
+    if (file !== undefined && !isPipe) closeSync(file)
+  }
+}
+
+function opened(path: string): number {
+  try {
+    return openSync(path, 'w', 0o600)
+  } catch (error) {
+    throw notWritten(path, error)
   }
 }

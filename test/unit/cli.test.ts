@@ -79,6 +79,15 @@ t.test('mistakes end with a code and a sentence, never with a stack', async (t) 
       /0 documents of kind Node/,
     ],
     [['completion', 'tcsh'], 2, /Allowed choices are bash, zsh, fish/],
+    [
+      ['capture', '-w', '-', '--at', 'client,stage:NOPE', ...state],
+      2,
+      /--at: 'stage:NOPE', expected one of/,
+    ],
+    [['capture', '-w', '-', '--from', 'x', ...state], 2, /--from: 'x', expected an IPv4 address/],
+    [['capture', '-w', '-', '--reason', 'x', ...state], 2, /--reason: 'x', expected a number or/],
+    [['capture', '-w', '/nowhere/x', ...state], 1, /^ringpath: -w \/nowhere\/x: expected a file/],
+    [['bugreport', '/proc/nope', ...state], 1, /\/proc\/nope: expected a directory to write to/],
     [['drops', '--port', '70000', ...state], 2, /whole number from 0 to 65535/],
   ]
   for (const [args, code, says] of cases) {
