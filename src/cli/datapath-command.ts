@@ -1,8 +1,9 @@
 /** `ringpath datapath`: runs a node's datapath in the foreground until SIGINT or SIGTERM. */
 
+import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { CORES_MAX, preparePinDirectory } from 'xdp-socket-napi'
+import { CORES_MAX, preparePinDirectory, XdpErrorCode } from 'xdp-socket-napi'
 import { WORKERS_MAX } from '../base/limits.js'
 import { VERSION } from '../base/version.js'
 import { noteHandover } from '../daemon/handover-note.js'
@@ -11,6 +12,7 @@ import { notePins } from '../daemon/pins-note.js'
 import { leaveRole, markReady, Role, takeRole } from '../daemon/process-lock.js'
 import type { Datapath, DatapathOptions } from '../engine/datapath.js'
 import { IDLE_DEFAULTS, type IdleOptions } from '../engine/idle-strategy.js'
+import { ExitCode } from './client.js'
 
 interface DatapathArguments {
   readonly state: string
@@ -29,7 +31,7 @@ interface DatapathArguments {
 /** What `ringpath datapath` prints when frames flow; whoever starts it waits for this line. */
 export const READY_LINE = 'datapath ready'
 
-/** sysexits.h EX_SOFTWARE: the program itself is wrong. */
+/** sysexits.h EX_SOFTWARE: the program itself is wrong, as where an invariant is broken. */
 const EXIT_SOFTWARE = 70
 
 const FRAMES_MIN = 1024
@@ -144,11 +146,30 @@ async function runDatapath(options: DatapathArguments): Promise<void> {
     leaveRole(state, Role.DATAPATH)
     console.log(`handed over to ${successor}: ${frames} frames handled, every frame accounted for`)
   } catch (error) {
-    console.error(error instanceof Error ? error.message : error)
-    process.exitCode = EXIT_SOFTWARE
+    console.error(error instanceof Error ? `ringpath: ${failureText(state, error)}` : error)
+    process.exitCode = isExpected(error) ? ExitCode.FAILED : EXIT_SOFTWARE
   } finally {
     await liveness?.close()
   }
+}
+
+/** What an operator can meet has a code (docs/errors.md), also when it comes from a worker. */
+function isExpected(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string'
+}
+
+function failureText(stateDirectory: string, error: Error): string {
+  const { code, errno } = error as NodeJS.ErrnoException
+  const { EACCES, EPERM, ENOENT } = constants.errno
+  const number = Math.abs(errno ?? 0)
+  const isRefused = number === EACCES || number === EPERM || code === XdpErrorCode.PERMISSION
+  if (isRefused && process.geteuid?.() !== 0) {
+    return `${stateDirectory}: a datapath needs root: run it with sudo (${error.message})`
+  }
+  const isMissing = code === XdpErrorCode.SHARED_MEMORY && number === ENOENT
+  if (!isMissing) return error.message
+  const makeThem = 'the agent makes them, by `ringpath agent --config FILE`'
+  return `${stateDirectory}: no maps of a node: ${makeThem} (${error.message})`
 }
 
 function optionsOf(options: DatapathArguments): DatapathOptions {

@@ -95,6 +95,10 @@ function describe(options: TraceOptions): PacketDescription {
   if (port === undefined && protocol !== 'icmp') {
     throw new CommandError(`--to ${to}: expected a port too, such as ${to}:80`, ExitCode.USAGE)
   }
+  const [what, most] = protocol === 'icmp' ? ['type', 255] : ['port', 65_535]
+  if (Number(port ?? 0) > most) {
+    throw new CommandError(`--to ${to}: expected a ${what} from 0 to ${most}`, ExitCode.USAGE)
+  }
   const fields = {
     source: from,
     sourcePort,

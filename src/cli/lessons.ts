@@ -22,7 +22,7 @@ const NODE_LESSONS: Readonly<Record<string, Lesson>> = {
     examples: [
       ['datapath --state /run/ringpath/edge-1 --no-training', 'ready the sooner, slow at first'],
     ],
-    exits: '1 it could not start',
+    exits: '1 it could not start, 70 the program is wrong: tell its authors',
   },
   status: {
     examples: [
@@ -216,14 +216,14 @@ agent: what cannot be had is named.`,
   bench: { exits: '1 a benchmark failed, or there is no checkout' },
   upgrade: {
     examples: [['upgrade', 'after systemctl restart ringpath-agent']],
-    exits: '1 not handed over: the old datapath goes on',
+    exits: '1 not handed over: the old datapath goes on, 3 no agent runs',
   },
   cleanup: {
     examples: [
       ['cleanup', 'connections are kept for the next start'],
       ['cleanup --remove', 'as if it had never been'],
     ],
-    exits: '1 no state directory of a node, or a process stays',
+    exits: '1 no state directory of a node, set up in another namespace, or a process stays',
   },
   demo: {
     examples: [

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import type { HandoverNote } from '../daemon/handover-note.js'
-import { CommandError, type NodeChoice, stateDirectoryOf } from './client.js'
+import { CommandError, ExitCode, type NodeChoice, stateDirectoryOf } from './client.js'
 import { withNode } from './options.js'
 import { print } from './output.js'
 
@@ -42,15 +42,14 @@ async function upgrade(options: UpgradeOptions): Promise<void> {
   ])
   const { holderOf, readyHolderOf, Role } = lock
   const directory = stateDirectoryOf(options)
+  if (!options.keepStandby && holderOf(directory, Role.AGENT) === undefined) {
+    const text = `no agent runs on ${directory}, and it is the agent that starts the new process`
+    throw new CommandError(text, ExitCode.UNREACHABLE)
+  }
   const before = holderOf(directory, Role.DATAPATH)
   if (before === undefined) throw new CommandError(`no datapath runs on ${directory}`)
   const standby = holderOf(directory, Role.STANDBY)
-  if (!options.keepStandby) {
-    if (holderOf(directory, Role.AGENT) === undefined) {
-      throw new CommandError('no agent runs, and it is the agent that starts the new process')
-    }
-    if (standby !== undefined) process.kill(standby, 'SIGKILL')
-  }
+  if (!options.keepStandby && standby !== undefined) process.kill(standby, 'SIGKILL')
   const isNew = (pid: number | undefined): boolean =>
     pid !== undefined && (options.keepStandby || pid !== standby)
   const next = await until(STANDBY_MILLISECONDS_MAX, 'no datapath stands by', () => {

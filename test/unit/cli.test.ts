@@ -8,6 +8,7 @@ import t from 'tap'
 import { VERSION } from '../../src/base/version.js'
 import { byteText, clean, tableText } from '../../src/cli/output.js'
 import { ROUTES } from '../../src/daemon/api/routes.js'
+import { Role, takeRole } from '../../src/daemon/process-lock.js'
 import { desiredState } from '../../src/k8s/desired-state.js'
 import { ofKind, parseDocuments } from '../../src/k8s/documents.js'
 import { endpoint, TestAgent } from '../support/test-agent.js'
@@ -30,6 +31,8 @@ t.after(() => test.close())
 test.manifest('endpoints.yaml', endpoint('client', 1) + endpoint('server', 2))
 test.agent.readManifests()
 const state = ['--state', test.path('state')]
+const EMPTY = mkdtempSync(join(tmpdir(), 'rp-cli-empty-'))
+t.after(() => rmSync(EMPTY, { recursive: true }))
 
 t.test('tables are read from the files of a node that does not run', async (t) => {
   const list = ringpath(['endpoint', ...state, '-o', 'json'])
@@ -80,6 +83,16 @@ t.test('mistakes end with a code and a sentence, never with a stack', async (t) 
     ],
     [['completion', 'tcsh'], 2, /Allowed choices are bash, zsh, fish/],
     [
+      ['trace', '--in', 'client', '--to', 'server:99999', ...state],
+      2,
+      /--to server:99999: .*65535/,
+    ],
+    [
+      ['trace', '--in', 'client', '--to', 'server:256', '-p', 'icmp', ...state],
+      2,
+      /--to server:256: expected a type from 0 to 255/,
+    ],
+    [
       ['capture', '-w', '-', '--at', 'client,stage:NOPE', ...state],
       2,
       /--at: 'stage:NOPE', expected one of/,
@@ -88,6 +101,13 @@ t.test('mistakes end with a code and a sentence, never with a stack', async (t) 
     [['capture', '-w', '-', '--reason', 'x', ...state], 2, /--reason: 'x', expected a number or/],
     [['capture', '-w', '/nowhere/x', ...state], 1, /^ringpath: -w \/nowhere\/x: expected a file/],
     [['bugreport', '/proc/nope', ...state], 1, /\/proc\/nope: expected a directory to write to/],
+    [['upgrade', ...state], 1, /no datapath runs on/],
+    [['upgrade', '--state', '/nowhere'], 3, /no agent runs on \/nowhere, and it is the agent that/],
+    [['datapath', '--state', EMPTY], 1, /^ringpath: .*: no maps of a node: the agent makes them/],
+    [['pktgen', '--print'], 2, /--to: "", expected where to send/],
+    [['pktgen', '--to', '10.0.0.2', '--rate', 'abc', '--print'], 2, /--rate: "abc", expected/],
+    [['pktgen', '--to', '10.0.0.2', '--size', '59', '--print'], 2, /--size: "59", expected/],
+    [['pktgen', '--to', '10.0.0.2', '--to-mac', 'zz', '--print'], 2, /--to-mac: "zz", expected/],
     [['drops', '--port', '70000', ...state], 2, /whole number from 0 to 65535/],
   ]
   for (const [args, code, says] of cases) {
@@ -96,6 +116,21 @@ t.test('mistakes end with a code and a sentence, never with a stack', async (t) 
     t.match(stderr, says)
     t.notMatch(stderr, /\n {4}at /, 'no stack')
   }
+})
+
+t.test('of a datapath that cannot start is told why, with 1', async (t) => {
+  const own = t.testdir()
+  takeRole(own, Role.DATAPATH)
+  const second = ringpath(['datapath', '--state', own])
+  t.match(second, { status: 1, stderr: /^ringpath: .* is the datapath’s of process \d+ already/ })
+  t.match(ringpath(['upgrade', '--state', own]), { status: 3, stderr: /no agent runs on/ })
+  const asNobody = (...command: string[]) =>
+    spawnSync('setpriv', ['--reuid', '65534', '--clear-groups', ...command], { encoding: 'utf8' })
+  // Neither without root, nor where the project is out of others' sight.
+  if (asNobody('test', '-r', CLI).status !== 0) return
+  const { status, stderr } = asNobody(process.execPath, CLI, 'datapath', '--state', EMPTY)
+  t.equal(status, 1)
+  t.match(stderr, /^ringpath: .*: a datapath needs root: run it with sudo \(.*EACCES/)
 })
 
 t.test('a set-up that went with its network namespace keeps no cleanup back', async (t) => {
