@@ -92,21 +92,23 @@ export class ToOverlay implements Stage {
   }
 
   /**
-   * MAC addresses inside are those of the sender's link as the node knows them: what a sender writes
+   * MAC addresses inside are those of the sender's link as the node knows them: what a pod writes
    * there means nothing, and may be many (a lane keeps what stands around flows, adjacency-table.ts).
+   * Of an uplink's other side the node knows nothing, and it stays as it came.
    */
   #addressInner(ctx: PacketContext): void {
     const { packet, ingressPort } = ctx
     const rows = this.#endpoints.words
     const row = this.#endpoints.rowStart(ingressPort)
-    const isUplink = rows[row + Endpoint.KIND] === PortKind.UPLINK
-    // Of its other side an uplink's row knows nothing.
-    const sender = row + (isUplink ? Endpoint.NODE_MAC : Endpoint.MAC)
-    ethernet.setSource(packet, ENVELOPE_BYTES, rows[sender] as number, rows[sender + 1] as number)
     const { hasTunnelMac, tunnelMacHigh, tunnelMacLow } = this.#node
+    if (hasTunnelMac) {
+      ethernet.setDestination(packet, ENVELOPE_BYTES, tunnelMacHigh, tunnelMacLow)
+    }
+    if (rows[row + Endpoint.KIND] === PortKind.UPLINK) return
+    const mac = row + Endpoint.MAC
+    ethernet.setSource(packet, ENVELOPE_BYTES, rows[mac] as number, rows[mac + 1] as number)
+    if (hasTunnelMac) return
     const node = row + Endpoint.NODE_MAC
-    const high = hasTunnelMac ? tunnelMacHigh : (rows[node] as number)
-    const low = hasTunnelMac ? tunnelMacLow : (rows[node + 1] as number)
-    ethernet.setDestination(packet, ENVELOPE_BYTES, high, low)
+    ethernet.setDestination(packet, ENVELOPE_BYTES, rows[node] as number, rows[node + 1] as number)
   }
 }
