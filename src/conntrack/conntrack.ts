@@ -114,7 +114,8 @@ export class Conntrack extends CtEntries {
     const found = this.#find(words, start, hash, direction)
     if (this.slot === NOT_FOUND) return CtResult.NEW
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
-    const isNew = this.#meet(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
+    const isNew = this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
+    this.#visit(this.slot)
     return isNew ? CtResult.NEW : found
   }
 
@@ -146,7 +147,8 @@ export class Conntrack extends CtEntries {
     const found = this.#find(words, start, hash, direction)
     if (found !== CtResult.REPLY || !this.isNodePort) return false
     const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
-    this.#meet(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
+    this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
+    this.#visit(this.slot)
     return true
   }
 
@@ -220,8 +222,10 @@ export class Conntrack extends CtEntries {
     this.visited.clear()
   }
 
+  /** The packet at hand is of this entry, which knows of it by now. */
   #visit(slot: Slot): void {
     this.visited.add(this.words, this.#entriesStart + (slot << ENTRY_SHIFT), slot)
+    if (this.isClosing) this.visited.hasClosed = true
   }
 
   /**
@@ -285,19 +289,6 @@ export class Conntrack extends CtEntries {
   }
 
   /** A packet of the connection found; true when it opens the connection anew. */
-  #meet(
-    direction: CtDirection,
-    isTcp: boolean,
-    tcpFlags: number,
-    lengthBytes: number,
-    nowSeconds: number,
-  ): boolean {
-    this.#visit(this.slot)
-    const isNew = this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
-    if (this.isClosing) this.visited.hasClosed = true
-    return isNew
-  }
-
   #update(
     direction: CtDirection,
     isTcp: boolean,

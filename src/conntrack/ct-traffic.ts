@@ -14,11 +14,11 @@ export class VisitedEntries {
   count = 0
   /** One of them was made by this packet: the flow's next one finds it, and may be judged otherwise. */
   hasNew = false
-  /** One of them is closed on both sides, and may end at any moment although packets of it come. */
+  /** One of them is closed on both sides (a service's, by its client), and may end while packets of it come. */
   hasClosed = false
   /**
    * The packet's connection took over the entry of a flow with the same addresses and ports behind the
-   * translation: reverse NAT index of the service that that one went through, 0 for none; else NOBODY.
+   * translation: reverse NAT index of the service which the other went through, 0 for none; else NOBODY.
    */
   displaced: number = NOBODY
 

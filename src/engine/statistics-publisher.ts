@@ -4,7 +4,7 @@
  * lost, and nobody else tells.
  */
 import { PORTS_MAX } from '../base/limits.js'
-import { NO_MORE_PORTS } from '../port/next-port.js'
+import { isAttached, NO_MORE_PORTS, nextPort } from '../port/next-port.js'
 import type { FrameExchange } from '../port/port.js'
 import { PORT_STATISTICS_CELLS, writePortStatistics } from '../port/port-statistics.js'
 import type { Housekeeping } from './burst-loop.js'
@@ -60,10 +60,8 @@ export class StatisticsPublisher implements Housekeeping {
 
   #next(from: number): number {
     const exchange = this.#exchange
-    for (let port = from; port < PORTS_MAX; port++) {
-      const name = exchange.portNames[port] ?? ''
-      if (name !== '' || exchange.hasCounted?.(port) === true) return port
-    }
-    return NO_MORE_PORTS
+    const isTold = (port: number): boolean =>
+      isAttached(exchange.portNames, port) || exchange.hasCounted?.(port) === true
+    return nextPort(from, PORTS_MAX, isTold)
   }
 }

@@ -8,7 +8,7 @@
  */
 import { GCProfiler, getHeapStatistics } from 'node:v8'
 import { RING_CELLS, RingCell, WorkerCell } from '../monitor/worker-statistics.js'
-import { NO_MORE_PORTS, nextPort } from '../port/next-port.js'
+import { isAttached, NO_MORE_PORTS, nextPort } from '../port/next-port.js'
 import type { FrameExchange } from '../port/port.js'
 import type { Housekeeping } from './burst-loop.js'
 
@@ -127,7 +127,7 @@ export class WorkerMeter implements Housekeeping {
     cells.set(this.#times, WorkerCell.STATES)
     cells.set(this.#collections, WorkerCell.COLLECTIONS)
     this.#shared.cells.set(cells)
-    this.#port = nextPort(this.#exchange.portNames, 0)
+    this.#port = this.#nextAttached(0)
   }
 
   #lookAtHeap(nowSeconds: number): void {
@@ -152,10 +152,15 @@ export class WorkerMeter implements Housekeeping {
     }
   }
 
+  #nextAttached(from: number): number {
+    const { portNames } = this.#exchange
+    return nextPort(from, portNames.length, (port) => isAttached(portNames, port))
+  }
+
   #tellNextRings(): void {
     const port = this.#port
     const state = this.#exchange.rings?.(port)
-    this.#port = nextPort(this.#exchange.portNames, port + 1)
+    this.#port = this.#nextAttached(port + 1)
     if (state === undefined) return
     const { rings } = this.#shared
     const at = port * RING_CELLS

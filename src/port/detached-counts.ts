@@ -3,16 +3,7 @@
  * and what a port had counted when its device went. Numbers, so that an operator sees the loss.
  */
 import { PORTS_MAX } from '../base/limits.js'
-import type { PortStatistics } from './port.js'
-
-export const NOTHING_COUNTED: Readonly<PortStatistics> = {
-  receivedFrames: 0,
-  receivedBytes: 0,
-  sentFrames: 0,
-  sentBytes: 0,
-  sendDropped: 0,
-  receiveDropped: 0,
-}
+import { NOTHING_COUNTED, type PortStatistics } from './port.js'
 
 export class DetachedCounts {
   /** By port: frames that this worker had no queue for. */

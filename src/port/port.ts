@@ -24,6 +24,15 @@ export interface PortStatistics {
   receiveDropped: number
 }
 
+export const NOTHING_COUNTED: Readonly<PortStatistics> = {
+  receivedFrames: 0,
+  receivedBytes: 0,
+  sentFrames: 0,
+  sentBytes: 0,
+  sendDropped: 0,
+  receiveDropped: 0,
+}
+
 /** Frames that are on rings now, and what the kernel was asked. */
 export interface RingState {
   /** On fill and receive rings, and between them. */

@@ -16,7 +16,7 @@ import { type Burst, NO_PORT } from '../packet/burst.js'
 import { CHAIN_BUFFERS_MAX, FrameChains } from '../packet/frame-chains.js'
 import { FramePool, NO_FRAME } from '../packet/frame-pool.js'
 import { OwnedFramePool } from './owned-frame-pool.js'
-import type { FrameExchange, PortStatistics } from './port.js'
+import { type FrameExchange, NOTHING_COUNTED, type PortStatistics } from './port.js'
 import { NOTHING_WAITS, type SoftwarePort } from './software-port.js'
 
 /** XDP_PACKET_HEADROOM of the kernel: what lies free in front of each received frame. */
@@ -102,7 +102,7 @@ export class SoftwareExchange implements FrameExchange {
     const hole = this.#ports.indexOf(null)
     const index = hole < 0 ? this.#ports.length : hole
     this.#ports[index] = port
-    this.#statistics[index] = newStatistics()
+    this.#statistics[index] = { ...NOTHING_COUNTED }
     this.portNames[index] = port.name
     return index
   }
@@ -314,16 +314,5 @@ export class SoftwareExchange implements FrameExchange {
   #sleepUntilWoken(timeoutMilliseconds: number): void {
     Atomics.wait(this.wakeWord, 0, 0, timeoutMilliseconds)
     Atomics.store(this.wakeWord, 0, 0)
-  }
-}
-
-function newStatistics(): PortStatistics {
-  return {
-    receivedFrames: 0,
-    receivedBytes: 0,
-    sentFrames: 0,
-    sentBytes: 0,
-    sendDropped: 0,
-    receiveDropped: 0,
   }
 }

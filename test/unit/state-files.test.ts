@@ -13,15 +13,13 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { Agent } from '../../src/daemon/agent.js'
 import { Applied } from '../../src/daemon/applied.js'
 import { DocumentStore } from '../../src/daemon/document-store.js'
 import { readRecord } from '../../src/daemon/setup/setup-record.js'
 import { problemText } from '../../src/k8s/problem.js'
 import { endpoint, TestAgent } from '../support/test-agent.js'
-
-type Test = typeof t
 
 function directoryOf(t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'rp-files-'))
@@ -82,7 +80,7 @@ t.test('applied.json damaged: told, put aside, everything is applied anew', asyn
 })
 
 t.test('a record of another shape is damaged, too; none is none', async (t) => {
-  const directory = directoryOf(t as Test)
+  const directory = directoryOf(t)
   t.same(new Applied(directory).problems, [])
   t.same(readRecord(directory), { value: undefined, damage: undefined })
   writeFileSync(join(directory, 'applied.json'), '{"version":1,"objects":{},"identities":[]}')
@@ -97,6 +95,17 @@ t.test('a record of another shape is damaged, too; none is none', async (t) => {
 function block(path: string): void {
   rmSync(path, { force: true })
   mkdirSync(path)
+}
+
+/** One that has read a manifest, and could not write this file. */
+function agentWithout(t: Test, file: string) {
+  const test = new TestAgent()
+  t.teardown(() => test.close())
+  const path = test.path(file)
+  block(path)
+  test.manifest('a.yaml', endpoint('a', 1))
+  test.agent.readManifests()
+  return { test, path }
 }
 
 t.test('documents that cannot be written: told once, the state in force stays', async (t) => {
@@ -137,12 +146,7 @@ t.test('documents that cannot be written: told once, the state in force stays', 
 })
 
 t.test('an agent that begins without room has its manifests in force, and tells', async (t) => {
-  const test = new TestAgent()
-  t.teardown(() => test.close())
-  const path = test.path('data/documents.json')
-  block(path)
-  test.manifest('a.yaml', endpoint('a', 1))
-  test.agent.readManifests()
+  const { test, path } = agentWithout(t, 'data/documents.json')
   t.match(test.agent.problems, [{ source: path, found: /not written/ }])
   t.equal(test.agent.view.endpoints().length, 2)
   rmSync(path, { recursive: true })
@@ -152,12 +156,7 @@ t.test('an agent that begins without room has its manifests in force, and tells'
 })
 
 t.test('a record that cannot be written is told, and what it says is in force', async (t) => {
-  const test = new TestAgent()
-  t.teardown(() => test.close())
-  const path = test.path('state/applied.json')
-  block(path)
-  test.manifest('a.yaml', endpoint('a', 1))
-  test.agent.readManifests()
+  const { test, path } = agentWithout(t, 'state/applied.json')
   t.match(test.agent.problems, [{ source: path, found: /not written: EISDIR/ }])
   t.equal(test.agent.view.endpoints().length, 2)
   rmSync(path, { recursive: true })

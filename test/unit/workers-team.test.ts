@@ -174,7 +174,14 @@ function twoWorkers() {
   const manager = new PortManager(table, offering, () => {}, nobody, first.ports)
   const follower = new PortFollower(table, other, second.ports, () => {}, nobody)
   const status = (port: number): number => table.report(port, process.pid).status
-  return { table, manager, follower, own, other, status }
+  /** Asked for, and both have it. */
+  const share = (port: number, device: string): void => {
+    table.request(port, device, PortMode.POD)
+    manager.step(1)
+    follower.step()
+    manager.step(1)
+  }
+  return { table, manager, follower, own, other, status, share }
 }
 
 t.test('a port counts as attached once every worker has joined', async (t) => {
@@ -193,10 +200,7 @@ t.test('a port counts as attached once every worker has joined', async (t) => {
 t.test('a worker that cannot join makes the port fail, and it is tried again', async (t) => {
   const it = twoWorkers()
   it.other.refuses = true
-  it.table.request(3, 'lxc-a', PortMode.POD)
-  it.manager.step(1)
-  it.follower.step()
-  it.manager.step(1)
+  it.share(3, 'lxc-a')
   t.equal(it.status(3), PortStatus.FAILED)
   t.equal(it.table.report(3, process.pid).errno, 16)
   t.same([...it.own.has], [], 'nobody keeps half of it')
@@ -210,10 +214,7 @@ t.test('a worker that cannot join makes the port fail, and it is tried again', a
 
 t.test('a port is attached anew only when every worker has left what was there', async (t) => {
   const it = twoWorkers()
-  it.table.request(3, 'lxc-a', PortMode.POD)
-  it.manager.step(1)
-  it.follower.step()
-  it.manager.step(1)
+  it.share(3, 'lxc-a')
   it.table.request(3, 'lxc-b', PortMode.POD)
   it.manager.step(1)
   t.same([...it.own.has], [], 'it waits')
@@ -250,10 +251,7 @@ t.test('asked for anew while workers join, a port is told as attached when all h
 
 t.test('every worker joins anew a port that is asked for in the other mode', async (t) => {
   const it = twoWorkers()
-  it.table.request(3, 'eth0', PortMode.POD)
-  it.manager.step(1)
-  it.follower.step()
-  it.manager.step(1)
+  it.share(3, 'eth0')
   it.table.release(3)
   it.table.request(3, 'eth0', PortMode.UPLINK)
   it.manager.step(1)
@@ -269,10 +267,7 @@ t.test('every worker joins anew a port that is asked for in the other mode', asy
 
 t.test('a device moves to another port when every worker has left the one it had', async (t) => {
   const it = twoWorkers()
-  it.table.request(4, 'lxc-a', PortMode.POD)
-  it.manager.step(1)
-  it.follower.step()
-  it.manager.step(1)
+  it.share(4, 'lxc-a')
   it.table.release(4)
   it.table.request(3, 'lxc-a', PortMode.POD)
   it.manager.step(1)
