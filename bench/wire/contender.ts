@@ -29,9 +29,8 @@ export interface Running {
   readonly process?: LabProcess
   /** Frames handled, of one that has no sink. */
   read?(): Promise<Reading>
-  /** The first call before a measured window, the second after it. */
-  begin?(): void
-  end?(): void
+  /** Before each measured window: what it tells of itself at its end counts from the first. */
+  begin?(): Promise<void>
   /** Ends it; the lab takes care of what is left. */
   stop(): Promise<void>
 }

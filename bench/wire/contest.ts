@@ -44,6 +44,12 @@ export interface Measured {
   readonly cpuShare: number
 }
 
+/** Frames. */
+export interface Loss {
+  readonly sent: number
+  readonly lost: number
+}
+
 export class Contest {
   readonly lab: Lab
   readonly entrants = new Map<string, Entrant>()
@@ -192,14 +198,13 @@ export class Contest {
     const { running } = entrant
     return this.#loaded(name, entrant, async (load) => {
       await pause(SETTLE_MILLISECONDS)
-      running.begin?.()
+      await running.begin?.()
       const processes = [load, ...(running.process === undefined ? [] : [running.process])]
       const cpu = new CpuShare(processes.map(({ pid }) => pid))
       const first = await this.read(entrant)
       await pause(windowMilliseconds)
       const last = await this.read(entrant)
       const cpuShare = cpu.end()
-      running.end?.()
       const elapsed = (last.nanoseconds - first.nanoseconds) / 1e9
       return {
         framesPerSecond: (last.frames - first.frames) / elapsed,
@@ -210,24 +215,34 @@ export class Contest {
   }
 
   /**
-   * Sends at a rate, and tells what did not arrive; the sink then knows of these frames alone. Frames of
-   * the time before are waited for first: one that was put to sleep at full load has its rings full. One
-   * that was never awake has none, and its first moment may be what is measured.
+   * Sends at a rate, and tells what did not arrive; the sink then knows of these frames alone. Made
+   * again when more arrived: something kept frames of the time before for longer than is waited for them.
    */
-  loss(name: string, traffic: Traffic): Promise<{ sent: number; lost: number }> {
+  async loss(name: string, traffic: Traffic): Promise<Loss> {
     const entrant = this.entrant(name)
+    for (let again = 1; ; again++) {
+      const loss = await aside(() => this.#lossOnce(entrant, traffic))
+      if (loss.lost >= 0) return loss
+      const what = `${name}: ${-loss.lost} frames more arrived than were sent`
+      if (again === TRIES) throw new Error(what)
+      this.#log(`${what}; again`)
+    }
+  }
+
+  /**
+   * Frames of the time before are waited for first: one that was put to sleep at full load has its rings
+   * full. One that was never awake has none, and its first moment may be what is measured.
+   */
+  #lossOnce(entrant: Entrant, traffic: Traffic): Promise<Loss> {
     const isFresh = !this.#used.has(entrant)
-    const work = async (): Promise<{ sent: number; lost: number }> => {
+    return this.awake(entrant, async () => {
       if (!isFresh) await this.#drain(entrant)
       await entrant.sink?.reset()
       const first = await this.read(entrant)
       const { frames: sent } = await this.send(entrant, traffic)
       const last = await this.#drain(entrant)
-      const lost = sent - (last.frames - first.frames)
-      if (lost < 0) throw new Error(`${name}: ${-lost} frames more arrived than were sent`)
-      return { sent, lost }
-    }
-    return aside(() => this.awake(entrant, work))
+      return { sent, lost: sent - (last.frames - first.frames) }
+    })
   }
 
   /** Waits until no more frames arrive. */

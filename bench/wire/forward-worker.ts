@@ -19,21 +19,23 @@ import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { XskExchange } from '../../src/port/xsk-exchange.js'
 import { HeapWatch } from '../lib/heap-watch.js'
 import { sizesFor, writeScenario } from '../lib/node-scenario.js'
-import { ForwarderControl, type ForwarderReport, type WorkerInput } from './forwarder-messages.js'
+import {
+  ForwarderControl,
+  type ForwarderReport,
+  Measuring,
+  type WorkerInput,
+} from './forwarder-messages.js'
 import { MacRewriter } from './mac-rewriter.js'
 
 /** As the engine's default. */
 const FRAME_COUNT = 32_768
 
-/** Watches from the first measured window to the end of the last, when the harness says so. */
+/** Watches from the first measured window on, which the harness announces. */
 class Window implements Housekeeping {
   readonly #control: Int32Array
   readonly #watch: HeapWatch
   readonly #frames: () => number
-  #isOpen = false
-  #hasBegun = false
   #framesAtBegin = 0
-  frames = 0
 
   constructor(control: Int32Array, watch: HeapWatch, frames: () => number) {
     this.#control = control
@@ -43,17 +45,16 @@ class Window implements Housekeeping {
 
   step(): void {
     Atomics.store(this.#control, ForwarderControl.FRAMES, this.#frames() | 0)
-    const isWanted = Atomics.load(this.#control, ForwarderControl.MEASURE) !== 0
-    if (isWanted === this.#isOpen) return
-    this.#isOpen = isWanted
-    if (!isWanted) {
-      this.#watch.end()
-      this.frames = this.#frames() - this.#framesAtBegin
-    } else if (!this.#hasBegun) {
-      this.#hasBegun = true
-      this.#framesAtBegin = this.#frames()
-      this.#watch.begin()
-    }
+    if (Atomics.load(this.#control, ForwarderControl.MEASURING) !== Measuring.WANTED) return
+    this.#framesAtBegin = this.#frames()
+    this.#watch.begin()
+    Atomics.store(this.#control, ForwarderControl.MEASURING, Measuring.BEGUN)
+  }
+
+  /** Frames since then. */
+  end(): number {
+    this.#watch.end()
+    return this.#frames() - this.#framesAtBegin
   }
 }
 
@@ -94,9 +95,10 @@ async function run(input: WorkerInput): Promise<void> {
   loop.turn()
   parentPort?.postMessage('ready')
   loop.runUntil(control, ForwarderControl.STOP)
+  const frames = window.end()
   const sendDropped = [0, 1, 2].reduce((sum, i) => sum + exchange.statistics(i).sendDropped, 0)
   exchange.close()
-  const report: ForwarderReport = { ...(await watch.report()), frames: window.frames, sendDropped }
+  const report: ForwarderReport = { ...(await watch.report()), frames, sendDropped }
   parentPort?.postMessage(report)
 }
 

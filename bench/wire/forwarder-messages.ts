@@ -23,15 +23,17 @@ export interface WorkerInput extends ForwarderInput {
 export const ForwarderControl = {
   /** Not zero: stop after the present burst. */
   STOP: 0,
-  /** Not zero: the measured window is open. */
-  MEASURE: 1,
+  /** One of `Measuring`: from when on what is reported counts. */
+  MEASURING: 1,
   /** Frames handled, modulo 2^32. */
   FRAMES: 2,
 } as const
 
+export const Measuring = { NOT_YET: 0, WANTED: 1, BEGUN: 2 } as const
+
 /**
- * Printed by the forwarder at its end, as one line of JSON: what happened from the first measured
- * window to the last.
+ * Printed by the forwarder at its end, as one line of JSON: what happened since the first measured
+ * window began.
  */
 export interface ForwarderReport {
   readonly frames: number

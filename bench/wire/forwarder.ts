@@ -1,12 +1,14 @@
 /**
  * A TypeScript forwarder as a process, started by the harness inside the node's namespace with a
- * ForwarderInput as its argument: prints "ready", takes the lines "begin" and "end" around what is
- * measured and "frames" for a reading, and ends with "stop", printing a ForwarderReport.
+ * ForwarderInput as its argument: prints "ready", takes the lines "begin" before what is measured,
+ * which it answers with "begun", and "frames" for a reading, and ends with "stop", printing a
+ * ForwarderReport.
  *
  * The frames are moved by a worker thread, as in the engine; this thread only reads its input.
  */
 
 import { createInterface } from 'node:readline'
+import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { monotonicTime } from 'xdp-socket-napi'
 import { bundled } from '../../src/base/bundle.js'
@@ -16,10 +18,13 @@ import {
   ForwarderControl,
   type ForwarderInput,
   type ForwarderReport,
+  Measuring,
   type WorkerInput,
 } from './forwarder-messages.js'
 
 const CONTROL_WORDS = 4
+/** For the worker's answer, which comes with its housekeeping. */
+const LOOK_MILLISECONDS = 2
 
 const input = JSON.parse(process.argv[2] ?? '') as ForwarderInput
 const control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
@@ -46,9 +51,17 @@ function tellFrames(): void {
   )
 }
 
+async function begin(): Promise<void> {
+  const { NOT_YET, WANTED } = Measuring
+  Atomics.compareExchange(control, ForwarderControl.MEASURING, NOT_YET, WANTED)
+  while (Atomics.load(control, ForwarderControl.MEASURING) === WANTED) {
+    await setTimeout(LOOK_MILLISECONDS)
+  }
+  console.log('begun')
+}
+
 createInterface({ input: process.stdin }).on('line', (line) => {
-  if (line === 'begin') Atomics.store(control, ForwarderControl.MEASURE, 1)
-  else if (line === 'end') Atomics.store(control, ForwarderControl.MEASURE, 0)
+  if (line === 'begin') void begin()
   else if (line === 'stop') Atomics.store(control, ForwarderControl.STOP, 1)
   else if (line === 'frames') tellFrames()
 })

@@ -57,8 +57,10 @@ export class RingpathContender implements Contender {
       target: { address: destinationOf(chain, track.devices), mac: track.sender.hostMac },
       sink: kind === 'drop' ? 'none' : isByUplink ? 'uplink' : 'receiver',
       read: () => readings.next(),
-      begin: () => process.write('begin\n'),
-      end: () => process.write('end\n'),
+      begin: async () => {
+        process.write('begin\n')
+        await process.waitForOutput(/begun/)
+      },
       stop: async () => {
         const account = await stopped(process)
         report?.(account)

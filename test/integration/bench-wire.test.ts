@@ -55,14 +55,21 @@ function isWithoutMeaning({ name, median }: Line): boolean {
 const start = (...args: string[]): ChildProcess =>
   spawn(process.execPath, ['--enable-source-maps', RUNNER, ...args], { stdio: 'pipe' })
 
+/** Of what a benchmark that failed has told: it says last why. */
+const LAST_LINES = 10
+
 async function outputOf(child: ChildProcess): Promise<string> {
-  let text = ''
+  let [text, told] = ['', '']
   child.stdout?.on('data', (chunk) => {
     text += String(chunk)
   })
+  child.stderr?.on('data', (chunk) => {
+    told += String(chunk)
+  })
   const [code] = await once(child, 'close')
-  if (code !== 0) throw new Error(`the benchmark ended with ${code}: ${text}`)
-  return text
+  if (code === 0) return text
+  const last = told.trimEnd().split('\n').slice(-LAST_LINES).join('\n')
+  throw new Error(`the benchmark ended with ${code}: ${last}`)
 }
 
 const resultsIn = (text: string): Line[] =>
