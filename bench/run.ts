@@ -53,6 +53,7 @@ async function main(): Promise<void> {
   }
   const machine = thisMachine()
   const results: BenchResult[] = []
+  const failures: string[] = []
   const { isOverview = false } = options
   for (const benchmark of BENCHMARKS) {
     if (!isWanted(benchmark.name, options.only)) continue
@@ -63,7 +64,11 @@ async function main(): Promise<void> {
       continue
     }
     const begin = performance.now()
-    const found = await benchmark.run(options)
+    const found = await benchmark.run(options).catch((error: unknown) => {
+      // The others can be measured all the same.
+      failures.push(`${benchmark.name}: ${(error as Error).stack}`)
+      return []
+    })
     options.log(`${benchmark.name}: ${((performance.now() - begin) / 1000).toFixed(0)} s`)
     for (const result of found) console.log(jsonLine(result, machine))
     if (options.size !== 'smoke') appendResults(output, found, machine)
@@ -74,12 +79,15 @@ async function main(): Promise<void> {
   console.log(table(results))
   // One that could not run has said so; this one has run, and nobody would see it among the others.
   for (const { name, unit } of results.filter(isBroken)) {
-    options.log(`${name}: no figure in ${unit}`)
-    process.exitCode = 1
+    failures.push(`${name}: no figure in ${unit}`)
   }
   const leftOut = BENCHMARKS.filter(({ isLong }) => isLong === true && isOverview)
-  if (leftOut.length === 0) return
-  options.log(`Left out, for want of time: ${leftOut.map(({ name }) => name).join(', ')} (--only).`)
+  if (leftOut.length > 0) {
+    const names = leftOut.map(({ name }) => name).join(', ')
+    options.log(`Left out, for want of time: ${names} (--only).`)
+  }
+  for (const failure of failures) options.log(failure)
+  if (failures.length > 0) process.exitCode = 1
 }
 
 await main()

@@ -84,7 +84,7 @@ function run(input: WireInput): void {
   const maps = scenarioMaps(input.flows)
   writeScenario(maps, input.devices, input.flows)
   const exchange = new XskExchange({ frameCount: FRAME_COUNT })
-  const packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
+  const packet = new PacketBuffer(exchange.umem, exchange.stride, exchange.chains)
   const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY, {
     lane: new FlowLane(packet, BURST_CAPACITY, maps.conntrackTable.capacity, allocateMemory),
   })

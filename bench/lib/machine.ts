@@ -31,7 +31,8 @@ function commit(): string {
   try {
     const git = (...args: string[]) =>
       execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
-    const changed = git('status', '--porcelain', '--untracked-files=no', 'src', 'native', 'bench')
+    const measured = ['src', 'native', 'bench', 'bpf', 'generator']
+    const changed = git('status', '--porcelain', '--untracked-files=no', ...measured)
     return git('rev-parse', '--short', 'HEAD') + (changed === '' ? '' : '+')
   } catch {
     return 'unknown'

@@ -18,6 +18,9 @@ export interface BenchResult {
    * nothing.
    */
   readonly ratio?: number
+  /** The least and the greatest of those ratios. */
+  readonly ratioMin?: number
+  readonly ratioMax?: number
   /** What else a reader must know to judge the figure. */
   readonly note?: string
 }
@@ -62,7 +65,9 @@ export function summarize(samples: Samples, yardstick?: Samples): BenchResult {
   const ratios = values.map((value, round) => value / (yardstick.values[round] ?? Number.NaN))
   const ratio = median(ratios)
   const compared = { ...summary, yardstick: yardstick.name }
-  return Number.isFinite(ratio) ? { ...compared, ratio } : compared
+  if (!Number.isFinite(ratio)) return compared
+  const known = ratios.filter(Number.isFinite)
+  return { ...compared, ratio, ratioMin: Math.min(...known), ratioMax: Math.max(...known) }
 }
 
 /** It has run, and tells nothing. */

@@ -2,10 +2,11 @@
  * DPDK's testpmd on AF_XDP (doc.dpdk.org: testpmd user guide, af_xdp poll mode driver), forwarding
  * whole bursts between two devices and looking at nothing ("io").
  *
- * busy_budget=0: without busy polling, as ours; with it testpmd is slower here. It asks for no huge
- * pages, because none may be had.
+ * busy_budget=0: without busy polling, as ours; with it testpmd is slower here. Bursts are as large as
+ * ours. It asks for no huge pages, because none may be had.
  */
 import { existsSync } from 'node:fs'
+import { BURST_RECEIVE_MAX } from '../../src/base/limits.js'
 import type { Contender, Running } from '../wire/contender.js'
 import { GENERATOR_CORE, preferOnItsCore, type Track, WORKER_CORE } from '../wire/track.js'
 
@@ -17,7 +18,7 @@ const BUFFERS = 32_768
 
 export class Testpmd implements Contender {
   readonly name = 'testpmd'
-  readonly description = 'DPDK testpmd, net_af_xdp, io forwarding, busy_budget=0'
+  readonly description = 'DPDK testpmd, net_af_xdp, io forwarding, busy_budget=0, bursts of 64'
   readonly warmUpMilliseconds = 300
 
   problem(): Promise<string | undefined> {
@@ -36,9 +37,9 @@ export class Testpmd implements Contender {
     const memory = ['--no-huge', '-m', `${MEMORY_MEGABYTES}`]
     const environment = ['-l', cores, ...memory, '--no-pci', '--no-telemetry', ...devices]
     const forwarding = ['--forward-mode=io', '--auto-start', '--nb-cores=1', '--portmask=3']
-    const buffers = `--total-num-mbufs=${BUFFERS}`
+    const amounts = [`--total-num-mbufs=${BUFFERS}`, `--burst=${BURST_RECEIVE_MAX}`]
     // By lines, or nobody hears that it has started.
-    const command = ['stdbuf', '-oL', PROGRAM, ...environment, '--', ...forwarding, buffers]
+    const command = ['stdbuf', '-oL', PROGRAM, ...environment, '--', ...forwarding, ...amounts]
     const process = track.lab.spawn(track.node, 'env', [directory, ...command])
     preferOnItsCore(process)
     await process.waitForOutput(/Press enter to exit/, START_MILLISECONDS)

@@ -17,6 +17,7 @@ const SECTIONS: Readonly<Record<string, string>> = {
   chain: 'The chain in memory, beside the same chain in C',
   setup: 'New connections',
   alloc: 'Allocation and collections',
+  gc: 'Collections on the wire',
   memory: 'Memory',
   wire: 'On the wire: veth to veth over AF_XDP',
   lossless: 'Without loss',
@@ -25,8 +26,10 @@ const SECTIONS: Readonly<Record<string, string>> = {
   scale: 'Two workers',
   cpu: 'CPU',
   idle: 'Idle',
+  start: 'The first second',
   tcp: 'TCP',
   micro: 'The parts by themselves',
+  maps: 'The maps by themselves',
 }
 /** Longer charts say less than their table. */
 const BARS_MAX = 40
@@ -86,16 +89,26 @@ function targetTable(results: readonly RecordedResult[]): string {
     const result = results.find(({ name }) => name === target.name)
     const value = result === undefined ? undefined : valueFor(target, result)
     const found = value === undefined ? '' : targetFigure(target, value)
+    const range = result === undefined ? '' : targetRange(target, result)
     const verdict = judge(target, result)
     const mark = verdict === 'missed' ? '**missed**' : verdict
     const { name, measure } = target
-    return `| \`${name}\` | ${measure} | ${boundOf(target)} | ${found} | ${mark} |`
+    return `| \`${name}\` | ${measure} | ${boundOf(target)} | ${found} | ${range} | ${mark} |`
   })
-  return ['| name | measure | to reach | found | |', '|---|---|---|---|---|', ...rows].join('\n')
+  const head = '| name | measure | to reach | found | single runs | |'
+  return [head, '|---|---|---|---|---|---|', ...rows].join('\n')
 }
 
 const targetFigure = (target: Target, value: number): string =>
   target.of === 'ratio' ? value.toFixed(2) : shortNumber(value)
+
+/** From the lowest run to the highest, of more than one. */
+function targetRange(target: Target, result: RecordedResult): string {
+  const { min, max, runs, ratioMin, ratioMax } = result
+  const [least, most] = target.of === 'ratio' ? [ratioMin, ratioMax] : [min, max]
+  if (runs < 2 || least === undefined || most === undefined) return ''
+  return `${targetFigure(target, least)}–${targetFigure(target, most)}`
+}
 
 function sectionsOf(results: readonly RecordedResult[]): [string, RecordedResult[]][] {
   const bySection = new Map<string, RecordedResult[]>()

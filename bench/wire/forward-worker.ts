@@ -43,8 +43,11 @@ class Window implements Housekeeping {
     this.#frames = frames
   }
 
-  step(): void {
+  step(nowSeconds: number, nowNanoseconds: number): void {
     Atomics.store(this.#control, ForwarderControl.FRAMES, this.#frames() | 0)
+    Atomics.store(this.#control, ForwarderControl.SECONDS, nowSeconds)
+    Atomics.store(this.#control, ForwarderControl.NANOSECONDS, nowNanoseconds)
+    Atomics.add(this.#control, ForwarderControl.TOLD, 1)
     if (Atomics.load(this.#control, ForwarderControl.MEASURING) !== Measuring.WANTED) return
     this.#framesAtBegin = this.#frames()
     this.#watch.begin()
@@ -71,7 +74,7 @@ async function run(input: WorkerInput): Promise<void> {
   const maps = DatapathMaps.inMemory(sizesFor(input.flows))
   writeScenario(maps, input.devices, input.flows)
   const exchange = new XskExchange({ frameCount: FRAME_COUNT })
-  const packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
+  const packet = new PacketBuffer(exchange.umem, exchange.stride, exchange.chains)
   const pipeline = new Pipeline(maps.stateFor(0), packet, BURST_CAPACITY, {
     lane: new FlowLane(packet, BURST_CAPACITY, maps.conntrackTable.capacity, allocateMemory),
   })

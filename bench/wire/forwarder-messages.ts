@@ -25,8 +25,11 @@ export const ForwarderControl = {
   STOP: 0,
   /** One of `Measuring`: from when on what is reported counts. */
   MEASURING: 1,
-  /** Frames handled, modulo 2^32. */
+  /** Frames handled, modulo 2^32, at the burst with this time; and how often that has been told. */
   FRAMES: 2,
+  SECONDS: 3,
+  NANOSECONDS: 4,
+  TOLD: 5,
 } as const
 
 export const Measuring = { NOT_YET: 0, WANTED: 1, BEGUN: 2 } as const

@@ -10,7 +10,6 @@
 import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import { monotonicTime } from 'xdp-socket-napi'
 import { bundled } from '../../src/base/bundle.js'
 import { tuneV8 } from '../../src/engine/v8-flags.js'
 import { leaveCores } from '../../src/engine/worker-cores.js'
@@ -22,7 +21,7 @@ import {
   type WorkerInput,
 } from './forwarder-messages.js'
 
-const CONTROL_WORDS = 4
+const CONTROL_WORDS = 8
 /** For the worker's answer, which comes with its housekeeping. */
 const LOOK_MILLISECONDS = 2
 
@@ -41,14 +40,17 @@ worker.on('exit', (code) => process.exit(code))
 let reading = 0
 let frames = 0
 
-function tellFrames(): void {
-  const word = Atomics.load(control, ForwarderControl.FRAMES)
-  frames += (word - frames) >>> 0
-  const { seconds, nanoseconds } = monotonicTime()
+/** The worker tells with its housekeeping, tens of milliseconds apart: its next word, and the time of that. */
+async function tellFrames(): Promise<void> {
+  const seen = Atomics.load(control, ForwarderControl.TOLD)
+  while (Atomics.load(control, ForwarderControl.TOLD) === seen) {
+    await setTimeout(LOOK_MILLISECONDS)
+  }
+  frames += (Atomics.load(control, ForwarderControl.FRAMES) - frames) >>> 0
+  const seconds = Atomics.load(control, ForwarderControl.SECONDS)
+  const nanoseconds = seconds * 1e9 + Atomics.load(control, ForwarderControl.NANOSECONDS)
   reading++
-  console.log(
-    JSON.stringify({ reading, nanoseconds: seconds * 1e9 + nanoseconds, frames, bytes: 0 }),
-  )
+  console.log(JSON.stringify({ reading, nanoseconds, frames, bytes: 0 }))
 }
 
 async function begin(): Promise<void> {
@@ -63,5 +65,5 @@ async function begin(): Promise<void> {
 createInterface({ input: process.stdin }).on('line', (line) => {
   if (line === 'begin') void begin()
   else if (line === 'stop') Atomics.store(control, ForwarderControl.STOP, 1)
-  else if (line === 'frames') tellFrames()
+  else if (line === 'frames') void tellFrames()
 })

@@ -1,15 +1,16 @@
 /**
  * How long a frame takes from the sender's pod to where it arrives, at fixed rates: each carries the
  * time at which it was made, and the counter keeps a histogram (generator/count.bpf.c). Ours
- * spinning and in poll mode, and the yardstick spinning, in turn within each round.
+ * spinning and in poll mode, and the yardstick spinning, in turn within each round; all of them started
+ * anew some times, for a start has its luck.
  */
-import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
+import { type Benchmark, type BenchOptions, STARTS } from '../lib/benchmark.js'
 import { type BenchResult, type Samples, summarize } from '../lib/result.js'
 import type { Contender } from './contender.js'
-import { Contest, TRIES } from './contest.js'
+import { type Contest, TRIES } from './contest.js'
 import { DatapathContender, trainingArgs } from './datapath-contender.js'
-import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
-import { notRun } from './throughput.js'
+import { WIRE_FLOWS, wireProblem } from './prepare.js'
+import { eachStart, notRun } from './throughput.js'
 import { ChainContender } from './yardstick-contender.js'
 
 const FRAME_BYTES = 64
@@ -47,6 +48,9 @@ interface Measure {
   readonly of: (trial: Trial) => number
 }
 
+/** Of one start, those that were there. */
+type Trials = ReadonlyMap<string, readonly Trial[]>
+
 const lossOf = ({ lost, sent }: Trial): number => (PERCENT * lost) / sent
 
 const MEASURES: readonly Measure[] = [
@@ -73,35 +77,25 @@ export const latencyBenchmark: Benchmark = {
   problem: wireProblem,
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
-    const { size, log } = options
-    const contest = await Contest.open(contendersFor(size), log)
-    try {
-      await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
-      await contest.warmUp(WARM_UP_SHARE[size])
+    const { size } = options
+    const starts = new Map<number, Trials[]>(RATES[size].map((rate) => [rate, []]))
+    let absent: ReadonlyMap<string, string> = new Map()
+    const contenders = () => contendersFor(size)
+    await eachStart(options, contenders, async (contest) => {
       await contest.stopLoad()
-      const results: BenchResult[] = []
-      for (const rate of RATES[size]) {
-        results.push(...resultsOf(await runRounds(contest, rate, options), rate, size))
-        for (const [name, reason] of contest.absent) {
-          results.push(notRun(`latency/${name}/${rate / 1000}k`, 'µs (p99)', reason))
-        }
-      }
-      return results
-    } finally {
-      await contest.close()
-    }
+      for (const [rate, some] of starts) some.push(await runRounds(contest, rate, options))
+      absent = new Map([...absent, ...contest.absent])
+    })
+    return [...starts].flatMap(([rate, some]) => resultsOf(some, rate, size, absent))
   },
 }
 
-async function runRounds(
-  contest: Contest,
-  rate: number,
-  options: BenchOptions,
-): Promise<ReadonlyMap<string, readonly Trial[]>> {
+async function runRounds(contest: Contest, rate: number, options: BenchOptions): Promise<Trials> {
   const { size, log } = options
   const names = [...contest.entrants.keys()]
   const trials = new Map<string, Trial[]>(names.map((name) => [name, []]))
-  for (let round = 0; round < options.rounds * ROUNDS_FACTOR[size]; round++) {
+  const rounds = Math.ceil((options.rounds * ROUNDS_FACTOR[size]) / STARTS[size])
+  for (let round = 0; round < rounds; round++) {
     const line: string[] = []
     for (let turn = 0; turn < names.length; turn++) {
       const name = names[(round + turn) % names.length] as string
@@ -148,12 +142,17 @@ async function measureOnce(
 }
 
 function resultsOf(
-  trials: ReadonlyMap<string, readonly Trial[]>,
+  starts: readonly Trials[],
   rate: number,
   size: BenchOptions['size'],
+  absent: ReadonlyMap<string, string>,
 ): BenchResult[] {
+  // Rounds of different starts are never compared.
+  const withBoth = starts.filter((start) => start.has(YARDSTICK))
+  const chosen = withBoth.length > 0 ? withBoth : starts
+  const trialsOf = (contender: string) => chosen.flatMap((start) => start.get(contender) ?? [])
   const samples = (contender: string, { suffix, unit, of }: Measure): Samples => {
-    const own = trials.get(contender) ?? []
+    const own = trialsOf(contender)
     const values = own.map(of)
     const short = own.filter((trial) => isShort(trial, rate, TRIAL_SECONDS[size])).length
     const name = `latency/${contender}/${rate / 1000}k${suffix}`
@@ -161,10 +160,17 @@ function resultsOf(
   }
   const compared = (contender: string, measure: Measure): BenchResult => {
     const own = samples(contender, measure)
-    if (contender === YARDSTICK || !trials.has(YARDSTICK)) return summarize(own)
-    return summarize(own, samples(YARDSTICK, measure))
+    if (contender === YARDSTICK || withBoth.length === 0) return summarize(own)
+    const beside = withBoth.filter((start) => start.has(contender))
+    const theirs = beside.flatMap((start) => start.get(YARDSTICK) ?? [])
+    return summarize(own, { ...samples(YARDSTICK, measure), values: theirs.map(measure.of) })
   }
-  return [...trials.keys()].flatMap((contender) => MEASURES.map((m) => compared(contender, m)))
+  const names = new Set([...starts.flatMap((start) => [...start.keys()]), ...absent.keys()])
+  return [...names].flatMap((contender) => {
+    if (trialsOf(contender).length > 0) return MEASURES.map((m) => compared(contender, m))
+    const reason = absent.get(contender) ?? `it was never there together with ${YARDSTICK}`
+    return [notRun(`latency/${contender}/${rate / 1000}k`, 'µs (p99)', reason)]
+  })
 }
 
 /** Lost frames have no latency: where there are many, the slowest are not among the quantiles. */

@@ -98,7 +98,11 @@ async function keptAwake(contest: Contest, options: BenchOptions): Promise<Bench
   try {
     wakeLatency = new WakeLatency(0)
   } catch (error) {
-    return [notRun(`${AWAKE}first-packet`, 'µs', (error as Error).message)]
+    const reason = (error as Error).message
+    const delays = ['first-packet', 'c-first-packet'].map((name) =>
+      notRun(`${AWAKE}${name}`, 'µs', reason),
+    )
+    return [notRun(`${AWAKE}poll`, '% of a core', reason), ...delays]
   }
   try {
     const share = await shareAt(contest, 'poll', 0, 0, options)

@@ -41,9 +41,11 @@ export class YardstickContender implements Contender {
   }
 
   async start(track: Track): Promise<Running> {
-    const { sender, receiver } = track.devices
-    const ports = [sender, receiver].flatMap(({ device, mac, nodeMac }) => [device, mac, nodeMac])
-    const args = [this.#mode, programPath('xdp_redirect.o'), ...ports]
+    const { sender, receiver, uplink } = track.devices
+    const pair = [sender, receiver].flatMap(({ device, mac, nodeMac }) => [device, mac, nodeMac])
+    // The third is polled as ours polls it; rings of its own know the pair alone.
+    const others = this.#mode === 'plain' ? [] : [uplink.device]
+    const args = [this.#mode, programPath('xdp_redirect.o'), ...pair, ...others]
     const process = track.spawn(programPath('forward'), args)
     await process.waitForOutput(/ready/)
     const readings = new Readings<Reading>(process, (child) => child.kill('SIGUSR1'))

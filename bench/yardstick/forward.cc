@@ -45,6 +45,8 @@ constexpr uint32_t kFillTarget = 2048; // as the engine (src/port/xsk-exchange.t
 constexpr uint32_t kFramesPerKick = 32;
 constexpr size_t kMacBytes = 6;
 constexpr uint32_t kPairPorts = 2;
+// Frames whose first line is on its way into the cache while one is rewritten.
+constexpr uint32_t kPrefetchAhead = 8;
 constexpr uint32_t kPortsMax = 16;
 constexpr size_t kErrorBytes = 256;
 
@@ -149,7 +151,18 @@ Totals forwardByPoller(const std::shared_ptr<Umem>& umem, std::vector<Port>* por
 Totals rewriteMacs(const std::shared_ptr<Umem>& umem, std::vector<Port>* ports, Failure* failure) {
   const Port* targets = ports->data();
   const auto handle = [targets](const Burst& burst) {
+    // As the chain does (chain.c).
+    for (uint32_t i = 0; i < kPrefetchAhead && i < burst.count; i++) {
+      __builtin_prefetch(burst.memory + burst.starts[i], 1);
+    }
     for (uint32_t i = 0; i < burst.count; i++) {
+      if (i + kPrefetchAhead < burst.count) {
+        __builtin_prefetch(burst.memory + burst.starts[i + kPrefetchAhead], 1);
+      }
+      if (burst.ports[i] >= static_cast<int32_t>(kPairPorts)) {
+        burst.ports[i] = xdp::kNoPort;
+        continue;
+      }
       burst.ports[i] ^= 1;
       std::memcpy(burst.memory + burst.starts[i], targets[burst.ports[i]].macs,
                   sizeof targets->macs);
@@ -298,13 +311,18 @@ bool parseArguments(int argc, char** argv, Arguments* arguments) {
       port.device = argv[i];
       arguments->ports.push_back(port);
     }
-  } else if (argc != 9 || !parsePair(argv + 3, &arguments->ports)) {
+  } else if (argc < 9 || argc > 10 || !parsePair(argv + 3, &arguments->ports)) {
     std::fprintf(stderr,
                  "usage: %s poller|plain|drop program.o device destination-mac source-mac "
-                 "device destination-mac source-mac\n"
+                 "device destination-mac source-mac [device]\n"
                  "       %s chain|chain-poll program.o config device...\n",
                  argv[0], argv[0]);
     return false;
+  }
+  if (arguments->config == nullptr && argc == 10) {
+    Port other;
+    other.device = argv[9];
+    arguments->ports.push_back(other);
   }
   arguments->mode = mode;
   arguments->program = argv[2];

@@ -5,6 +5,7 @@ import type { RecordedResult } from '../../bench/lib/report.js'
 import { barChart } from '../../bench/report/charts.js'
 import { buildReport } from '../../bench/report/document.js'
 import { reportOf, resultFiles } from '../../bench/report/report.js'
+import { withFigures } from '../../bench/report/summary.js'
 import { judge, TARGETS, type Target } from '../../bench/report/targets.js'
 
 const machine = {
@@ -44,10 +45,12 @@ const ASKED_FOR = [
   'memory/connection',
   'idle/poll',
 ]
+const LATER = '2026-01-02T00:00:00.000Z'
 const NOTES = '## What was tried\n\nA thing.'
 
 t.test('the published report is what its files give', async (t) => {
-  const { markdown, charts } = reportOf(resultFiles())
+  const { markdown, charts, readme } = reportOf(resultFiles())
+  t.equal(readFileSync('README.md', 'utf8'), readme, 'the figures of the README')
   t.equal(readFileSync('docs/performance.md', 'utf8'), markdown, 'npm run bench:report')
   t.same(readdirSync('docs/charts').sort(), [...charts.keys()].sort())
   for (const [name, svg] of charts) t.equal(readFileSync(`docs/charts/${name}`, 'utf8'), svg, name)
@@ -79,15 +82,39 @@ t.test('the report has targets, charts, figures and the notes, and the later fig
   const results = [
     result('chain/full/1k', 99, { ratio: 1.9 }),
     result('chain/c-full/1k', 40),
-    result('chain/full/1k', 60, { ratio: 1.5, date: '2026-01-02T00:00:00.000Z' }),
+    result('chain/full/1k', 60, { ratio: 1.5, ratioMin: 1.4, ratioMax: 1.72, date: LATER }),
   ]
   const { markdown, charts } = buildReport(results, NOTES)
-  t.match(markdown, /\| `chain\/full\/1k` \|.*\| ≤ 1.6 \| 1.50 \| reached \|/)
+  t.match(markdown, /\| `chain\/full\/1k` \|.*\| ≤ 1.6 \| 1.50 \| 1.40–1.72 \| reached \|/)
   t.match(markdown, /\| `wire\/full\/64` \|.*not measured/)
   t.match(markdown, 'A thing.')
   t.match(markdown, 'charts/chain-ns-frame.svg')
   t.match(charts.get('chain-ns-frame.svg') ?? '', /<svg[^>]*>.*full\/1k.*<\/svg>/s)
   t.same(buildReport(results, NOTES), { markdown, charts }, 'the same again')
+})
+
+t.test('the figures of the README replace those of the time before', async (t) => {
+  const readme = [
+    'What it is.',
+    '<!-- figures: written by `npm run bench:report` -->',
+    '| an older table |',
+    '<!-- end of figures -->',
+    'More.',
+  ]
+  const results = [
+    result('wire/full/64', 2_140_000, { ratio: 0.957 }),
+    result('wire/c-full/64', 2_260_000),
+    result('peer/testpmd', Number.NaN, { runs: 0, note: 'not run: no testpmd' }),
+  ]
+  const [first, begin, , end, last] = readme
+  const lines = withFigures(readme.join('\n'), results).split('\n')
+  t.same([lines[0], lines[1], ...lines.slice(-2)], [first, begin, end, last])
+  t.ok(lines.some((line) => line.includes('Ringpath') && line.includes('| **2.14 M** |')))
+  t.ok(lines.includes('| the same chain in C, on the same rings | 2.26 M | 0.96 |'))
+  t.match(lines.join('\n'), /testpmd.*\| not measured \| not measured \|/)
+  t.notOk(lines.includes('| an older table |'))
+  t.equal(withFigures(lines.join('\n'), results), lines.join('\n'), 'the same again')
+  t.throws(() => withFigures('What it is.', results), /no <!-- figures/)
 })
 
 t.test('a chart tells ours from what is beside it', async (t) => {
