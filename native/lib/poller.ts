@@ -39,6 +39,7 @@ const ErrorWord = { INDEX: 8, START: 9, LENGTH: 10, PORT: 11 } as const
 
 const RECEIVE_MAX_DEFAULT = 64
 const PORT_MAX = 65535
+const BURST_FRAMES_MAX = 65535
 
 /** What a negative answer of the native exchange means. */
 const BROKEN: Readonly<Record<number, string>> = {
@@ -77,7 +78,7 @@ export class Poller {
   constructor(options: PollerOptions) {
     const words = options.burstWords
     const capacity = (words.length - BURST_HEADER_WORDS) / 3
-    checkInteger('frames of the burst', capacity, 1, PORT_MAX)
+    checkInteger('frames of the burst', capacity, 1, BURST_FRAMES_MAX)
     const made = explained('poller', {}, () => binding().createPoller(options.umem.handle, words))
     this.umem = options.umem
     this.wakeFd = made.wakeFd

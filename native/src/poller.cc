@@ -73,6 +73,7 @@ bool Poller::submitBurst() {
 bool Poller::submitFrame(uint32_t index) {
   const int32_t start = starts_[index];
   const int32_t port = ports_[index];
+  // One to be freed needs but a byte within its frame: its length may be anything.
   const int32_t length = port == kNoPort ? 1 : lengths_[index];
   const uint32_t frame = geometry_.frameOfPacket(start, length);
   if (frame == kNoFrame) return fail(kOutsideFrame, index, start, length, port);
@@ -286,7 +287,7 @@ uint32_t Poller::framesOnRings() const {
   return frames;
 }
 
-bool Poller::mustNotSleep() const {
+bool Poller::mustRetrySoon() const {
   if (fillStarved_) return true;
   return std::any_of(sockets_.begin(), sockets_.end(), [](const auto& socket) {
     return !socket->down && socket->transmitSideFrames() > 0 && socket->tx.pending() > 0;
@@ -299,7 +300,8 @@ bool Poller::wait(int timeoutMilliseconds) {
   // Frames that came back from JavaScript unsent would wait as long as we sleep.
   if (words_[kMoreWaiting] != 0 || words_[kCount] != 0) return true;
   int timeout = timeoutMilliseconds;
-  if (mustNotSleep() && (timeout < 0 || timeout > kRetryMilliseconds)) timeout = kRetryMilliseconds;
+  const bool isLong = timeout < 0 || timeout > kRetryMilliseconds;
+  if (isLong && mustRetrySoon()) timeout = kRetryMilliseconds;
   const int ready = ::poll(pollFds_.data(), pollFds_.size(), timeout);
   if (ready <= 0) return false;
   if (pollFds_[0].revents != 0) {

@@ -22,7 +22,7 @@ enum HeaderWord : uint32_t {
   kNowNanoseconds = 2,
   kDropped = 3,        // frames this exchange could not place on a transmit ring
   kUnsent = 4,         // frames on transmit rings that the kernel has not taken yet
-  kMoreWaiting = 5,    // 1 when a receive ring still held frames at the end
+  kMoreWaiting = 5,    // 1 when the burst was filled: more frames may wait
   kSocketsDown = 6,    // sockets whose device is gone
   kWoken = 7,          // 1 when the last wait was ended by wakePoller
   kErrorIndex = 8,     // of the frame that broke a rule
@@ -120,7 +120,7 @@ class Poller {
   void findLostDevices();
   void setDown(Socket* socket);
   bool fail(ExchangeError error, uint32_t index, int32_t start, int32_t length, int32_t port);
-  bool mustNotSleep() const;
+  bool mustRetrySoon() const;
   void listPollFds();
 
   std::shared_ptr<Umem> umem_;

@@ -98,7 +98,8 @@ Audit Poller::audit() const {
   for (const std::shared_ptr<Socket>& socket : sockets_) {
     const uint32_t held = socket->receiveSideFrames() + socket->transmitSideFrames();
     audit.onRings += held;
-    // Where a packet begins behind the rest of one too long only this process knows.
+    // While it skips the rest of a packet of too many buffers, only this process knows that the next
+    // descriptors are no packet of their own.
     if (owned[socket->tag()] != held || socket->isSkipping) audit.socketsWrong++;
   }
   return audit;

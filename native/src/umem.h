@@ -42,8 +42,8 @@ class Umem {
   // Nothing in it is changed. EPROTO: it was laid out otherwise.
   static std::shared_ptr<Umem> adopt(const UmemOptions& options, int descriptor, Failure* failure);
 
-  // The same for memory that nothing uses yet, at the addresses where that is: what was made of them
-  // before stays right. What it held is gone.
+  // Maps another process's memory over this one, at the same addresses, so that buffers and compiled
+  // code over it stay right. No socket may use this one yet; what it held is gone.
   bool adopt(int descriptor, Failure* failure);
 
   int fd() const { return file_.get(); }

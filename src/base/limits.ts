@@ -1,7 +1,7 @@
 /** Bounds that several folders share. */
 
 /**
- * Frames that one exchange hands over; 32 to 64 is where batching stops paying
+ * Frames that one exchange hands over; 32 to 64 is where batching stops paying, and 128 gain nothing more
  * (docs/performance.md).
  */
 export const BURST_RECEIVE_MAX = 64

@@ -10,9 +10,11 @@
  * The two directions of a flow may meet different workers, which then update one entry at once: flags
  * are or-ed and packets added atomically, of times the last one counts (docs/adr/0015).
  */
-import { GENERATION_SHIFT as IN_STATE } from '../maps/hash-layout.js'
+import { EMPTY, GENERATION_SHIFT, KEY_BUSY } from '../maps/hash-layout.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
+import { Protocol } from '../wire/protocols.js'
+import * as tcp from '../wire/tcp.js'
 import { TUPLE_WORDS, TupleWord, writeTurned } from '../wire/tuple.js'
 import { CtEntries, ENTRY_SHIFT } from './ct-entries.js'
 import {
@@ -30,24 +32,15 @@ import {
   LASTING,
   lifetimeSeconds,
   otherSideOf,
-  RST,
   RX_FLAGS_SHIFT,
-  SYN,
   sideOf,
-  TCP,
   TX_FLAGS_SHIFT,
 } from './ct-entry.js'
 import { VisitedEntries } from './ct-traffic.js'
 import { flowHash } from './flow-hash.js'
 
-// V8 loads and checks an imported constant at each use; one of the module's own it knows.
-const GENERATION_SHIFT = IN_STATE
-/**
- * An entry begins with its state word, 0 for an empty slot and odd for one without a live entry;
- * its key follows.
- */
-const EMPTY = 0
 const NO_BACKEND_ID = 0
+/** Words of an entry, which begins with its state word. */
 const SOURCE = 1 + CtKey.SOURCE
 const DESTINATION = 1 + CtKey.DESTINATION
 const PORTS = 1 + CtKey.PORTS
@@ -113,7 +106,7 @@ export class Conntrack extends CtEntries {
     this.isMonitored = true
     const found = this.#find(words, start, hash, direction)
     if (this.slot === NOT_FOUND) return CtResult.NEW
-    const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
+    const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === Protocol.TCP
     const isNew = this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
     this.#visit(this.slot)
     return isNew ? CtResult.NEW : found
@@ -146,7 +139,7 @@ export class Conntrack extends CtEntries {
     const direction = CtDirection.INGRESS
     const found = this.#find(words, start, hash, direction)
     if (found !== CtResult.REPLY || !this.isNodePort) return false
-    const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
+    const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === Protocol.TCP
     this.#update(direction, isTcp, tcpFlags, lengthBytes, nowSeconds)
     this.#visit(this.slot)
     return true
@@ -178,13 +171,13 @@ export class Conntrack extends CtEntries {
     key[CtKey.PORTS] = words[start + TupleWord.PORTS] as number
     key[CtKey.PROTOCOL] = (words[start + TupleWord.PROTOCOL] as number) | sideOf(direction)
     const value = this.#value
-    const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === TCP
+    const isTcp = ((words[start + TupleWord.PROTOCOL] as number) & 0xff) === Protocol.TCP
     // A created TCP entry counts as having seen a SYN, whatever made it: it lives the short SYN
     // lifetime until a packet without SYN proves that the peers talk.
     const isIngress = direction === CtDirection.INGRESS
     const flagsShift = isIngress ? RX_FLAGS_SHIFT : TX_FLAGS_SHIFT
-    value[Ct.LIFETIME] = nowSeconds + lifetimeSeconds(this.timeouts, direction, isTcp, 0)
-    value[Ct.STATE] = stateFlags | (isTcp ? SYN << flagsShift : 0)
+    value[Ct.EXPIRES] = nowSeconds + lifetimeSeconds(this.timeouts, direction, isTcp, 0)
+    value[Ct.STATE] = stateFlags | (isTcp ? tcp.Flag.SYN << flagsShift : 0)
     value[Ct.REV_NAT] = revNatIndex << 16
     value[Ct.SOURCE_IDENTITY] = sourceIdentity
     value[Ct.PACKETS] = 1
@@ -237,10 +230,11 @@ export class Conntrack extends CtEntries {
   }
 
   /**
-   * Sets `slot` to the entry of the other direction (REPLY) or else of this one (ESTABLISHED). Both
-   * have the same hash, so one walk meets both.
+   * Sets `slot` to the entry of the other direction (REPLY) or else of this one (ESTABLISHED); NOT_FOUND
+   * without either, and then the result means nothing. Both have the same hash, so one walk meets both.
    */
   #find(words: Int32Array, start: number, hash: number, direction: CtDirection): CtResult {
+    const table = this.#table
     const entries = this.words
     const segmentMask = this.#segmentMask
     const source = words[start + SOURCE4] as number
@@ -256,16 +250,16 @@ export class Conntrack extends CtEntries {
     for (let i = 0; i <= segmentMask; i++) {
       const slot = segment | ((home + i) & segmentMask)
       const at = (this.#entriesStart + (slot << ENTRY_SHIFT)) | 0
-      const state = entries[at] as number
+      const state = table.stateAt(at)
       if (state === EMPTY) break
-      if ((state & 1) === 1) continue
+      if ((state & KEY_BUSY) !== 0) continue
       const entryPorts = entries[at + PORTS]
       if (entryPorts === turnedPorts) {
         if (
           entries[at + SOURCE] === destination &&
           entries[at + DESTINATION] === source &&
           entries[at + PROTOCOL] === otherSide &&
-          entries[at] === state
+          table.stateAgain(at) === state
         ) {
           this.slot = slot
           this.generation = state >>> GENERATION_SHIFT
@@ -277,7 +271,7 @@ export class Conntrack extends CtEntries {
           entries[at + SOURCE] === source &&
           entries[at + DESTINATION] === destination &&
           entries[at + PROTOCOL] === side &&
-          entries[at] === state
+          table.stateAgain(at) === state
         ) {
           found = slot
           this.generation = state >>> GENERATION_SHIFT
@@ -305,7 +299,7 @@ export class Conntrack extends CtEntries {
     } else if (direction === CtDirection.SERVICE) {
       // It sees one direction alone: a client that has closed its half may go on receiving, and its
       // ACKs must reach the same backend.
-      table[entry + Ct.LIFETIME] = nowSeconds + this.timeouts.closeSeconds
+      table[entry + Ct.EXPIRES] = nowSeconds + this.timeouts.closeSeconds
     }
     this.count(entry, 1, lengthBytes)
     if (!isTcp) return false
@@ -335,16 +329,17 @@ export class Conntrack extends CtEntries {
     const table = this.words
     const state = table[entry + Ct.STATE] as number
     const seenBothSyns =
-      ((state >>> TX_FLAGS_SHIFT) & SYN) !== 0 && ((state >>> RX_FLAGS_SHIFT) & SYN) !== 0
+      ((state >>> TX_FLAGS_SHIFT) & tcp.Flag.SYN) !== 0 &&
+      ((state >>> RX_FLAGS_SHIFT) & tcp.Flag.SYN) !== 0
     let closing: number = CLOSING_BOTH
-    if (direction !== CtDirection.SERVICE && ((tcpFlags & RST) === 0 || seenBothSyns)) {
+    if (direction !== CtDirection.SERVICE && ((tcpFlags & tcp.Flag.RST) === 0 || seenBothSyns)) {
       closing = direction === CtDirection.INGRESS ? CtState.RX_CLOSING : CtState.TX_CLOSING
     }
     // The other side may close in this moment, too, on another worker: the second sees both.
     const before = Atomics.or(table, entry + Ct.STATE, closing)
     this.isMonitored = true
     if (((before | closing) & CLOSING_BOTH) === CLOSING_BOTH) {
-      table[entry + Ct.LIFETIME] = nowSeconds + this.timeouts.closeSeconds
+      table[entry + Ct.EXPIRES] = nowSeconds + this.timeouts.closeSeconds
     }
   }
 
@@ -359,16 +354,16 @@ export class Conntrack extends CtEntries {
     const table = this.words
     const timeouts = this.timeouts
     const state = table[entry + Ct.STATE] as number
-    let newState = state
-    if (isTcp && (tcpFlags & SYN) === 0) newState |= CtState.SEEN_NON_SYN
-    const lifetime = lifetimeSeconds(this.timeouts, direction, isTcp, newState)
-    table[entry + Ct.LIFETIME] = nowSeconds + lifetime
-
     const isIngress = direction === CtDirection.INGRESS
-    const flags = tcpFlags & timeouts.reportFlags
-    newState |= flags << (isIngress ? RX_FLAGS_SHIFT : TX_FLAGS_SHIFT)
-    if (newState !== state) Atomics.or(table, entry + Ct.STATE, newState)
-    const hasNewFlags = ((newState ^ state) & ~CtState.SEEN_NON_SYN) !== 0
+    let seen = (tcpFlags & timeouts.reportFlags) << (isIngress ? RX_FLAGS_SHIFT : TX_FLAGS_SHIFT)
+    if (isTcp && (tcpFlags & tcp.Flag.SYN) === 0) seen |= CtState.SEEN_NON_SYN
+    const lifetime = lifetimeSeconds(timeouts, direction, isTcp, state | seen)
+    table[entry + Ct.EXPIRES] = nowSeconds + lifetime
+
+    // No more than what is new: a SYN on another worker may just have cleared the rest (`#reopen`).
+    const added = seen & ~state
+    if (added !== 0) Atomics.or(table, entry + Ct.STATE, added)
+    const hasNewFlags = (added & ~CtState.SEEN_NON_SYN) !== 0
     if (!hasNewFlags && !this.#isReportDue(entry, isIngress, nowSeconds)) return
     table[entry + (isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT)] = nowSeconds
     this.isMonitored = true

@@ -6,6 +6,7 @@ import { assert } from '../base/assert.js'
 import { GENERATION_SHIFT } from '../maps/hash-layout.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot } from '../maps/map.js'
+import { Protocol } from '../wire/protocols.js'
 import {
   CLOSING_BOTH,
   CT4_KEY_WORDS,
@@ -16,7 +17,6 @@ import {
   CtState,
   type CtTimeouts,
   lifetimeSeconds,
-  TCP,
 } from './ct-entry.js'
 import { CtJournal } from './ct-journal.js'
 import { countTraffic, countTrafficShared } from './ct-traffic.js'
@@ -94,8 +94,10 @@ export class CtEntries {
     return this.words[this.valueStart(this.slot) + Ct.BACKEND] as number
   }
 
-  /** Gives the SERVICE entry found last another backend. */
+  /** Gives the SERVICE entry found last another backend, if it is still there. */
   setBackend(backendId: number, revNatIndex: number): void {
+    // Another connection has the slot by now: its word at BACKEND may be a policy.
+    if (!this.isThere) return
     const entry = this.valueStart(this.slot)
     this.journal.changed(this.slot, this.generation, this.words, entry)
     this.words[entry + Ct.BACKEND] = backendId
@@ -143,9 +145,14 @@ export class CtEntries {
     const protocol = table[entry - CT4_KEY_WORDS + CtKey.PROTOCOL] as number
     const isService = (protocol & CtFlag.SERVICE) !== 0
     const direction = isService ? CtDirection.SERVICE : CtDirection.EGRESS
-    const lifetime = lifetimeSeconds(this.timeouts, direction, (protocol & 0xff) === TCP, flags)
+    const lifetime = lifetimeSeconds(
+      this.timeouts,
+      direction,
+      (protocol & 0xff) === Protocol.TCP,
+      flags,
+    )
     const expires = lastSeconds + lifetime
-    if ((table[entry + Ct.LIFETIME] as number) < expires) table[entry + Ct.LIFETIME] = expires
+    if ((table[entry + Ct.EXPIRES] as number) < expires) table[entry + Ct.EXPIRES] = expires
     return true
   }
 

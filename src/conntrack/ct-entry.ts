@@ -6,13 +6,15 @@
  * stores the addresses reversed for historical reasons; ours read as the originator's.
  */
 import type { MapSpec } from '../maps/map.js'
+import * as tcp from '../wire/tcp.js'
 
 /** IPv4: source, destination, ports (source << 16 | destination), protocol and side. */
 export const CT4_KEY_WORDS = 4
 export const CtKey = { SOURCE: 0, DESTINATION: 1, PORTS: 2, PROTOCOL: 3 } as const
 
 /**
- * Side of an entry, or-ed into the protocol word above its low byte (A10: OUT 0, IN 1, SERVICE 4).
+ * Side of an entry, or-ed into the protocol word above its low byte; numbers as in Cilium (bpf/lib/common.h,
+ * TUPLE_F_OUT, TUPLE_F_IN, TUPLE_F_SERVICE).
  */
 export const CtFlag = { OUT: 0, IN: 1 << 8, SERVICE: 4 << 8 } as const
 
@@ -49,8 +51,8 @@ export function otherSideOf(direction: CtDirection): number {
 
 /** Value words. With state and key they fill one cache line of 64 bytes. */
 export const Ct = {
-  /** Monotonic second at which the entry may be collected. */
-  LIFETIME: 0,
+  /** Monotonic second from which on the entry may be collected. */
+  EXPIRES: 0,
   /** CtState bits. */
   STATE: 1,
   /** Reverse NAT index of its service in the upper half, NAT port in the lower. */
@@ -89,16 +91,11 @@ export const LASTING = CtState.LOOPBACK | CtState.NODE_PORT
 export const TX_FLAGS_SHIFT = 16
 export const RX_FLAGS_SHIFT = 24
 
-export const TCP = 6
-/** Flag bits of TCP. */
-const FIN = 0x01
-export const SYN = 0x02
-export const RST = 0x04
-
-/** What a packet does to its connection: A10, "Actions". */
-export const isCloseAction = (tcpFlags: number): boolean => (tcpFlags & (FIN | RST)) !== 0
+/** What a packet does to its connection (Cilium: bpf/lib/conntrack.h, ct_tcp_select_action). */
+export const isCloseAction = (tcpFlags: number): boolean =>
+  (tcpFlags & (tcp.Flag.FIN | tcp.Flag.RST)) !== 0
 export const isCreateAction = (tcpFlags: number): boolean =>
-  (tcpFlags & SYN) !== 0 && (tcpFlags & 0x10) === 0
+  (tcpFlags & (tcp.Flag.SYN | tcp.Flag.ACK)) === tcp.Flag.SYN
 
 /** Lifetimes in seconds: the agent's defaults (Documentation/cmdref/cilium-agent.md). */
 export interface CtTimeouts {
@@ -152,5 +149,5 @@ export const conntrack4Spec = (maxEntries: number): MapSpec => ({
   keyWords: CT4_KEY_WORDS,
   valueWords: CT_VALUE_WORDS,
   maxEntries,
-  stampWord: Ct.LIFETIME,
+  stampWord: Ct.EXPIRES,
 })

@@ -3,9 +3,13 @@
  * the entries it made go again, those it wrote over or gave another backend get their values back.
  * Counters and lifetimes that a lookup brings up to date are not here.
  */
+import { assert } from '../base/assert.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import type { Slot } from '../maps/map.js'
 import { VISITED_MAX } from './ct-traffic.js'
+
+/** Each of the packet's connections may be made, and then be given another backend. */
+const EDITS_MAX = 2 * VISITED_MAX
 
 /** Words of a row; the value that the entry had follows. */
 const SLOT = 0
@@ -23,7 +27,7 @@ export class CtJournal {
   constructor(table: LruHashMap) {
     this.#table = table
     this.#rowWords = VALUE + table.spec.valueWords
-    this.#rows = new Int32Array(VISITED_MAX * this.#rowWords)
+    this.#rows = new Int32Array(EDITS_MAX * this.#rowWords)
   }
 
   /** Call it before each packet. */
@@ -39,7 +43,6 @@ export class CtJournal {
   /** The packet changed this entry, which had the value at `start` of `words`. */
   changed(slot: Slot, generation: number, words: Int32Array, start: number): void {
     const row = this.#add(slot, generation, 1)
-    if (row < 0) return
     for (let i = VALUE; i < this.#rowWords; i++) {
       this.#rows[row + i] = words[start + i - VALUE] as number
     }
@@ -63,10 +66,10 @@ export class CtJournal {
     for (let i = VALUE; i < this.#rowWords; i++) words[value + i] = this.#rows[row + i] as number
   }
 
-  /** Start of the new row, or -1 when there is none left: one packet has no more connections. */
+  /** Start of the new row. */
   #add(slot: Slot, generation: number, wasThere: number): number {
     const row = this.#end
-    if (row === this.#rows.length) return -1
+    assert(row < this.#rows.length, 'a packet changed more connections than it can have')
     this.#rows[row + SLOT] = slot
     this.#rows[row + GENERATION] = generation
     this.#rows[row + WAS_THERE] = wasThere

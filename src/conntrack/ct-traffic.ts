@@ -4,7 +4,7 @@
  */
 import { Ct } from './ct-entry.js'
 
-/** Connections that one packet may belong to: of its service, and of the pods at either end. */
+/** Connections that one packet may belong to: of its service, of the pods at either end, and of the node. */
 export const VISITED_MAX = 4
 export const NOBODY = -1
 

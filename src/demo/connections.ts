@@ -48,7 +48,7 @@ export function readConnections(table: LruHashMap, nowSeconds: number): Connecti
     const key = table.keyStart(slot)
     const value = table.valueStart(slot)
     const words = table.words
-    if ((words[value + Ct.LIFETIME] as number) - nowSeconds < 0) continue
+    if ((words[value + Ct.EXPIRES] as number) - nowSeconds < 0) continue
     const protocol = words[key + CtKey.PROTOCOL] as number
     const flow = words.slice(key, key + CtKey.PROTOCOL).join()
     const id = `${flow},${protocol & 0xff}`

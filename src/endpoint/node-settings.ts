@@ -41,7 +41,7 @@ export type HostFirewallMode = (typeof HostFirewallMode)[keyof typeof HostFirewa
 export const DenyResponse = { NONE: 0, ICMP: 1, RESET: 2 } as const
 export type DenyResponse = (typeof DenyResponse)[keyof typeof DenyResponse]
 
-/** Cilium's numbers for its own answers (A20). */
+/** Cilium's numbers for its own answers (bpf/lib/icmp6.h). */
 const ANSWERS_PER_SECOND_DEFAULT = 100
 const ANSWERS_BURST_DEFAULT = 1000
 

@@ -15,9 +15,9 @@ export interface BurstHandler {
 }
 
 /**
- * Something to do between bursts; each step is short (tens of microseconds). The tasks take turns, one
- * every eight milliseconds, for frames wait meanwhile: what it needs has left the caches since the last
- * time, and takes the packets' place in them.
+ * Something to do between bursts, in steps of tens of microseconds, for frames wait meanwhile. One task
+ * has its turn every eight milliseconds: what it needs has left the caches since its last one, and takes
+ * the packets' place in them.
  */
 export interface Housekeeping {
   /** @param nowNanoseconds within that second */
@@ -101,7 +101,7 @@ export class BurstLoop {
     }
     this.#burstsUntilLook = BURSTS_PER_LOOK
     // What is left undone waits while there are frames, for a millisecond.
-    if (this.#isLookDue() || (this.#hasMore && count === 0)) this.#step(this.#takeTurns())
+    if (this.#isTaskDue() || (this.#hasMore && count === 0)) this.#step(this.#takeTurns())
     if (count > 0) return count
     const isAsleep = !this.#hasMore && this.#idle.idle(this.#exchange)
     if (isAsleep && this.#idle.isWoken) this.#areAllDue = true
@@ -109,8 +109,8 @@ export class BurstLoop {
     return count
   }
 
-  /** Has a millisecond begun? */
-  #isLookDue(): boolean {
+  /** Counts the turns that have come due since the last time, and says whether any task is to run. */
+  #isTaskDue(): boolean {
     const { nowSeconds, nowNanoseconds } = this.burst
     const milliseconds =
       (Math.imul(nowSeconds, MILLISECONDS) + nowNanoseconds / NANOSECONDS_PER_MILLISECOND) | 0
@@ -121,7 +121,7 @@ export class BurstLoop {
     return this.#turnsDue > 0 || this.#hasMore || this.#areAllDue
   }
 
-  /** After a sleep that may be one for each task. */
+  /** How many tasks have their turn now, at most all; none is due afterwards. */
   #takeTurns(): number {
     const all = this.#housekeeping.length
     const turns = this.#areAllDue ? all : Math.min(this.#turnsDue, all)

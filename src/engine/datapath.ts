@@ -1,8 +1,7 @@
 /**
  * The datapath of a node as one process: the worker threads that move frames, started, watched and
  * stopped from the main thread, which itself touches no frame: it keeps the maps of routes equal to
- * the kernel's tables. All it knows of the node it reads from the state directory (DESIGN: two
- * planes, one meeting place).
+ * the kernel's tables. All it knows of the node it reads from the state directory.
  */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'

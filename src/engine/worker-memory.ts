@@ -24,7 +24,7 @@ export class WorkerMemory {
   constructor(options: XskExchangeOptions, flows: number) {
     const exchange = new XskExchange(options)
     this.exchange = exchange
-    this.packet = new PacketBuffer(exchange.umem, exchange.stride, 0, exchange.chains)
+    this.packet = new PacketBuffer(exchange.umem, exchange.stride, exchange.chains)
     this.lane = new FlowLane(this.packet, BURST_CAPACITY, flows, allocateMemory)
   }
 }

@@ -8,8 +8,12 @@ import { removeRun } from './run-record.js'
 const id = process.argv[2]
 if (id === undefined) throw new Error('usage: janitor.js <run id>')
 
+/** What the dead one's last programs make until then, such as a namespace, is found. */
+const LAST_WORK_MILLISECONDS = 500
+const remove = (): void => removeRun(id)
+
 // A Ctrl-C in the terminal goes to the lab's process; its end is what counts here.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => undefined)
-process.stdin.on('end', () => removeRun(id))
-process.stdin.on('error', () => removeRun(id))
+for (const end of ['end', 'error'])
+  process.stdin.on(end, () => setTimeout(remove, LAST_WORK_MILLISECONDS))
 process.stdin.resume()

@@ -6,7 +6,7 @@
 import { REPEATED_SECONDS_MAX } from '../base/limits.js'
 import type { Prng } from '../base/prng.js'
 import type { Conntrack } from '../conntrack/conntrack.js'
-import { CtDirection, CtResult } from '../conntrack/ct-entry.js'
+import { CtDirection, CtResult, isCreateAction } from '../conntrack/ct-entry.js'
 import { NOT_FOUND } from '../maps/map.js'
 import { TupleWord } from '../wire/tuple.js'
 import { AddressFilter } from './address-filter.js'
@@ -36,9 +36,6 @@ export const Balance = {
 export type Balance = (typeof Balance)[keyof typeof Balance]
 
 const SOURCE4 = TupleWord.SOURCE + 3
-
-const SYN = 0x02
-const ACK = 0x10
 
 export class LoadBalancer {
   readonly #conntrack: Conntrack
@@ -199,7 +196,7 @@ export class LoadBalancer {
     // Of an entry that another worker has just evicted the number means nothing.
     const found = this.#conntrack.backendId
     const id = this.#conntrack.isThere ? found : NO_BACKEND
-    const isOpening = (tcpFlags & (SYN | ACK)) === SYN
+    const isOpening = isCreateAction(tcpFlags)
     if (this.backend.load(id) && !(isOpening && !this.#services.offers(id))) return id
     const other = this.#choose(words, start)
     if (other !== NO_BACKEND) this.#conntrack.setBackend(other, this.revNatIndex)

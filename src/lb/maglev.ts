@@ -9,7 +9,7 @@
  */
 import { NO_BACKEND } from './service-layout.js'
 
-/** Primes, so that every step visits every place (A9). */
+/** Primes, so that every step visits every place; Cilium's (pkg/maglev). */
 export const MAGLEV_SIZES: readonly number[] = [
   251, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_521, 131_071,
 ]

@@ -46,7 +46,7 @@ export const Service = {
 } as const
 export const SERVICE_VALUE_WORDS = 8
 
-/** The low byte is Cilium's `flags`, the next one its `flags2` (A9), what is above is ours. */
+/** The low byte is Cilium's `flags`, the next one its `flags2` (bpf/lib/common.h, SVC_FLAG_…), what is above is ours. */
 export const ServiceFlag = {
   EXTERNAL_IP: 1,
   NODE_PORT: 2,
@@ -83,7 +83,7 @@ export const Backend = {
 } as const
 const BACKEND_WORDS = 8
 
-/** Numbers of Cilium's (A9). */
+/** Numbers of Cilium's (pkg/loadbalancer, BackendState). */
 export const BackendState = { ACTIVE: 0, TERMINATING: 1, QUARANTINED: 2, MAINTENANCE: 3 } as const
 export type BackendState = (typeof BackendState)[keyof typeof BackendState]
 
@@ -147,7 +147,10 @@ export interface ServiceSizes {
   readonly sourceRanges: number
 }
 
-/** A16; 256 Maglev tables of the default size. Memory is taken as it is used. */
+/**
+ * Entries; as many as Cilium's (pkg/loadbalancer/maps), with 256 Maglev tables of the default size.
+ * Memory is taken as it is used.
+ */
 export const SERVICE_SIZES: ServiceSizes = {
   services: 65_536,
   backends: 65_536,

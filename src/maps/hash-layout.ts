@@ -11,7 +11,10 @@ import { LOCK_ROW_WORDS } from './segment-lock.js'
 
 /** State of a slot that holds nothing; a probe ends here. */
 export const EMPTY = 0
-/** State of a slot whose entry was deleted, while probes for other keys still have to pass it. */
+/**
+ * State of a slot whose entry was deleted, while probes for other keys still have to pass it. It is KEY_BUSY
+ * alone, so that a lookup passes deleted entries and half-written ones by one test.
+ */
 export const DELETED = 1
 /** Bit 0 of any other state: the key is being written, nobody may read it. */
 export const KEY_BUSY = 1

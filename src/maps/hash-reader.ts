@@ -13,22 +13,19 @@
  * The second read goes through a second view of the memory, so that no compiler can take it for the
  * first. On other processors the state word is read and written atomically.
  */
-import * as layouts from './hash-layout.js'
 import {
-  type FixedMap,
-  type MapOptions,
-  type MapSpec,
-  NOT_FOUND as MISSING,
-  type Slot,
-} from './map.js'
+  DELETED,
+  EMPTY,
+  GENERATION_SHIFT,
+  type HashLayout,
+  hashLayout,
+  KEY_BUSY,
+  VALUE_BUSY,
+} from './hash-layout.js'
+import { type FixedMap, type MapOptions, type MapSpec, NOT_FOUND, type Slot } from './map.js'
 import { Header } from './map-header.js'
-import { KEEPS_ORDER as IN_ORDER } from './processor.js'
+import { KEEPS_ORDER } from './processor.js'
 import { SegmentLocks } from './segment-lock.js'
-
-// V8 loads and checks an imported constant at each use; one of the module's own it knows.
-const NOT_FOUND = MISSING
-const KEEPS_ORDER = IN_ORDER
-const { EMPTY, DELETED, KEY_BUSY, VALUE_BUSY, GENERATION_SHIFT } = layouts
 
 /**
  * Looks at entries that writers changed under the reader, in all of one lookup. A writer needs some
@@ -55,14 +52,14 @@ export abstract class HashReader implements FixedMap {
   readonly segmentMask: number
   readonly entriesStart: number
   readonly entryWords: number
-  protected readonly layout: layouts.HashLayout
+  protected readonly layout: HashLayout
   protected readonly keyWords: number
   protected readonly locks: SegmentLocks
   /** A second view of the same memory, for accesses that must not be taken for earlier ones. */
   protected readonly again: Int32Array
 
   protected constructor(words: Int32Array, spec: MapSpec, options: MapOptions) {
-    const layout = layouts.hashLayout(spec)
+    const layout = hashLayout(spec)
     this.spec = spec
     this.words = words
     this.again = new Int32Array(words.buffer, words.byteOffset, words.length)
@@ -141,14 +138,14 @@ export abstract class HashReader implements FixedMap {
     let rereads = 0
     for (let i = 0; i <= segmentMask; i++) {
       const at = this.entriesStart + Math.imul(slot, this.entryWords)
-      const state = KEEPS_ORDER ? (words[at] as number) : Atomics.load(words, at)
+      const state = this.stateAt(at)
       if (state === EMPTY) return NOT_FOUND
       if ((state & KEY_BUSY) === 0) {
         // From the end: ports differ more often than addresses do.
         let word = last
         while (word >= 0 && words[at + 1 + word] === key[start + word]) word--
         if (word < 0) {
-          if (this.#stateAgain(at) === state) {
+          if (this.stateAgain(at) === state) {
             this.foundGeneration = state >>> GENERATION_SHIFT
             return slot
           }
@@ -197,7 +194,7 @@ export abstract class HashReader implements FixedMap {
    * `foundGeneration` here after it read the value has read one value, of the key it looked up.
    */
   generation(slot: Slot): number {
-    const state = this.#stateAgain(this.keyStart(slot) - 1)
+    const state = this.stateAgain(this.keyStart(slot) - 1)
     return isLiveState(state) && (state & VALUE_BUSY) === 0 ? state >>> GENERATION_SHIFT : 0
   }
 
@@ -229,19 +226,29 @@ export abstract class HashReader implements FixedMap {
       if ((state & VALUE_BUSY) !== 0) continue
       copy(this.words, keyStart, key, this.keyWords)
       copy(this.words, valueStart, value, this.spec.valueWords)
-      if (this.#stateAgain(keyStart - 1) === state) return true
+      if (this.stateAgain(keyStart - 1) === state) return true
     }
     return false
   }
 
   /** Before an entry is read. */
   protected stateOf(slot: Slot): number {
-    const at = this.entriesStart + Math.imul(slot, this.entryWords)
+    return this.stateAt(this.entriesStart + Math.imul(slot, this.entryWords))
+  }
+
+  /**
+   * The state word of the entry that begins at `at`, for one who walks the slots himself: before he
+   * compares the key.
+   */
+  stateAt(at: number): number {
     return KEEPS_ORDER ? (this.words[at] as number) : Atomics.load(this.words, at)
   }
 
-  /** After it was read; an exchange that changes nothing keeps the reads before it before it. */
-  #stateAgain(at: number): number {
+  /**
+   * After he did: what he compared was one entry's if this is what `stateAt` was. An exchange that
+   * changes nothing keeps the reads before it before it.
+   */
+  stateAgain(at: number): number {
     return KEEPS_ORDER ? (this.again[at] as number) : Atomics.or(this.words, at, 0)
   }
 }

@@ -10,18 +10,20 @@
  * A writer killed inside leaves its lock, at most one busy entry, and counters that are off by one.
  * Whoever takes the lock over drops the busy entry and counts again (`recount`).
  */
-import * as layouts from './hash-layout.js'
+import {
+  DELETED,
+  DISTANCE_SHIFT,
+  EMPTY,
+  GENERATION_MASK,
+  GENERATION_SHIFT,
+  KEY_BUSY,
+  VALUE_BUSY,
+} from './hash-layout.js'
 import { HashReader, isLiveState } from './hash-reader.js'
-import { NOT_FOUND as MISSING, type Slot } from './map.js'
+import { NOT_FOUND, type Slot } from './map.js'
 import { Header } from './map-header.js'
-import { KEEPS_ORDER as IN_ORDER } from './processor.js'
+import { KEEPS_ORDER } from './processor.js'
 import { LockRow } from './segment-lock.js'
-
-// V8 loads and checks an imported constant at each use; one of the module's own it knows.
-const NOT_FOUND = MISSING
-const KEEPS_ORDER = IN_ORDER
-const { EMPTY, DELETED, KEY_BUSY, VALUE_BUSY } = layouts
-const { DISTANCE_SHIFT, GENERATION_SHIFT, GENERATION_MASK } = layouts
 
 /** A sweep costs a look at each slot of the segment; it is made once for this share of them. */
 const GRAVES_PER_SWEEP = 1 / 8

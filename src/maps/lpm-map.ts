@@ -20,8 +20,8 @@ import {
   LpmHeader,
   type LpmLayout,
   lpmLayout,
-  MAPPED_WORD as MAPPED,
   MAPPED_BITS,
+  MAPPED_WORD,
   PREFIX_LENGTH,
   PREFIX_WORDS,
 } from './lpm-layout.js'
@@ -33,7 +33,7 @@ import {
   type MapOptions,
   type MapSpec,
   MapType,
-  NOT_FOUND as MISSING,
+  NOT_FOUND,
   type Slot,
   UpdateFlag,
 } from './map.js'
@@ -46,14 +46,10 @@ import {
   publishWords,
   wrongSpec,
 } from './map-header.js'
-import { KEEPS_ORDER as IN_ORDER } from './processor.js'
+import { KEEPS_ORDER } from './processor.js'
 import { markChanged } from './revision.js'
 import { SegmentLocks } from './segment-lock.js'
 
-// V8 loads and checks an imported constant at each use; one of the module's own it knows.
-const NOT_FOUND = MISSING
-const MAPPED_WORD = MAPPED
-const KEEPS_ORDER = IN_ORDER
 const { EPOCH, LENGTHS } = LpmHeader
 
 /** Lookups made again because of changes; a change takes longer than some lookups. */

@@ -5,7 +5,7 @@
  * an entry expires, as in connection tracking, expired and short-lived entries go first, and a
  * flood of new ones spares the old.
  */
-import * as layouts from './hash-layout.js'
+import { DELETED, EMPTY, hashLayout } from './hash-layout.js'
 import { copy } from './hash-reader.js'
 import { HashTable } from './hash-table.js'
 import {
@@ -14,7 +14,7 @@ import {
   type MapOptions,
   type MapSpec,
   MapType,
-  NOT_FOUND as MISSING,
+  NOT_FOUND,
   type Slot,
   UpdateFlag,
 } from './map.js'
@@ -27,10 +27,6 @@ import {
   publishWords,
 } from './map-header.js'
 import { LockRow } from './segment-lock.js'
-
-// V8 loads and checks an imported constant at each use; one of the module's own it knows.
-const NOT_FOUND = MISSING
-const { EMPTY, DELETED } = layouts
 
 /** Slots looked at for the oldest entry; half of them hold one in a full map. */
 const EVICTION_WINDOW = 16
@@ -62,7 +58,7 @@ export class LruHashMap extends HashTable {
 
   static wordsFor(spec: MapSpec): number {
     checkSpec(spec, MapType.LRU_HASH)
-    return boundedWords(spec, layouts.hashLayout(spec).totalWords)
+    return boundedWords(spec, hashLayout(spec).totalWords)
   }
 
   static bytesFor(spec: MapSpec): number {

@@ -15,10 +15,7 @@
 import { threadId } from 'node:worker_threads'
 import type { MapOptions } from './map.js'
 import { Header } from './map-header.js'
-import { KEEPS_ORDER as IN_ORDER } from './processor.js'
-
-// V8 loads and checks an imported constant at each use; one of the module's own it knows.
-const KEEPS_ORDER = IN_ORDER
+import { KEEPS_ORDER } from './processor.js'
 
 /** Words of a row. All but OWNER are the holder's to write. */
 export const LockRow = {

@@ -8,7 +8,7 @@
 export const EventType = { DROP: 1, TRACE: 4, POLICY_VERDICT: 5 } as const
 export type EventType = (typeof EventType)[keyof typeof EventType]
 
-/** Where a packet was seen (A18). */
+/** Where a packet was seen; numbers as in Cilium (bpf/lib/trace.h, enum trace_point). */
 export const ObservationPoint = {
   TO_ENDPOINT: 0,
   TO_HOST: 2,

@@ -17,7 +17,7 @@ export const isDropReason = (reason: number): boolean => reason >= DROP_REASON_M
 
 /**
  * What else is counted, of packets that are forwarded or dropped all the same: codes below 130,
- * which are no losses (A17). From 100 on they are ours.
+ * which are no losses (bpf/lib/drop_reasons.h). From 100 on they are ours.
  */
 export const NotedReason = {
   FRAGMENT: 9,

@@ -43,7 +43,7 @@ export const egressPoliciesSpec = (maxEntries: number): MapSpec => ({
   tables: 1,
 })
 
-/** A16. */
+/** Entries; as many as Cilium's (pkg/maps/egressmap). */
 export const EGRESS_POLICIES = 16_384
 
 /** Which way a packet goes. */

@@ -1,6 +1,6 @@
 /**
  * Does a packet that leaves the node get another source address, and which (Cilium:
- * snat_v4_needs_masquerade of bpf/lib/nat.h)? The order of the questions is Cilium's (A11).
+ * snat_v4_needs_masquerade of bpf/lib/nat.h)? The order of the questions is Cilium's.
  */
 import { Endpoint, EndpointFlag, type EndpointTable } from '../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../endpoint/node-settings.js'

@@ -4,7 +4,7 @@
  *
  * The range is taken as pairs of neighbours. A walk goes over the pairs with a stride that is a
  * prime larger than any number of pairs, so that it meets every pair before one again, whatever the
- * range (Cilium's repeated clamping converges to the range's end instead, A22). The stride is chosen
+ * range (Cilium's repeated clamping converges to the range's end instead: bpf/lib/nat.h). The stride is chosen
  * anew for each walk: with always the same one, ports in use form runs along it, and a range filled
  * to nine tenths fails sixteen times as often. The first walk takes of each pair the port of the
  * sender's parity, which costs nothing and which RTP over NAT likes (RFC 4787 section 4.2.2); the

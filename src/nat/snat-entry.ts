@@ -11,9 +11,10 @@
  * The port of an ICMP echo is its identifier: the source port of a request, the destination port of
  * a reply.
  */
-import { CT_TIMEOUTS, SYN, TCP } from '../conntrack/ct-entry.js'
+import { CT_TIMEOUTS } from '../conntrack/ct-entry.js'
 import type { MapSpec } from '../maps/map.js'
 import { Protocol } from '../wire/protocols.js'
+import * as tcp from '../wire/tcp.js'
 import { TupleWord } from '../wire/tuple.js'
 
 export const SNAT_KEY_WORDS = 4
@@ -105,10 +106,12 @@ export function leadsTo(words: Int32Array, value: number, key: Int32Array): bool
   return words[value + Snat.ADDRESS] === address && words[value + Snat.PORT] === port
 }
 
-/** As the connection table's lifetimes (A10), as far as one packet tells. */
+export const needsCt = (flags: number): boolean => (flags & SnatFlag.NEEDS_CT) !== 0
+
+/** As the connection table's lifetimes of a connection, as far as one packet tells. */
 export function expiryOf(key: Int32Array, tcpFlags: number, nowSeconds: number): number {
-  const isTcp = ((key[SnatKey.PROTOCOL] as number) & 0xff) === TCP
+  const isTcp = ((key[SnatKey.PROTOCOL] as number) & 0xff) === Protocol.TCP
   if (!isTcp) return nowSeconds + CT_TIMEOUTS.anySeconds
-  const isSyn = (tcpFlags & SYN) !== 0
+  const isSyn = (tcpFlags & tcp.Flag.SYN) !== 0
   return nowSeconds + (isSyn ? CT_TIMEOUTS.synSeconds : CT_TIMEOUTS.tcpSeconds)
 }

@@ -24,11 +24,11 @@ import type { PortUse } from './port-use.js'
 import {
   expiryOf,
   leadsTo,
+  needsCt,
   SNAT_KEY_WORDS,
   SNAT_VALUE_WORDS,
   Snat,
   SnatDirection,
-  SnatFlag,
   SnatKey,
   writeForwardKey,
   writePartnerKey,
@@ -72,7 +72,7 @@ export class SourceNat {
   /** Of the last translation: what the packet's end becomes. */
   address4 = 0
   port = 0
-  /** Of the last translation, forward or back: a SnatFlag.NEEDS_CT mapping. */
+  /** Of the last translation, forward or back: a mapping with SnatFlag.NEEDS_CT. */
   needsCt = false
   /** Of the last allocation that failed: ports tried, ports there are, ports in use toward there. */
   exhaustedTries = 0
@@ -228,7 +228,7 @@ export class SourceNat {
     const reverse = table.lookup(this.#partner)
     const reverseGeneration = table.foundGeneration
     const isOwn = reverse === NOT_FOUND || this.#leadsTo(reverse, this.#key)
-    if (!isOwn || this.address4 !== address4 || this.needsCt !== (flags !== 0)) {
+    if (!isOwn || this.address4 !== address4 || this.needsCt !== needsCt(flags)) {
       if (isOwn && reverse !== NOT_FOUND) this.remove(reverse, reverseGeneration, this.#partner)
       this.remove(slot, generation, this.#key)
       return false
@@ -252,7 +252,7 @@ export class SourceNat {
     this.#value[Snat.PORT] = port
     const forward = this.#insert(this.#key, hash)
     if (forward === EXISTS) {
-      // Another worker was first; it may have taken up the very port.
+      // Another worker was first; it may have taken up the very port. `#unmake` writes over the key.
       const theirs = this.table.lookup(this.#key)
       const isSame = theirs !== NOT_FOUND && this.#leadsTo(theirs, this.#partner)
       if (!isSame) this.#unmake(this.#madeReverse, this.#madeReverseGeneration)
@@ -272,7 +272,7 @@ export class SourceNat {
     this.#madeForwardGeneration = forwardGeneration
     this.address4 = address4
     this.port = port
-    this.needsCt = flags !== 0
+    this.needsCt = needsCt(flags)
     return Made.HERE
   }
 
@@ -350,7 +350,7 @@ export class SourceNat {
     const { words } = this.table
     this.address4 = words[value + Snat.ADDRESS] as number
     this.port = words[value + Snat.PORT] as number
-    this.needsCt = ((words[value + Snat.FLAGS] as number) & SnatFlag.NEEDS_CT) !== 0
+    this.needsCt = needsCt(words[value + Snat.FLAGS] as number)
   }
 
   #write(address4: number, port: number, expires: number, created: number, flags: number): void {

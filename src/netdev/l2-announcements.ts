@@ -1,4 +1,4 @@
-/** Addresses, mostly of services, that this node answers ARP for on an uplink (A4, A20). */
+/** Addresses, mostly of services, that this node answers ARP for on an uplink (Cilium: bpf/lib/l2_responder.h). */
 import type { HashMap } from '../maps/hash-map.js'
 import { NOT_FOUND } from '../maps/map.js'
 import { ANNOUNCEMENT_KEY_WORDS, ANSWERS_WORD, type NetdevMaps } from './netdev-maps.js'

@@ -97,7 +97,7 @@ export function connection(key: Int32Array, value: Int32Array, nowSeconds: numbe
     protocol: protocolName(protocol & 0xff),
     source: place(key[CtKey.SOURCE] ?? 0, ports >>> 16),
     destination: place(key[CtKey.DESTINATION] ?? 0, ports & 0xffff),
-    expiresSeconds: (word(Ct.LIFETIME) - nowSeconds) | 0,
+    expiresSeconds: (word(Ct.EXPIRES) - nowSeconds) | 0,
     state: stateText(state),
     flags: isTcp ? `tx ${seen(TX_FLAGS_SHIFT)} rx ${seen(RX_FLAGS_SHIFT)}` : '',
     packets: word(Ct.PACKETS) >>> 0,

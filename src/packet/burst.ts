@@ -11,7 +11,7 @@
 /** Not a port: the frame goes back to the pool. */
 export const NO_PORT = -1
 
-/** Words before the columns; native/src/poller.cc reads the same layout. */
+/** Words before the columns; native/src/poller.h has the same layout. */
 const HEADER_WORDS = 16
 const COUNT = 0
 const NOW_SECONDS = 1

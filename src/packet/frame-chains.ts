@@ -51,8 +51,8 @@ export class FrameChains {
     return this.words[CHAINS] !== 0
   }
 
-  /** @param start a byte of the packet's first buffer */
-  isChained(start: number): boolean {
+  /** Is there a buffer behind this one? @param start a byte of any buffer */
+  hasNext(start: number): boolean {
     return this.words[this.#row(start) + NEXT] !== 0
   }
 
@@ -102,7 +102,7 @@ export class FrameChains {
     assert(false, 'the buffers of a packet are linked in a ring')
   }
 
-  /** Copies the first `length` bytes of a packet, chained or not, to `target[at]` and on. */
+  /** Copies the first `length` bytes of a packet, chained or not, to `target[targetStart]` and on. */
   copyTo(
     memory: Uint8Array,
     start: number,
@@ -114,7 +114,7 @@ export class FrameChains {
     let left = length
     let at = targetStart
     while (left > 0) {
-      const hasNext = this.isChained(from)
+      const hasNext = this.hasNext(from)
       const bytes = hasNext ? Math.min(left, this.end(from) - from) : left
       for (let i = 0; i < bytes; i++) target[at + i] = memory[from + i] as number
       at += bytes

@@ -6,7 +6,7 @@
 import { assert } from '../base/assert.js'
 
 /**
- * words[0] is the number of free frames; the stack of frame starts follows. native/src/poller.cc
+ * words[0] is the number of free frames; the stack of frame starts follows. native/src/frames.h
  * reads the same layout.
  */
 const FREE = 0

@@ -15,6 +15,9 @@ import { CHAIN_HEAD_BYTES_MIN, type FrameChains } from './frame-chains.js'
 /** The sum below reads whole words in the machine's order, which swaps the bytes of the result. */
 const IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
 
+/** Less the headers in front of what is summed, one of which may have been taken off. */
+const SUM_IN_HEAD_BYTES_MAX = CHAIN_HEAD_BYTES_MIN - 256
+
 const TWO_TO_32 = 0x1_0000_0000
 
 export class PacketBuffer {
@@ -23,7 +26,6 @@ export class PacketBuffer {
   readonly #words: Uint32Array
   /** All of the packet memory, in the machine's order: for who reads frames by whole words. */
   readonly memoryWords: Int32Array
-  readonly #headroomBytes: number
   readonly #stride: number
   readonly #chains: FrameChains | null
   #start = 0
@@ -32,33 +34,21 @@ export class PacketBuffer {
   /**
    * @param umem the memory that all frames lie in
    * @param stride bytes from one frame to the next
-   * @param headroomBytes at the start of each frame that `pushHead` leaves alone
    * @param chains of the same memory; null: packets have one buffer
    */
-  constructor(
-    umem: ArrayBufferLike,
-    stride: number,
-    headroomBytes = 0,
-    chains: FrameChains | null = null,
-  ) {
-    assert(stride > 0 && headroomBytes < stride, 'a frame is longer than what it keeps free')
+  constructor(umem: ArrayBufferLike, stride: number, chains: FrameChains | null = null) {
+    assert(stride > 0, 'a frame has at least one byte')
     this.#bytes = new Uint8Array(umem)
     this.#view = new DataView(umem)
     this.#words = new Uint32Array(umem, 0, umem.byteLength >>> 2)
     this.memoryWords = new Int32Array(umem, 0, umem.byteLength >>> 2)
     this.#stride = stride
-    this.#headroomBytes = headroomBytes
     this.#chains = chains
   }
 
   /** From one frame to the next. */
   get strideBytes(): number {
     return this.#stride
-  }
-
-  /** At the start of each frame, left alone. */
-  get headroomBytes(): number {
-    return this.#headroomBytes
   }
 
   get start(): number {
@@ -71,7 +61,7 @@ export class PacketBuffer {
 
   /** Bytes that `pushHead` can grow by. */
   get headroom(): number {
-    return (this.#start % this.#stride) - this.#headroomBytes
+    return this.#start % this.#stride
   }
 
   /** It goes on behind its first buffer. Not for what a stage has cut to fit one frame. */
@@ -125,7 +115,8 @@ export class PacketBuffer {
    */
   sum16(offset: number, byteCount: number): number {
     // Whatever is shorter lies in the first buffer, for it begins in the headers.
-    if (byteCount > CHAIN_HEAD_BYTES_MIN && this.isChained) return this.#sumChain(offset, byteCount)
+    if (byteCount > SUM_IN_HEAD_BYTES_MAX && this.isChained)
+      return this.#sumChain(offset, byteCount)
     let at = this.#start + offset
     const end = at + byteCount
     if ((at & 1) !== 0) return this.#sum16Unaligned(at, end)
@@ -148,7 +139,7 @@ export class PacketBuffer {
       sum += a + b + (c + d)
     }
     for (; i < wordEnd; i++) sum += words[i] as number
-    // Equal but for a range of one to three bytes, which has no whole word.
+    // Equal but for a range of one byte at most in the second half of a word.
     at = Math.max(at, i << 2)
     if (at + 2 <= end) {
       sum += halfWord(bytes[at] as number, bytes[at + 1] as number)
@@ -172,7 +163,7 @@ export class PacketBuffer {
     let left = byteCount
     let sum = 0
     while (left > 0) {
-      const hasNext = chains.isChained(from)
+      const hasNext = chains.hasNext(from)
       const bytes = hasNext ? Math.min(left, chains.end(from) - from) : left
       // Each buffer in turn is the packet.
       this.attach(from, bytes)

@@ -9,8 +9,10 @@
 const ROWS = 1 << 12
 /** As many are searched; then the table counts as full. */
 const PROBES_MAX = 64
+/** Words of a row, as a power of two: MAC addresses, then an envelope. */
 export const ROW_SHIFT = 4
 const ROW_WORDS = 1 << ROW_SHIFT
+export const MAC_WORDS = 3
 const EMPTY = 0
 
 export class AdjacencyTable {

@@ -1,5 +1,5 @@
 /**
- * Bandwidth of endpoints (Cilium's bandwidth manager, A20): what a pod sends, and what it gets, is
+ * Bandwidth of endpoints (Cilium's bandwidth manager, bpf/lib/edt.h): what a pod sends, and what it gets, is
  * held to a rate by a token bucket. A frame that finds too few tokens is dropped (162); none is
  * delayed. The bucket holds an eighth of a second's worth, so that a sender may be quiet and then
  * quick for a moment, and TCP finds its rate.

@@ -4,7 +4,7 @@
  */
 import { Clock, FLOW_SHIFT, FLOW_WORDS, Flow, NEVER_USED, NO_FLOW, WAYS } from './flow-layout.js'
 
-const { ENDS_B, ENDS_C, WAY, EPOCH, LEARNED_AT, PACKETS, BYTES, REPEATED_AT } = Flow
+const { ENDS_A, ENDS_B, ENDS_C, INGRESS, EPOCH, LEARNED_AT, PACKETS, BYTES, REPEATED_AT } = Flow
 const { MILLISECONDS, EPOCH: EPOCH_NOW } = Clock
 
 /** How long a flow is remembered; then the chain sees a packet of it, or it is renewed (flow-table.ts). */
@@ -14,10 +14,10 @@ const WINDOW_WORDS = WAYS * FLOW_WORDS
 
 export interface FlowAccess {
   /** Index in the table's words of the first place that a flow may have. */
-  homeOf(a: number, b: number, c: number, way: number): number
+  homeOf(a: number, b: number, c: number, ingress: number): number
   /** Index in the table's words of the flow with these ends, or NO_FLOW. */
-  find(home: number, a: number, b: number, c: number, way: number): number
-  /** Was it learned a short time ago, has nothing been invalidated since, and is its counter far from full? */
+  find(home: number, a: number, b: number, c: number, ingress: number): number
+  /** Was it learned or renewed within REPEAT_SECONDS, has nothing been invalidated since, and is its counter far from full? */
   isFresh(flow: number): boolean
   /** A packet of the flow was repeated. */
   count(flow: number, bytes: number): void
@@ -36,25 +36,25 @@ export function flowAccess(
   seed: number,
 ): FlowAccess {
   return {
-    homeOf(a, b, c, way) {
+    homeOf(a, b, c, ingress) {
       let h = Math.imul(a ^ seed, 0x9e3779b1)
       h = (h + Math.imul(b, 0x85ebca6b)) | 0
-      h = (h + Math.imul(c, 0xc2b2ae35)) ^ way
+      h = (h + Math.imul(c, 0xc2b2ae35)) ^ ingress
       // The finalizer of MurmurHash3 (public domain): with less, neighbouring ports come to lie in heaps.
       h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
       h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
       return ((h ^ (h >>> 16)) & mask) << FLOW_SHIFT
     },
 
-    find(home, a, b, c, way) {
+    find(home, a, b, c, ingress) {
       for (let flow = home; flow < home + WINDOW_WORDS; flow = (flow + FLOW_WORDS) | 0) {
-        const its = words[flow + WAY]
+        const its = words[flow + INGRESS]
         if (its === NEVER_USED) return NO_FLOW
         if (
-          words[flow] === a &&
+          words[flow + ENDS_A] === a &&
           words[flow + ENDS_B] === b &&
           words[flow + ENDS_C] === c &&
-          its === way
+          its === ingress
         ) {
           return flow
         }
@@ -67,7 +67,7 @@ export function flowAccess(
       return (
         age < REPEAT_MILLISECONDS &&
         words[flow + EPOCH] === clock[EPOCH_NOW] &&
-        // As a signed word: 2 GiB have not been told of yet, and it would wrap at four.
+        // Negative from 2 GiB on: its connections are told before the 32 bits wrap at 4 GiB.
         (words[flow + BYTES] as number) >= 0
       )
     },

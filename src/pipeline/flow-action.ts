@@ -1,20 +1,23 @@
 /** What the lane does with a flow's packets, in two words (Flow.ACTION, Flow.AROUND). */
 
+import { PORTS_MAX } from '../base/limits.js'
+
+/**
+ * Flow.ACTION: bits 0-9 egress port, 10-11 by how much the TTL goes down, 12-13 metric direction, 14 whether
+ * it gets an envelope, 16-31 greatest IP length in bytes.
+ */
 export const FlowAction = {
-  /** The port they leave by stands in the lowest ten bits, then: */
-  PORT_MASK: 0x3ff,
-  /** by how much the TTL goes down, */
+  PORT_MASK: PORTS_MAX - 1,
   HOPS_SHIFT: 10,
-  /** the metric direction, */
+  HOPS_MASK: 3,
   DIRECTION_SHIFT: 12,
-  /** whether they get an envelope, */
+  DIRECTION_MASK: 3,
   ENVELOPE: 1 << 14,
-  /** and the greatest IP length in bytes. */
   BYTES_SHIFT: 16,
 } as const
 
 /** As far as the TTL may go down. */
-export const TTL_HOPS_MAX = 3
+export const TTL_HOPS_MAX = FlowAction.HOPS_MASK
 
 export function packAction(
   port: number,
@@ -32,8 +35,8 @@ export function packAction(
   )
 }
 
-/** The number of the adjacency stands above, the source port of the envelope, as in memory, below. */
-export const Around = { ADJACENCY_SHIFT: 16, PORT_MASK: 0xffff } as const
+/** Flow.AROUND: bits 0-15 UDP source port of the envelope, as in memory, 16-31 number of the adjacency. */
+export const Around = { SOURCE_PORT_MASK: 0xffff, ADJACENCY_SHIFT: 16 } as const
 
 export const packAround = (adjacency: number, sourcePort: number): number =>
   (adjacency << Around.ADJACENCY_SHIFT) | sourcePort

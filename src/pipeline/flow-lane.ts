@@ -4,13 +4,17 @@
  * before and after, and remembers the difference (addresses, ports, TTL, the checksum deltas that
  * follow from them, way out, MACs, envelope of the tunnel). docs/adr/0013 has the reasons.
  *
- * When it may repeat: a plain TCP or UDP packet (src/wire/plain4.ts) that neither opens nor closes
- * a connection; by the port, with the addresses and ports, that the chain forwarded a few seconds
- * ago; and no map of the control plane has changed since (src/maps/revision.ts), nor has a NAT
- * binding been evicted or collected too early, nor a connection begun that it answers. Everything else takes the chain:
- * first packets, SYN, FIN and RST, ICMP, fragments, what comes out of a tunnel, drops, and one packet
- * of each flow every few seconds, which tells of the connection. A stage whose decision holds for one
- * packet alone says so (`isRepeatable`).
+ * It repeats a packet only if
+ *
+ * - it is plain TCP or UDP (src/wire/plain4.ts) and neither opens nor closes a connection;
+ * - the chain forwarded one with the same ingress port, addresses and ports within the last REPEAT_SECONDS, or the
+ *   flow was renewed since (flow-table.ts);
+ * - since then no map of the control plane has changed (src/maps/revision.ts), no NAT binding was evicted
+ *   or collected while it was in use, and no connection has begun that the packet would be a reply to.
+ *
+ * All else takes the chain: first packets, SYN, FIN and RST, ICMP, fragments, what comes out of a tunnel,
+ * drops, and now and then a packet of each flow, which tells of the connection. A stage whose decision
+ * holds for one packet alone says so (`isRepeatable`).
  */
 import { assert } from '../base/assert.js'
 import type { Conntrack } from '../conntrack/conntrack.js'
@@ -23,7 +27,7 @@ import * as plain4 from '../wire/plain4.js'
 import type { PacketContext } from './context.js'
 import { FlowLearner } from './flow-learner.js'
 import type { FlowNews } from './flow-news.js'
-import { NOTE_SHIFT } from './flow-notes.js'
+import { NOTE_SHIFT, Note } from './flow-notes.js'
 import { type AllocateMemory, FlowTable } from './flow-table.js'
 import { CARRIED_WORDS, type LanePasses, lanePasses } from './lane-passes.js'
 
@@ -105,7 +109,7 @@ export class FlowLane {
   /** Carries the frames it can; `rest` has the others. */
   run(burst: Burst): void {
     if (this.#isClosed) {
-      this.#leaveAll(burst.count)
+      this.leaveAll(burst.count)
       return
     }
     const passes = burst === this.#burst ? this.#passes : this.#begin(burst)
@@ -144,9 +148,11 @@ export class FlowLane {
     return this.#passes
   }
 
-  #leaveAll(count: number): void {
+  /** Leaves every frame of a burst to the chain, and notes none: nothing is learned of them. */
+  leaveAll(count: number): void {
+    const { notes } = this.#learner
     for (let i = 0; i < count; i++) {
-      this.#learner.notes[i << NOTE_SHIFT] = NONE
+      notes[(i << NOTE_SHIFT) + Note.HOME_AND_KIND] = NONE
       this.rest[i] = i
     }
     this.restCount = count

@@ -15,11 +15,11 @@ export const Flow = {
   ENDS_A: 0,
   ENDS_B: 1,
   ENDS_C: 2,
-  /** Port it comes in by << 8 | protocol; NEVER_USED or FORGOTTEN where there is no flow. */
-  WAY: 3,
-  /** State of the maps that the decision was made in; 0 for none. */
+  /** Ingress port << 8 | IP protocol; NEVER_USED or FORGOTTEN where there is no flow. */
+  INGRESS: 3,
+  /** Clock.EPOCH when it was learned; 0: no flow here. */
   EPOCH: 4,
-  /** Or renewed. */
+  /** Clock.MILLISECONDS when it was learned or renewed. */
   LEARNED_AT: 5,
   /** What is done with a packet: see flow-action.ts. */
   ACTION: 6,
@@ -29,11 +29,12 @@ export const Flow = {
   NEW_ENDS_C: 9,
   /** What that adds to the checksums, see plain4.ts. */
   DELTAS: 10,
-  /** Number of its adjacency << 16 | source port of its envelope, as in memory. */
+  /** What is put around a packet: see flow-action.ts. */
   AROUND: 11,
-  /** Repeated since its connections were told, the last one at. */
+  /** Packets repeated since its connections were told, and their bytes from the MAC header on, as received. */
   PACKETS: 12,
   BYTES: 13,
+  /** Clock.MILLISECONDS of the last one. */
   REPEATED_AT: 14,
   /** Sum of the pseudo header as it comes in, without the length, see plain4.ts. */
   PSEUDO: 15,
@@ -45,7 +46,10 @@ export const NEVER_USED = 0
 /** There was one; whoever looks for another goes on. */
 export const FORGOTTEN = -1
 
-/** Words of the clock: of the burst at hand, and the present state of the maps. */
+/**
+ * Words of the clock: monotonic milliseconds of the burst at hand modulo 2^32, and a number of the maps'
+ * present state, never 0.
+ */
 export const Clock = { MILLISECONDS: 0, EPOCH: 1 } as const
 /** More than 64 bytes: V8 keeps smaller arrays in its heap, and cannot take them for constant. */
 export const CLOCK_WORDS = 32

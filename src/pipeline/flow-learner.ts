@@ -13,7 +13,7 @@ import * as plain4 from '../wire/plain4.js'
 import { Protocol } from '../wire/protocols.js'
 import { TupleWord } from '../wire/tuple.js'
 import { ENVELOPE_BYTES } from '../wire/vxlan.js'
-import { AdjacencyTable } from './adjacency-table.js'
+import { AdjacencyTable, MAC_WORDS } from './adjacency-table.js'
 import type { PacketContext } from './context.js'
 import { packAction, packAround, TTL_HOPS_MAX } from './flow-action.js'
 import { Flow, NO_FLOW } from './flow-layout.js'
@@ -22,14 +22,23 @@ import { KIND_MASK, NOTE_SHIFT, Note } from './flow-notes.js'
 import type { FlowTable } from './flow-table.js'
 
 const { NONE, STEADY } = plain4.Plain
-const { ACTION, NEW_ENDS_A, NEW_ENDS_B, NEW_ENDS_C, DELTAS, AROUND, PSEUDO, WAY: FLOW_WAY } = Flow
-const { ENDS_A, ENDS_B, ENDS_C, WAY, TTL } = Note
+const {
+  ACTION,
+  NEW_ENDS_A,
+  NEW_ENDS_B,
+  NEW_ENDS_C,
+  DELTAS,
+  AROUND,
+  PSEUDO,
+  INGRESS: FLOW_INGRESS,
+} = Flow
+const { HOME_AND_KIND, ENDS_A, ENDS_B, ENDS_C, INGRESS, TTL } = Note
 const { TCP, UDP } = Protocol
-/** In a way's lowest byte. */
+/** Of what the frame came in by (Note.INGRESS). */
 const PROTOCOL_MASK = 0xff
 /** Of a reply that is void: its home in the table, and its ends. */
 const VOID_WORDS = 5
-/** Of one connection: its reply, by the port that it left by and by the one that it would have; who was displaced. */
+/** At most three a packet: its reply by the egress port, the same by the route's port, and the displaced flow. */
 const VOIDS_MAX = 3
 const SOURCE4 = TupleWord.SOURCE + 3
 const DESTINATION4 = TupleWord.DESTINATION + 3
@@ -82,10 +91,11 @@ export class FlowLearner {
    * @param bytes that it had
    */
   learn(ctx: PacketContext, index: number, start: number, bytes: number): void {
-    const kind = (this.notes[index << NOTE_SHIFT] as number) & KIND_MASK
+    const note = index << NOTE_SHIFT
+    const kind = (this.notes[note + HOME_AND_KIND] as number) & KIND_MASK
     const { isFromTunnel } = ctx
     if (this.#visited.hasNew) {
-      if (kind !== NONE && !isFromTunnel) this.#tellOwn(index << NOTE_SHIFT)
+      if (kind !== NONE && !isFromTunnel) this.#tellOwn(note)
       // What comes out of a tunnel the lane never repeats.
       if (this.#visited.displaced !== NOBODY && !isFromTunnel) this.#voidDisplaced(ctx)
       if (!ctx.isToTunnel) this.#voidReply(ctx)
@@ -96,11 +106,11 @@ export class FlowLearner {
     const grown = start - ctx.packet.start
     const hasEnvelope = grown === ENVELOPE_BYTES
     if (ctx.packet.length !== bytes + grown || (grown !== 0 && !hasEnvelope)) return
-    // An answer that the chain made of the packet is none to the flow's next one.
+    // The chain may have made it an answer to its sender: that says nothing of the flow's next packet.
     if (plain4.classify(this.#words, start, bytes) !== STEADY) return
     const adjacency = this.#learnAround(start >> 2, hasEnvelope)
     if (adjacency < 0) return
-    this.#learnFlow(ctx, index << NOTE_SHIFT, start >> 2, adjacency, hasEnvelope)
+    this.#learnFlow(ctx, note, start >> 2, adjacency, hasEnvelope)
   }
 
   /** The number of what stands around the packet; -1 if it cannot be kept. */
@@ -108,8 +118,8 @@ export class FlowLearner {
     const { row } = this.adjacencies
     const words = this.#words
     row.fill(0)
-    for (let i = 0; i < 3; i++) row[i] = words[at + i] as number
-    if (hasEnvelope && !envelope4.readTemplate(words, at, row, 3)) return -1
+    for (let i = 0; i < MAC_WORDS; i++) row[i] = words[at + i] as number
+    if (hasEnvelope && !envelope4.readTemplate(words, at, row, MAC_WORDS)) return -1
     const number = this.adjacencies.add()
     if (number >= 0) return number
     // Full: what flows know of it goes with it.
@@ -132,9 +142,9 @@ export class FlowLearner {
     const a = notes[note + ENDS_A] as number
     const b = notes[note + ENDS_B] as number
     const c = notes[note + ENDS_C] as number
-    const way = notes[note + WAY] as number
-    const home = (notes[note] as number) & ~KIND_MASK
-    const flow = this.#table.place(home, a, b, c, way, this.#visited)
+    const ingress = notes[note + INGRESS] as number
+    const home = (notes[note + HOME_AND_KIND] as number) & ~KIND_MASK
+    const flow = this.#table.insert(home, a, b, c, ingress, this.#visited)
     const flows = this.#flows
     const newA = plain4.endsA(words, at)
     const newB = plain4.endsB(words, at)
@@ -144,7 +154,7 @@ export class FlowLearner {
     flows[flow + NEW_ENDS_A] = newA
     flows[flow + NEW_ENDS_B] = newB
     flows[flow + NEW_ENDS_C] = newC
-    flows[flow + PSEUDO] = plain4.pseudo(a, b, c, way & PROTOCOL_MASK)
+    flows[flow + PSEUDO] = plain4.pseudo(a, b, c, ingress & PROTOCOL_MASK)
     flows[flow + DELTAS] = plain4.deltas(a, b, c, newA, newB, newC, hops)
     const sourcePort = hasEnvelope ? envelope4.sourcePort(words, at) : 0
     flows[flow + AROUND] = packAround(adjacency, sourcePort)
@@ -194,15 +204,15 @@ export class FlowLearner {
     this.#voidEnds(a, b, c, (ctx.ingressPort << 8) | protocol)
   }
 
-  #voidEnds(a: number, b: number, c: number, way: number): void {
+  #voidEnds(a: number, b: number, c: number, ingress: number): void {
     const row = this.#voidCount++ * VOID_WORDS
     const replies = this.#void
-    replies[row] = this.#table.access.homeOf(a, b, c, way)
+    replies[row] = this.#table.access.homeOf(a, b, c, ingress)
     replies[row + 1] = a
     replies[row + 2] = b
     replies[row + 3] = c
-    replies[row + 4] = way
-    this.#news?.tell(a, b, c, way)
+    replies[row + 4] = ingress
+    this.#news?.tell(a, b, c, ingress)
   }
 
   /**
@@ -215,7 +225,7 @@ export class FlowLearner {
     const table = this.#table
     let sum = 0
     for (let row = 0; row < end; row += VOID_WORDS) {
-      sum = (sum + (this.#flows[(replies[row] as number) + FLOW_WAY] as number)) | 0
+      sum = (sum + (this.#flows[(replies[row] as number) + FLOW_INGRESS] as number)) | 0
     }
     this.touched = sum
     this.#voidCount = 0
@@ -235,7 +245,7 @@ export class FlowLearner {
       notes[note + ENDS_A] as number,
       notes[note + ENDS_B] as number,
       notes[note + ENDS_C] as number,
-      notes[note + WAY] as number,
+      notes[note + INGRESS] as number,
     )
   }
 }

@@ -18,7 +18,7 @@ const RING_WORDS = RECORDS + (CAPACITY << RECORD_SHIFT)
 
 /** A lane's flows, see FlowTable. */
 export interface FlowListener {
-  forgetEnds(a: number, b: number, c: number, way: number): void
+  forgetEnds(a: number, b: number, c: number, ingress: number): void
   invalidate(): void
 }
 
@@ -45,8 +45,8 @@ export class FlowNews {
     return workers * RING_WORDS * Int32Array.BYTES_PER_ELEMENT
   }
 
-  /** Ends as in plain4.ts, and the port that such packets come in by << 8 | protocol. */
-  tell(a: number, b: number, c: number, way: number): void {
+  /** Ends as in plain4.ts; `ingress` is the port that such packets come in by << 8 | IP protocol. */
+  tell(a: number, b: number, c: number, ingress: number): void {
     const words = this.#words
     const ring = this.#own * RING_WORDS
     const told = words[ring + TOLD] as number
@@ -54,7 +54,7 @@ export class FlowNews {
     words[record] = a
     words[record + 1] = b
     words[record + 2] = c
-    words[record + 3] = way
+    words[record + 3] = ingress
     Atomics.store(words, ring + TOLD, (told + 1) | 0)
   }
 

@@ -26,7 +26,10 @@ import {
 const FLOWS_MIN = 1 << 12
 const FLOWS_MAX = 1 << 22
 const VISITED_WORDS = 2 * VISITED_MAX
-/** Steps in which the sweep looks at every flow, some twenty seconds; and flows that a step looks at, at least. */
+/**
+ * Steps in which the sweep looks at every flow, some twenty seconds with the tasks that a worker has; and
+ * flows that a step looks at, at least.
+ */
 const SWEEP_STEPS = 1 << 8
 const SWEEP_FLOWS_MIN = 16
 
@@ -44,10 +47,10 @@ const SPREAD_BITS = 12
 const SPREAD_MULTIPLIER = 0x9e37_79b1
 /** So long after the chain saw it a flow is renewed for the last time. */
 const RENEWED_SECONDS_MAX = REPEATED_SECONDS_MAX - REPEAT_SECONDS
-/** A flow that was silent for so long is not: its connections may have expired. */
+/** A flow that was not learned or renewed for so long cannot be renewed: its connections may have expired. */
 const RENEWABLE_MILLISECONDS = 30_000
 
-const { ENDS_B, ENDS_C, WAY, EPOCH, LEARNED_AT, PACKETS, BYTES, REPEATED_AT } = Flow
+const { ENDS_A, ENDS_B, ENDS_C, INGRESS, EPOCH, LEARNED_AT, PACKETS, BYTES, REPEATED_AT } = Flow
 const { MILLISECONDS, EPOCH: EPOCH_NOW } = Clock
 const WINDOW_WORDS = WAYS * FLOW_WORDS
 
@@ -62,7 +65,7 @@ export class FlowTable {
   readonly #visited: Int32Array
   readonly access: FlowAccess
   readonly #clock = new Int32Array(CLOCK_WORDS)
-  /** Of each flow, since it was learned. */
+  /** Of each flow: seconds before LEARNED_AT in which the chain saw none of it; at most RENEWED_SECONDS_MAX. */
   readonly #unseenSeconds: Uint8Array
   readonly #sweepFlows: number
   #conntrack: Conntrack | null = null
@@ -114,22 +117,22 @@ export class FlowTable {
    *
    * @param entries the connections that its packets belong to
    */
-  place(
+  insert(
     home: number,
     a: number,
     b: number,
     c: number,
-    way: number,
+    ingress: number,
     entries: VisitedEntries,
   ): number {
-    const known = this.access.find(home, a, b, c, way)
+    const known = this.access.find(home, a, b, c, ingress)
     const flow = known === NO_FLOW ? this.#victim(home) : known
     this.settle(flow)
     const words = this.words
-    words[flow] = a
+    words[flow + ENDS_A] = a
     words[flow + ENDS_B] = b
     words[flow + ENDS_C] = c
-    words[flow + WAY] = way
+    words[flow + INGRESS] = ingress
     words[flow + EPOCH] = this.#clock[EPOCH_NOW] as number
     words[flow + LEARNED_AT] = this.#clock[MILLISECONDS] as number
     this.#unseenSeconds[flow >>> FLOW_SHIFT] = 0
@@ -152,7 +155,9 @@ export class FlowTable {
     const age = (now - (words[flow + LEARNED_AT] as number)) >>> 0
     const number = flow >>> FLOW_SHIFT
     const unseen = (this.#unseenSeconds[number] as number) + Math.ceil(age / 1000)
-    if (unseen > RENEWED_SECONDS_MAX || this.#mayRelearn()) return false
+    if (unseen > RENEWED_SECONDS_MAX) return false
+    // The chain still has time for it in this millisecond.
+    if (this.#takeRelearning()) return false
     if (!this.#tell(flow, this.#nowSeconds)) return false
     const spread = Math.imul(number, SPREAD_MULTIPLIER) >>> (32 - SPREAD_BITS)
     // What the flow is made older by is not counted twice.
@@ -161,8 +166,8 @@ export class FlowTable {
     return true
   }
 
-  /** And if so counts one more. */
-  #mayRelearn(): boolean {
+  /** Takes one of this millisecond's relearnings; false when they are used up. */
+  #takeRelearning(): boolean {
     const now = this.#clock[MILLISECONDS] as number
     if (this.#relearnedAt !== now) {
       this.#relearnedAt = now
@@ -174,13 +179,13 @@ export class FlowTable {
   forget(flow: number): void {
     this.settle(flow)
     this.words.fill(0, flow, flow + FLOW_WORDS)
-    this.words[flow + WAY] = FORGOTTEN
+    this.words[flow + INGRESS] = FORGOTTEN
   }
 
   /** Forgets the flow with these ends, if it is known. */
-  forgetEnds(a: number, b: number, c: number, way: number): void {
+  forgetEnds(a: number, b: number, c: number, ingress: number): void {
     const { access } = this
-    const flow = access.find(access.homeOf(a, b, c, way), a, b, c, way)
+    const flow = access.find(access.homeOf(a, b, c, ingress), a, b, c, ingress)
     if (flow !== NO_FLOW) this.forget(flow)
   }
 

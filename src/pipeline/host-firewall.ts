@@ -8,13 +8,14 @@
  * brings, a segment that opens nothing, or an ICMP error, may belong to a connection of the node's
  * own, and passes where conntrack knows nothing of it.
  */
-import { CtResult, isCreateAction, TCP } from '../conntrack/ct-entry.js'
+import { CtResult, isCreateAction } from '../conntrack/ct-entry.js'
 import { Endpoint, type EndpointTable, PortKind } from '../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../endpoint/node-settings.js'
 import { Identity } from '../identity/identity.js'
 import { NO_PORT } from '../packet/burst.js'
 import { Direction } from '../packet/verdict.js'
 import { ALLOWED } from '../policy/policy-map.js'
+import { Protocol } from '../wire/protocols.js'
 import { ConnectionLookup, isAboutConnection } from './connection-lookup.js'
 import type { PacketContext } from './context.js'
 import { PolicyCheck } from './policy-check.js'
@@ -85,7 +86,9 @@ export class HostFirewall {
   #mayBeReply(ctx: PacketContext): boolean {
     if (ctx.isFromTunnel) return false
     if (this.#endpoints.kind(ctx.ingressPort) !== PortKind.UPLINK) return false
-    return ctx.protocol === TCP ? !isCreateAction(ctx.tcpFlags) : isAboutConnection(ctx.icmpType)
+    return ctx.protocol === Protocol.TCP
+      ? !isCreateAction(ctx.tcpFlags)
+      : isAboutConnection(ctx.icmpType)
   }
 
   #row(): number {

@@ -12,21 +12,21 @@ import * as envelope4 from '../wire/envelope4.js'
 import { completePartialChecksum } from '../wire/partial-checksum.js'
 import * as plain4 from '../wire/plain4.js'
 import { ENVELOPE_BYTES } from '../wire/vxlan.js'
-import { ROW_SHIFT as ADJACENCY_SHIFT } from './adjacency-table.js'
-import { Around, FlowAction, TTL_HOPS_MAX } from './flow-action.js'
+import { MAC_WORDS, ROW_SHIFT } from './adjacency-table.js'
+import { Around, FlowAction } from './flow-action.js'
 import { Flow, NO_FLOW } from './flow-layout.js'
 import { KIND_MASK, NOTE_SHIFT, Note } from './flow-notes.js'
 import type { FlowTable } from './flow-table.js'
 
 const { NONE, STEADY } = plain4.Plain
 const { ACTION, NEW_ENDS_A, NEW_ENDS_B, NEW_ENDS_C, DELTAS, AROUND, PSEUDO } = Flow
-const { PORT_MASK, HOPS_SHIFT, DIRECTION_SHIFT, ENVELOPE, BYTES_SHIFT } = FlowAction
-const { ADJACENCY_SHIFT: AROUND_SHIFT, PORT_MASK: AROUND_MASK } = Around
-const { ENDS_A, ENDS_B, ENDS_C, WAY, TTL } = Note
+const { PORT_MASK, HOPS_SHIFT, HOPS_MASK, DIRECTION_SHIFT, DIRECTION_MASK } = FlowAction
+const { ENVELOPE, BYTES_SHIFT } = FlowAction
+const { SOURCE_PORT_MASK, ADJACENCY_SHIFT } = Around
+const { HOME_AND_KIND, ENDS_A, ENDS_B, ENDS_C, INGRESS, TTL } = Note
 
-/** In front of an envelope lie two bytes of its first word. */
-const ENVELOPE_ROOM_BYTES = 52
-const DIRECTIONS = 4
+/** It is written by whole words, whose first two bytes lie in front of it. */
+const ENVELOPE_ROOM_BYTES = 4 * envelope4.ENVELOPE_WORDS
 /** More than 64 bytes, see CLOCK_WORDS. */
 export const CARRIED_WORDS = 32
 
@@ -83,8 +83,9 @@ function touching(memory: LaneMemory): Pick<LanePasses, 'touchFrames' | 'touchFl
     touchFlows(count) {
       let touched = 0
       for (let i = 0; i < count; i++) {
-        // The kind in the bits below stays in the line, and NONE is the first flow's.
-        touched = (touched + (flows[notes[i << NOTE_SHIFT] as number] as number)) | 0
+        // The kind's bits only choose another word of the same line; Plain.NONE touches the first flow's.
+        const word = notes[(i << NOTE_SHIFT) + HOME_AND_KIND] as number
+        touched = (touched + (flows[word] as number)) | 0
       }
       return touched
     },
@@ -99,17 +100,18 @@ function placing(memory: LaneMemory): LanePasses['placeFrames'] {
   return function placeFrames(count) {
     for (let i = 0; i < count; i++) {
       const start = starts[i] as number
+      const note = (i << NOTE_SHIFT) + HOME_AND_KIND
       const kind = plain4.classify(words, start, lengths[i] as number)
       if (kind === NONE) {
-        notes[i << NOTE_SHIFT] = NONE
+        notes[note] = NONE
         continue
       }
       const at = start >> 2
       const a = plain4.endsA(words, at)
       const b = plain4.endsB(words, at)
       const c = plain4.endsC(words, at)
-      const way = ((ports[i] as number) << 8) | plain4.protocol(words, at)
-      notes[i << NOTE_SHIFT] = homeOf(a, b, c, way) | kind
+      const ingress = ((ports[i] as number) << 8) | plain4.protocol(words, at)
+      notes[note] = homeOf(a, b, c, ingress) | kind
     }
   }
 }
@@ -123,11 +125,11 @@ function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
   const repeat = carrying(memory)
 
   /** For the learner: when it asks, the chain has rewritten the frame. */
-  const keepEnds = (note: number, at: number, way: number): void => {
+  const keepEnds = (note: number, at: number, ingress: number): void => {
     notes[note + ENDS_A] = plain4.endsA(words, at)
     notes[note + ENDS_B] = plain4.endsB(words, at)
     notes[note + ENDS_C] = plain4.endsC(words, at)
-    notes[note + WAY] = way
+    notes[note + INGRESS] = ingress
     notes[note + TTL] = plain4.ttl(words, at)
   }
 
@@ -135,23 +137,24 @@ function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
     let restCount = 0
     for (let i = 0; i < count; i++) {
       const note = i << NOTE_SHIFT
-      const place = notes[note] as number
-      if (place !== NONE) {
+      const homeAndKind = notes[note + HOME_AND_KIND] as number
+      const kind = homeAndKind & KIND_MASK
+      if (kind !== NONE) {
         const start = starts[i] as number
         const at = start >> 2
-        const way = ((ports[i] as number) << 8) | plain4.protocol(words, at)
+        const ingress = ((ports[i] as number) << 8) | plain4.protocol(words, at)
         const a = plain4.endsA(words, at)
         const b = plain4.endsB(words, at)
-        const flow = find(place & ~KIND_MASK, a, b, plain4.endsC(words, at), way)
+        const flow = find(homeAndKind & ~KIND_MASK, a, b, plain4.endsC(words, at), ingress)
         if (flow !== NO_FLOW) {
-          if ((place & KIND_MASK) === STEADY && mayRepeat(flow, start)) {
+          if (kind === STEADY && mayRepeat(flow, start)) {
             repeat(flow, start, i)
             continue
           }
           // Nor may a later packet of this burst overtake what the chain now decides.
           table.forget(flow)
         }
-        keepEnds(note, at, way)
+        keepEnds(note, at, ingress)
       }
       rest[restCount++] = i
     }
@@ -161,7 +164,7 @@ function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
 
 function judging(memory: LaneMemory): (flow: number, start: number) => boolean {
   const words = memory.packet.memoryWords
-  const { strideBytes, headroomBytes } = memory.packet
+  const { strideBytes } = memory.packet
   const { table } = memory
   const flows = table.words
   const { isFresh } = table.access
@@ -171,10 +174,10 @@ function judging(memory: LaneMemory): (flow: number, start: number) => boolean {
     const action = flows[flow + ACTION] as number
     // At 1 a packet may end here even where the TTL is left as it is: the chain knows.
     const ttl = plain4.ttl(words, at)
-    if (ttl <= 1 || ttl <= ((action >>> HOPS_SHIFT) & TTL_HOPS_MAX)) return false
+    if (ttl <= 1 || ttl <= ((action >>> HOPS_SHIFT) & HOPS_MASK)) return false
     if (plain4.totalLength(words, at) > action >>> BYTES_SHIFT) return false
     if ((action & ENVELOPE) === 0) return true
-    return (start % strideBytes) - headroomBytes >= ENVELOPE_ROOM_BYTES
+    return start % strideBytes >= ENVELOPE_ROOM_BYTES
   }
 }
 
@@ -205,22 +208,22 @@ function carrying(memory: LaneMemory): (flow: number, start: number, index: numb
       flows[flow + NEW_ENDS_A] as number,
       flows[flow + NEW_ENDS_B] as number,
       flows[flow + NEW_ENDS_C] as number,
-      (action >>> HOPS_SHIFT) & TTL_HOPS_MAX,
+      (action >>> HOPS_SHIFT) & HOPS_MASK,
       flows[flow + DELTAS] as number,
     )
     const around = flows[flow + AROUND] as number
-    const row = (around >>> AROUND_SHIFT) << ADJACENCY_SHIFT
+    const row = (around >>> ADJACENCY_SHIFT) << ROW_SHIFT
     words[at] = adjacencies[row] as number
     words[at + 1] = adjacencies[row + 1] as number
     words[at + 2] = adjacencies[row + 2] as number
     if ((action & ENVELOPE) !== 0) {
-      envelope4.write(words, at, adjacencies, row + 3, bytes, around & AROUND_MASK)
+      envelope4.write(words, at, adjacencies, row + MAC_WORDS, bytes, around & SOURCE_PORT_MASK)
       bytes += ENVELOPE_BYTES
       starts[index] = start - ENVELOPE_BYTES
       lengths[index] = bytes
     }
     ports[index] = action & PORT_MASK
-    const counter = ((action >>> DIRECTION_SHIFT) & (DIRECTIONS - 1)) << 1
+    const counter = ((action >>> DIRECTION_SHIFT) & DIRECTION_MASK) << 1
     carried[counter] = (carried[counter] as number) + 1
     carried[counter + 1] = (carried[counter + 1] as number) + bytes
   }

@@ -1,10 +1,10 @@
 /**
- * nodeport_lb4 (bpf/lib/nodeport.h, A8): a packet for a service, from outside of the pods, becomes
+ * nodeport_lb4 (bpf/lib/nodeport.h): a packet for a service, from outside of the pods, becomes
  * one for a backend. A pod of this node gets it as it is, with the client's own address; on the way
  * to a backend elsewhere stage 15 gives it the node's address, for the reply has to come back here.
  * The reply is turned back by `nodeport-reply.ts`.
  *
- * Not here: direct server return (A12), services for L7 proxies.
+ * Not here: direct server return, services for L7 proxies.
  */
 import type { Conntrack } from '../conntrack/conntrack.js'
 import { CtDirection, CtResult, CtState } from '../conntrack/ct-entry.js'

@@ -114,8 +114,6 @@ export class PacketTap implements PipelineObserver {
 
   /** A stage has run; the frame as it is now is what the next one gets. */
   passed(ctx: PacketContext, _stage: number, verdict: Verdict): void {
-    // The lane must not repeat what it has not seen.
-    ctx.isRepeatable = false
     if (verdict !== Verdict.CONTINUE) return
     if (!hasBit(this.#wish, CaptureWord.STAGES, ctx.nextStage)) return
     this.#record(this.#current, CapturePoint.STAGE, ctx.ingressPort, ctx.nextStage)

@@ -69,8 +69,6 @@ export class Pipeline {
   readonly #timer: StageTimer | null
   /** Of a capture that is on. */
   #tap: PacketTap | null = null
-  /** The indexes of a burst's frames, for when the lane rests. */
-  readonly #all: Int32Array
 
   readonly #fromContainer: FromContainer
   readonly #fromHost: FromHost
@@ -109,7 +107,6 @@ export class Pipeline {
   ) {
     this.#state = state
     this.#timer = options.timer ?? null
-    this.#all = Int32Array.from({ length: burstCapacity }, (_, index) => index)
     this.#table = new FrameTable(burstCapacity)
     this.#ctx = new PacketContext(packet, this.#table)
     const flows = options.repeatsFlows === false ? 0 : state.conntrack.capacity
@@ -151,7 +148,7 @@ export class Pipeline {
       this.#runTapped(burst, this.#tap)
       return
     }
-    if (this.#timer?.isDue === true) {
+    if (this.#timer?.countBurst() === true) {
       this.#runTimed(burst, this.#timer)
       return
     }
@@ -195,13 +192,12 @@ export class Pipeline {
   #runTapped(burst: Burst, tap: PacketTap): void {
     const lane = this.#lane
     tap.arrive(burst)
-    if (tap.needsChain) {
-      this.#runRest(burst, this.#all, burst.count)
-    } else {
+    if (tap.needsChain) lane.leaveAll(burst.count)
+    else {
       lane.run(burst)
       tap.carried(burst, lane.rest, lane.restCount)
-      this.#runRest(burst, lane.rest, lane.restCount)
     }
+    this.#runRest(burst, lane.rest, lane.restCount)
     tap.flush()
   }
 

@@ -1,5 +1,6 @@
 /**
- * The policy step that both sides of a connection share (A2 6b, A3 4-5): may the packet pass, and
+ * The policy step that both sides of a connection share (Cilium: policy_can_egress4 and
+ * policy_can_ingress4 of bpf/lib/policy.h): may the packet pass, and
  * if it is the first of its connection, is the connection remembered? Replies and related errors
  * belong to a flow that was allowed; everything else is held against the policy in force, so that a
  * changed policy ends running connections too.

@@ -1,6 +1,6 @@
 /**
  * lb4_rev_nat (bpf/lib/lb.h): what comes back through a service seems to come from the service.
- * Done where a packet enters the pod that asked (A3 4), for replies and for ICMP errors about the
+ * Done where a packet enters the pod that asked, for replies and for ICMP errors about the
  * flow; of the latter the quoted packet too, for the pod's kernel looks for its socket by it.
  */
 import type { Conntrack } from '../conntrack/conntrack.js'

@@ -39,8 +39,8 @@ export class StageTimer implements PipelineObserver {
     this.#clockNanoseconds = costOf(now)
   }
 
-  /** Asked once for each burst. */
-  get isDue(): boolean {
+  /** Call it once for each burst: true for the one to be timed. */
+  countBurst(): boolean {
     if (--this.#left > 0) return false
     this.#left = this.#burstsPerSample
     return true

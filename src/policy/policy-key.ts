@@ -50,7 +50,7 @@ export const PRECEDENCE_MAX = precedence(HIGHEST_PRIORITY, PrecedenceClass.DENY)
 
 /**
  * Prefix of protocol and port together: 0 matches any protocol, 8 one protocol and any port, 24 one
- * port (A13).
+ * port (Cilium: bpf/lib/policy.h, struct policy_key).
  */
 export const PREFIX_ANY = 0
 export const PREFIX_PROTOCOL = 8

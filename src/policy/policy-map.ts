@@ -22,7 +22,7 @@ import {
   portMask,
 } from './policy-key.js'
 
-/** What kind of entry decided; numbers as in Cilium's policy verdict events (A13). */
+/** What kind of entry decided; numbers as in Cilium's policy verdict events (bpf/lib/policy.h, POLICY_MATCH_…). */
 export const PolicyMatch = {
   NONE: 0,
   L3_ONLY: 1,

@@ -128,8 +128,7 @@ export class CaptureExchange implements FrameExchange {
 
   #frame(start: number, length: number): Uint8Array {
     const { chains } = this.#inner
-    if (!chains.hasAny || !chains.isChained(start))
-      return this.#bytes.subarray(start, start + length)
+    if (!chains.hasAny || !chains.hasNext(start)) return this.#bytes.subarray(start, start + length)
     const frame = new Uint8Array(length)
     chains.copyTo(this.#bytes, start, length, frame, 0)
     return frame

@@ -289,7 +289,7 @@ class FaultLine {
 
   #isChained(start: number): boolean {
     const { chains } = this.#exchange
-    return chains.hasAny && chains.isChained(start)
+    return chains.hasAny && chains.hasNext(start)
   }
 }
 

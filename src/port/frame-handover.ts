@@ -22,7 +22,7 @@ const OFFSET = 2
 const DATA = 3
 
 /** From `take`: none waits. */
-export const NONE_WAITS = -1
+const NONE_WAITS = -1
 
 /** Words for a frame as large as it can be: the largest stride, from an odd place on. */
 const FRAME_WORDS = DATA + STRIDE_BYTES_MAX / 4 + 1

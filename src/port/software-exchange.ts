@@ -203,7 +203,7 @@ export class SoftwareExchange implements FrameExchange {
     const statistics = this.#statistics[portIndex]
     assert(statistics !== undefined, `a stage sent a frame to port ${portIndex}: never was one`)
     const port = this.#ports[portIndex]
-    const isBig = this.chains.hasAny && this.chains.isChained(start)
+    const isBig = this.chains.hasAny && this.chains.hasNext(start)
     assert(
       length >= 0 && (isBig || start + length <= frame + this.stride),
       `a packet of ${length} bytes at ${start} reaches over the end of its frame`,

@@ -198,8 +198,8 @@ export class XskExchange implements FrameExchange {
   }
 
   /**
-   * Has the memory of another process from now on, in place of its own, which has to be cut alike and
-   * has no ports; what is made of the buffers stays right. Throws EPORT_ATTACH.
+   * Maps the memory of another process, which has to be cut alike, over its own, at the same addresses:
+   * buffers and compiled code over it stay right. There must be no ports yet. Throws EPORT_ATTACH.
    *
    * @param descriptor is duplicated
    */
@@ -255,7 +255,7 @@ export class XskExchange implements FrameExchange {
    */
   handOver(): void {
     const attached = this.#attachments.filter((attachment) => attachment !== null)
-    // Of a successor that gave up before it was prepared: it lets go of sockets by a poller, too.
+    // A successor that gave up before `prepare` has no poller yet, and needs one to let go of its sockets.
     const poller = this.#poller ?? this.#start(new Burst(1))
     this.#isClosed = true
     runAll([

@@ -20,10 +20,9 @@
  */
 import * as checksums from './checksum.js'
 import { Protocol } from './protocols.js'
-import { ENVELOPE_BYTES as BYTES } from './vxlan.js'
+import { ENVELOPE_BYTES } from './vxlan.js'
 
 export const ENVELOPE_WORDS = 13
-const ENVELOPE_BYTES = BYTES
 const ETHERNET_BYTES = 14
 const IPV4_BYTES = 20
 

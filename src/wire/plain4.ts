@@ -25,13 +25,11 @@ import { Protocol } from './protocols.js'
 const IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
 const { TCP, UDP } = Protocol
 
-const L3 = 14
-const L4 = 34
+export const L3_OFFSET = 14
+export const L4_OFFSET = 34
 const IPV4_BYTES = 20
 const UDP_BYTES = 8
 const TCP_BYTES = 20
-export const L3_OFFSET = L3
-export const L4_OFFSET = L4
 
 const UPPER = 0xffff0000 | 0
 const LOWER = 0xffff
@@ -60,11 +58,11 @@ const swap16 = (half: number): number => ((half & 0xff) << 8) | ((half >>> 8) & 
 /** @param start byte that the frame begins at @param bytes of the frame */
 export const classify = (words: Int32Array, start: number, bytes: number): Plain => {
   const at = start >> 2
-  if (!IS_LITTLE_ENDIAN || (start & 3) !== 0 || bytes < L4 + UDP_BYTES) return NONE
+  if (!IS_LITTLE_ENDIAN || (start & 3) !== 0 || bytes < L4_OFFSET + UDP_BYTES) return NONE
   if (((words[at + 3] as number) & TYPE_MASK) !== IPV4_PLAIN) return NONE
   const total = swap16(words[at + 4] as number)
   const fragmentWord = words[at + 5] as number
-  if ((fragmentWord & FRAGMENT_MASK) !== 0 || bytes < L3 + total) return NONE
+  if ((fragmentWord & FRAGMENT_MASK) !== 0 || bytes < L3_OFFSET + total) return NONE
   const protocol = fragmentWord >>> 24
   if (protocol === UDP) {
     const udpBytes = swap16((words[at + 9] as number) >>> 16)
@@ -95,9 +93,14 @@ export const packB = (source: number, destination: number): number =>
 export const packC = (destination: number, sourcePort: number): number =>
   (swap16(sourcePort) << 16) | swap16(destination)
 
-/** Sum of the pseudo header of packets with these ends, without the transport's length. */
-export const pseudo = (a: number, b: number, c: number, type: number): number =>
-  (a >>> 16) + checksums.word(b) + (c & LOWER) + (type << 8)
+/**
+ * Sum of the pseudo header of packets with these ends, without the transport's length.
+ *
+ * @param ipProtocol the low byte of its 16 bits in the pseudo header, and so the high one here: all
+ * halves are swapped
+ */
+export const pseudo = (a: number, b: number, c: number, ipProtocol: number): number =>
+  (a >>> 16) + checksums.word(b) + (c & LOWER) + (ipProtocol << 8)
 
 /**
  * Is the transport's checksum the sum of the pseudo header, as a sender with offload leaves it (see
@@ -137,12 +140,19 @@ export function deltas(
   const ports =
     checksums.delta16(c >>> 16, newC >>> 16) + checksums.delta16(a & LOWER, newA & LOWER)
   const isChanged = isTranslated || hops !== 0
+  // The TTL is the low byte of its half, which is swapped: what it goes down by is the difference itself.
   const l3 = isChanged ? checksums.fold(addresses + checksums.delta16(hops, 0)) : 0
   const l4 = isTranslated ? checksums.fold(addresses + ports) : 0
   return (l3 << 16) | l4
 }
 
-/** Writes TTL and ends of the IP and transport header. @param change from `deltas` */
+/**
+ * Writes TTL and ends of the IP and transport header.
+ *
+ * @param hops by which the TTL goes down; less than it is, which the caller has seen: or the subtraction
+ * would borrow from the protocol
+ * @param change from `deltas`
+ */
 export const rewrite = (
   words: Int32Array,
   at: number,

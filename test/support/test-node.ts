@@ -141,12 +141,7 @@ export class TestNode {
     this.uplink = new MemoryPort('uplink', this.#queues)
     this.routes = new RouteWriter(this.maps.routing)
     if (options.hasUplink === true) this.#addUplink()
-    const packet = new PacketBuffer(
-      this.exchange.umem,
-      this.exchange.stride,
-      0,
-      this.exchange.chains,
-    )
+    const packet = new PacketBuffer(this.exchange.umem, this.exchange.stride, this.exchange.chains)
     const state = this.maps.stateFor(0, seed)
     this.packet = packet
     this.pipeline = new Pipeline(state, packet, BURST_CAPACITY, {

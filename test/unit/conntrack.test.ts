@@ -1,10 +1,17 @@
 /**
- * Connection tracking, state by state (A10 of Cilium's facts: lookup order, lifetimes, closing,
+ * Connection tracking, state by state (Cilium: bpf/lib/conntrack.h; lookup order, lifetimes, closing,
  * reopening, collection).
  */
 import t from 'tap'
 import { Conntrack } from '../../src/conntrack/conntrack.js'
-import { Ct, CtDirection, CtResult, CtState, conntrack4Spec } from '../../src/conntrack/ct-entry.js'
+import {
+  Ct,
+  CtDirection,
+  CtResult,
+  CtState,
+  conntrack4Spec,
+  RX_FLAGS_SHIFT,
+} from '../../src/conntrack/ct-entry.js'
 import { ConntrackGc, nextInterval } from '../../src/conntrack/ct-gc.js'
 import { flowHash } from '../../src/conntrack/flow-hash.js'
 import { LruHashMap } from '../../src/maps/lru-hash-map.js'
@@ -69,7 +76,7 @@ class Side {
   }
 
   get lifetime(): number {
-    return this.value(Ct.LIFETIME) - this.now
+    return this.value(Ct.EXPIRES) - this.now
   }
 }
 
@@ -203,8 +210,9 @@ t.test('a full table takes new connections by evicting what would expire first',
   const ct = new Conntrack(map)
   const established = tuple(TCP, 1, 80)
   ct.create(established, 0, flowHash(established, 0, ct.seed), CtDirection.EGRESS, 1, 1, NOW)
-  map.words[map.valueStart(ct.slot) + Ct.LIFETIME] = NOW + 8000
+  map.words[map.valueStart(ct.slot) + Ct.EXPIRES] = NOW + 8000
   for (let port = 2; port < 1000; port++) {
+    ct.beginPacket()
     const flow = tuple(UDP, port, 53)
     t.ok(ct.create(flow, 0, flowHash(flow, 0, ct.seed), CtDirection.EGRESS, 1, 1, NOW))
   }
@@ -234,4 +242,47 @@ t.test('the collection interval adapts within its bounds', async (t) => {
   t.equal(nextInterval(300, 0.01), 450)
   t.equal(nextInterval(43_000, 0), 43_200)
   t.equal(nextInterval(300, 0.1), 300)
+})
+
+t.test('what another worker clears in the same moment stays cleared', async (t) => {
+  const side = new Side()
+  const flow = tuple(TCP, 1000, 80)
+  side.open(flow, CtDirection.EGRESS, SYN)
+  side.see(flow, CtDirection.EGRESS, FIN | ACK)
+  t.not(side.value(Ct.STATE) & CtState.TX_CLOSING, 0)
+  const or = Atomics.or
+  t.teardown(() => {
+    Atomics.or = or
+  })
+  Atomics.or = ((words: Int32Array, index: number, bits: number) => {
+    Atomics.or = or
+    // The client's SYN, there, begins the connection anew when this worker has read the state.
+    Atomics.and(words, index, ~CtState.TX_CLOSING)
+    return or(words, index, bits)
+  }) as typeof Atomics.or
+  side.see(turned(flow), CtDirection.INGRESS, SYN | ACK)
+  t.equal(side.value(Ct.STATE) & CtState.TX_CLOSING, 0)
+  t.not(side.value(Ct.STATE) & (SYN << RX_FLAGS_SHIFT), 0, 'and what is new was noted')
+})
+
+t.test('a connection that took the slot of a service entry gets no backend of it', async (t) => {
+  const map = table(8)
+  const [mine, theirs] = [new Conntrack(map), new Conntrack(map)]
+  const make = (ct: Conntrack, from: number, direction: CtDirection): void => {
+    const flow = tuple(UDP, from, 53)
+    const hash = flowHash(flow, 0, ct.seed)
+    ct.lookup(flow, 0, hash, direction, 0, 100, NOW)
+    ct.create(flow, 0, hash, direction, 301, 100, NOW)
+  }
+  make(mine, 1000, CtDirection.SERVICE)
+  const { slot } = mine
+  t.ok(map.deleteSlot(slot, map.generation(slot)))
+  for (let from = 1001; theirs.slot !== slot; from++) {
+    if (theirs.slot >= 0) map.deleteSlot(theirs.slot, map.generation(theirs.slot))
+    make(theirs, from, CtDirection.EGRESS)
+  }
+  mine.setBackend(7, 9)
+  const entry = map.valueStart(slot)
+  t.equal(map.words[entry + Ct.POLICY], 0, 'where a service has its backend')
+  t.equal(map.words[entry + Ct.REV_NAT], 0)
 })

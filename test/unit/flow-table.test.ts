@@ -8,7 +8,7 @@ import { FlowTable } from '../../src/pipeline/flow-table.js'
 import { packA, packB, packC } from '../../src/wire/plain4.js'
 
 const HOME = 0
-const WAY = (3 << 8) | 17
+const INGRESS = (3 << 8) | 17
 const NOTHING = new VisitedEntries()
 
 /** Flows that differ in one word of their ends, all with the same home. */
@@ -16,13 +16,13 @@ function tableWith(flows: number): FlowTable {
   const table = new FlowTable(4096)
   for (let n = 0; n < flows; n++) {
     table.setTime(100 + n, 0)
-    table.place(HOME, n, 7, 9, WAY, NOTHING)
+    table.insert(HOME, n, 7, 9, INGRESS, NOTHING)
   }
   return table
 }
 
 const isKnown = (table: FlowTable, n: number): boolean =>
-  table.access.find(HOME, n, 7, 9, WAY) !== NO_FLOW
+  table.access.find(HOME, n, 7, 9, INGRESS) !== NO_FLOW
 
 const known = (table: FlowTable, flows: number): number[] =>
   Array.from({ length: flows }, (_, n) => n).filter((n) => isKnown(table, n))
@@ -31,7 +31,7 @@ t.test('as many flows as there are ways share a home, and each is found', async 
   const table = tableWith(WAYS)
   t.equal(known(table, WAYS).length, WAYS)
   t.notOk(isKnown(table, WAYS))
-  t.equal(table.access.find(HOME, 0, 7, 9, WAY ^ (1 << 8)), NO_FLOW, 'by another port')
+  t.equal(table.access.find(HOME, 0, 7, 9, INGRESS ^ (1 << 8)), NO_FLOW, 'by another port')
 })
 
 t.test('one more takes the place of the one that was learned first', async (t) => {
@@ -41,22 +41,22 @@ t.test('one more takes the place of the one that was learned first', async (t) =
 
 t.test('a forgotten flow leaves its place to the next, and hides nobody behind it', async (t) => {
   const table = tableWith(4)
-  table.forget(table.access.find(HOME, 1, 7, 9, WAY))
+  table.forget(table.access.find(HOME, 1, 7, 9, INGRESS))
   t.same(known(table, 5), [0, 2, 3])
-  table.place(HOME, 4, 7, 9, WAY, NOTHING)
+  table.insert(HOME, 4, 7, 9, INGRESS, NOTHING)
   t.same(known(table, 5), [0, 2, 3, 4])
 })
 
 t.test('nobody looks behind a place that was never used', async (t) => {
   const table = tableWith(2)
   // By another home: a flow of ours is never put behind a place that was free.
-  table.place(HOME + 3 * 16, 5, 7, 9, WAY, NOTHING)
+  table.insert(HOME + 3 * 16, 5, 7, 9, INGRESS, NOTHING)
   t.same(known(table, 6), [0, 1])
 })
 
 t.test('a flow is looked at again before its count of bytes wraps', async (t) => {
   const { access } = tableWith(1)
-  const flow = access.find(HOME, 0, 7, 9, WAY)
+  const flow = access.find(HOME, 0, 7, 9, INGRESS)
   access.count(flow, 2 ** 31 - 1)
   t.ok(access.isFresh(flow))
   access.count(flow, 1)
@@ -77,7 +77,7 @@ function renewable(relearnedMax: number, home = HOME) {
   const visited = new VisitedEntries()
   visited.add(Int32Array.of(77), 0, 5)
   table.setTime(100, 0)
-  const flow = table.place(home, 1, 2, 3, WAY, visited)
+  const flow = table.insert(home, 1, 2, 3, INGRESS, visited)
   table.access.count(flow, 60)
   return { table, flow, told, connections }
 }
@@ -120,7 +120,7 @@ t.test('flows that grow old together do so apart the next time, and take turns',
   const visited = new VisitedEntries()
   visited.add(Int32Array.of(77), 0, 5)
   const learn = (n: number): number =>
-    table.place(table.access.homeOf(n, 2, 3, WAY), n, 2, 3, WAY, visited)
+    table.insert(table.access.homeOf(n, 2, 3, INGRESS), n, 2, 3, INGRESS, visited)
   const known = Array.from({ length: flows }, (_, n) => learn(n))
   let [inTurn, together] = [0, 0]
   // Each has a packet every five milliseconds.
@@ -166,7 +166,7 @@ function unplaced(flows: number, seed: number): number {
   let count = 0
   for (let n = 0; n < flows; n++) {
     const [a, b, c] = [packA(client, 53), packB(client, server), packC(server, 1024 + n)]
-    const home = homeOf(a, b, c, WAY) >> FLOW_SHIFT
+    const home = homeOf(a, b, c, INGRESS) >> FLOW_SHIFT
     const free = used.subarray(home, home + WAYS).indexOf(0)
     if (free < 0) count++
     else used[home + free] = 1
@@ -185,7 +185,7 @@ t.test('what nobody hears of is forgotten, and not young when the clock comes ro
   const sweepAll = (): void => {
     for (let step = 0; step < 300; step++) table.sweep()
   }
-  const isKnown = (): boolean => table.access.find(HOME, 1, 2, 3, WAY) !== -1
+  const isKnown = (): boolean => table.access.find(HOME, 1, 2, 3, INGRESS) !== -1
   table.setTime(120, 0)
   sweepAll()
   t.ok(isKnown(), 'it may be renewed yet')

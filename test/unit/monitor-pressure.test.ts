@@ -31,6 +31,7 @@ const of = (map: FixedMap): TablePressure => {
 
 function open(ct: Conntrack, source: number, port: number): void {
   const flow = Int32Array.of(0, 0, 0xffff, source, 0, 0, 0xffff, 9, (port << 16) | 53, UDP)
+  ct.beginPacket()
   ct.create(flow, 0, flowHash(flow, 0, ct.seed), CtDirection.EGRESS, 1, 1, NOW)
 }
 
@@ -87,7 +88,7 @@ t.test(
     open(ct, 1, 64)
     t.equal(map.evictions, 1)
     for (const slot of map.slots()) {
-      if (slot % 2 === 0) map.words[map.valueStart(slot) + Ct.LIFETIME] = NOW - 1
+      if (slot % 2 === 0) map.words[map.valueStart(slot) + Ct.EXPIRES] = NOW - 1
     }
     const dead = [...map.slots()].filter((slot) => slot % 2 === 0).length
     sweep(NOW)

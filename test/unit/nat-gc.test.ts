@@ -35,6 +35,7 @@ class Collected {
   open(f: Flow, direction: CtDirection = CtDirection.EGRESS): void {
     const words = requestOf(f)
     const hash = flowHash(words, 0, this.conntrack.seed)
+    this.conntrack.beginPacket()
     this.conntrack.create(words, 0, hash, direction, 301, 100, this.under.now)
     this.under.forward(f)
   }

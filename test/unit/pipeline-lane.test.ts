@@ -101,7 +101,7 @@ function connections(node: TestNode, isExact: boolean): Map<string, number[]> {
   const value = new Int32Array(table.spec.valueWords)
   for (const slot of table.slots()) {
     if (!table.read(slot, key, value)) continue
-    value[Ct.LIFETIME] = 0
+    value[Ct.EXPIRES] = 0
     value[Ct.LAST_TX_REPORT] = 0
     value[Ct.LAST_RX_REPORT] = 0
     // Numbers of policies differ where one has been asked more often.
@@ -258,7 +258,7 @@ t.test(
     const lifetimes = (): number[] => {
       const table = node.maps.conntrackTable
       return [...table.slots()].map(
-        (slot) => table.words[table.valueStart(slot) + Ct.LIFETIME] as number,
+        (slot) => table.words[table.valueStart(slot) + Ct.EXPIRES] as number,
       )
     }
     const [before] = lifetimes() as [number]

@@ -1,5 +1,5 @@
 /**
- * Masquerading (A11): whose packets leave from the node's address, whose keep their own, and how what
+ * Masquerading: whose packets leave from the node's address, whose keep their own, and how what
  * comes back finds its way.
  */
 import t from 'tap'

@@ -1,5 +1,5 @@
 /**
- * The policy lookup against two slow models (A13) that share no code with it: one over the rules,
+ * The policy lookup against two slow models that share no code with it: one over the rules,
  * which says what the verdict must be, and one over the entries, which says which of them decides.
  */
 import t from 'tap'
@@ -104,7 +104,10 @@ interface Decision {
   readonly cookie: number
 }
 
-/** Every entry that fits; of each identity the longest prefix, and of those two as A13 says. */
+/**
+ * Every entry that fits; of each identity the longest prefix, and of those two the one of higher precedence,
+ * or else of the longer prefix.
+ */
 function decisionByEntries(entries: readonly PolicyEntry[], asked: Question): Decision {
   const fitting = entries.filter((entry) => fits(entry, asked))
   const longest = (identity: number) =>

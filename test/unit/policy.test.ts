@@ -1,5 +1,5 @@
 /**
- * The policy map against a plain model of the rules (A13): precedence, deny, ranges, wildcards,
+ * The policy map against a plain model of the rules: precedence, deny, ranges, wildcards,
  * atomic swap, full map.
  */
 import t from 'tap'

@@ -67,7 +67,6 @@ export class SimulatedWorld implements World {
     const packet = new PacketBuffer(
       this.#exchange.umem,
       this.#exchange.stride,
-      0,
       this.#exchange.chains,
     )
     const pipeline = new Pipeline(this.maps.stateFor(0), packet, BURST_CAPACITY)

@@ -3,7 +3,7 @@
  * the node's own address, so that the reply comes back to this node: the uplink's on the network,
  * that of the node's host pair in the tunnel, by which the other node sends the reply. The node's own
  * stack would answer a client without us: a request to it comes from the address that stands for pods
- * that reach themselves (A11), which the stack has to route to its host pair.
+ * that reach themselves (Cilium: --ipv4-service-loopback-address), which the stack has to route to its host pair.
  */
 import { Endpoint, type EndpointTable, PortKind } from '../../endpoint/endpoint-table.js'
 import type { NodeSettings } from '../../endpoint/node-settings.js'

@@ -11,7 +11,7 @@ import type { Names } from './names.js'
 import type { Expectation, ExpectedOut, Layers, Step } from './types.js'
 import type { SentFrame, World } from './world.js'
 
-/** Codes below are counters of what is no loss (A17). */
+/** Codes below are counters of what is no loss (bpf/lib/drop_reasons.h). */
 const DROP_CODE_MIN = 130
 
 export interface Sent {

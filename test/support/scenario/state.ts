@@ -76,7 +76,7 @@ export function readConnections(maps: DatapathMaps, nowSeconds: number): Connect
       fromPort: ports >>> 16,
       to: formatIpv4(key[CtKey.DESTINATION] as number),
       toPort: ports & 0xffff,
-      lifetimeSeconds: (value[Ct.LIFETIME] as number) - nowSeconds,
+      lifetimeSeconds: (value[Ct.EXPIRES] as number) - nowSeconds,
       flags: Object.keys(FLAGS).filter((name) => (state & (FLAGS[name] ?? 0)) !== 0),
       sourceIdentity: value[Ct.SOURCE_IDENTITY] as number,
       packets: value[Ct.PACKETS] as number,
@@ -109,7 +109,7 @@ export function writeConnection(
   const entry = conntrack.valueStart(conntrack.slot)
   const words = conntrack.words
   if (spec.lifetimeSeconds !== undefined)
-    words[entry + Ct.LIFETIME] = nowSeconds + spec.lifetimeSeconds
+    words[entry + Ct.EXPIRES] = nowSeconds + spec.lifetimeSeconds
   if (spec.packets !== undefined) words[entry + Ct.PACKETS] = spec.packets
   for (const flag of spec.flags ?? []) {
     words[entry + Ct.STATE] = (words[entry + Ct.STATE] as number) | (FLAGS[flag] ?? 0)
