@@ -1,13 +1,14 @@
 /**
  * The highest rate at which not one frame is lost (RFC 2544, section 26.1, by halving the interval),
- * of our full chain and of the yardstick, step by step in turn. The full run
- * goes down from there until a rate is held for a minute.
+ * of our full chain and of the yardstick, step by step in turn. The full run goes down from there until a
+ * rate is held for a minute, and starts both anew for each of its searches.
  */
-import type { Benchmark, BenchOptions } from '../lib/benchmark.js'
+import { type Benchmark, type BenchOptions, STARTS } from '../lib/benchmark.js'
 import { type BenchResult, type Samples, summarize } from '../lib/result.js'
-import { Contest } from './contest.js'
-import { WARM_UP_SHARE, WIRE_FLOWS, wireProblem } from './prepare.js'
+import type { Contest } from './contest.js'
+import { WIRE_FLOWS, wireProblem } from './prepare.js'
 import { RingpathContender } from './ringpath-contender.js'
+import { eachStart } from './throughput.js'
 import { ChainContender } from './yardstick-contender.js'
 
 const FRAME_BYTES = 64
@@ -25,7 +26,6 @@ const ABOVE_FULL = 1.1
 /** Next rate to be held for a minute when one was not. */
 const STEP_DOWN = 0.85
 const LOWEST_RATE = 10_000
-const DESCENTS = 3
 /** Of a further descent, above what the last one found. */
 const STEPS_ABOVE = 2
 
@@ -48,26 +48,35 @@ export const losslessBenchmark: Benchmark = {
 
   async run(options: BenchOptions): Promise<BenchResult[]> {
     const { size, log } = options
-    const yardstick = new ChainContender(THEIRS, OURS, WIRE_FLOWS)
     const ours = { name: OURS, kind: 'chain', chain: 'full', flows: WIRE_FLOWS } as const
-    const contest = await Contest.open([yardstick, new RingpathContender(ours)], log)
-    try {
-      await contest.startLoad(FRAME_BYTES, WIRE_FLOWS)
-      await contest.warmUp(WARM_UP_SHARE[size])
-      const found = new Map<string, number[]>([THEIRS, OURS].map((name) => [name, []]))
-      for (let search = 0; search < SEARCHES[size]; search++) {
-        for (const { name, held } of await searchAll(contest, options)) found.get(name)?.push(held)
+    const contenders = () => [
+      new ChainContender(THEIRS, OURS, WIRE_FLOWS),
+      new RingpathContender(ours),
+    ]
+    const seconds = HOLD_SECONDS[size]
+    const [found, held] = [noRates(), noRates()]
+    let top = Number.POSITIVE_INFINITY
+    await eachStart(options, contenders, async (contest) => {
+      for (let search = 0; search < SEARCHES[size] / STARTS[size]; search++) {
+        for (const each of await searchAll(contest, options)) found.get(each.name)?.push(each.held)
       }
-      const seconds = HOLD_SECONDS[size]
-      if (seconds === 0) return resultsOf('lossless', found, TRIAL_SECONDS[size])
-      const held = await holdAll(contest, found, seconds, log)
-      const search = resultsOf('lossless/search', found, TRIAL_SECONDS[size])
-      return [...search, ...resultsOf('lossless', held, seconds)]
-    } finally {
-      await contest.close()
-    }
+      if (seconds === 0) return
+      const rates = await descend(contest, Math.min(top, highest(found)), seconds, log)
+      for (const [name, rate] of rates) held.get(name)?.push(rate)
+      // A machine's own stops decide: the next one begins above what was held now.
+      top = Math.max(LOWEST_RATE, ...rates.values()) / STEP_DOWN ** STEPS_ABOVE
+    })
+    if (seconds === 0) return resultsOf('lossless', found, TRIAL_SECONDS[size])
+    const search = resultsOf('lossless/search', found, TRIAL_SECONDS[size])
+    return [...search, ...resultsOf('lossless', held, seconds)]
   },
 }
+
+/** Frames a second that were held, of each. */
+const noRates = () => new Map<string, number[]>([THEIRS, OURS].map((name) => [name, []]))
+
+const highest = (found: ReadonlyMap<string, readonly number[]>): number =>
+  Math.max(...[...found.values()].flat())
 
 async function searchAll(contest: Contest, { size, log }: BenchOptions): Promise<Search[]> {
   const searches: Search[] = []
@@ -100,23 +109,6 @@ async function heldRate(
   const traffic = { frameBytes: FRAME_BYTES, flows: WIRE_FLOWS, rate, seconds }
   const { sent, lost } = await contest.loss(name, traffic)
   return lost === 0 && sent > SENT_SHARE_MIN * rate * seconds ? sent / seconds : 0
-}
-
-/** Several times, for a machine's own stops decide; each begins above what was held before. */
-async function holdAll(
-  contest: Contest,
-  found: ReadonlyMap<string, readonly number[]>,
-  seconds: number,
-  log: (line: string) => void,
-): Promise<ReadonlyMap<string, readonly number[]>> {
-  const held = new Map<string, number[]>([...found.keys()].map((name) => [name, []]))
-  let top = Math.max(...[...found.values()].flat())
-  for (let descent = 0; descent < DESCENTS; descent++) {
-    const rates = await descend(contest, top, seconds, log)
-    for (const [name, rate] of rates) held.get(name)?.push(rate)
-    top = Math.min(top, Math.max(LOWEST_RATE, ...rates.values()) / STEP_DOWN ** STEPS_ABOVE)
-  }
-  return held
 }
 
 /**

@@ -271,6 +271,7 @@ t.test('a connection that took the slot of a service entry gets no backend of it
   const make = (ct: Conntrack, from: number, direction: CtDirection): void => {
     const flow = tuple(UDP, from, 53)
     const hash = flowHash(flow, 0, ct.seed)
+    ct.beginPacket()
     ct.lookup(flow, 0, hash, direction, 0, 100, NOW)
     ct.create(flow, 0, hash, direction, 301, 100, NOW)
   }
