@@ -50,6 +50,8 @@ import { type PeerSpec, RemoteNodes, type RemoteSpec, type TunnelOptions } from 
 export type { EndpointSpec, HostSpec, NodeOptions, ServiceOptions, UplinkSpec }
 export { HOST_ENDPOINT_ID }
 
+const REST_MILLISECONDS = 2_000
+
 export class NodeController {
   readonly #endpoints: EndpointTable
   readonly #ipcache: Ipcache
@@ -61,6 +63,8 @@ export class NodeController {
   readonly #remotes: RemoteNodes
   readonly #masquerade: MasqueradeWriter
   readonly #portOfEndpoint = new Map<number, number>()
+  /** Of ports of pods that went: `performance.now()` from which on any device may have them. */
+  readonly #restsUntil = new Map<number, number>()
   /** What holds at the uplinks: announced addresses, denied sources, VLANs. */
   readonly netdev: NetdevWriter
   /** Which pods' traffic leaves by which node, from which address. */
@@ -127,7 +131,7 @@ export class NodeController {
     const mac = parseMac(spec.mac)
     const nodeMac = parseMac(spec.nodeMac)
     this.#checkFree(spec.id)
-    const port = this.#freePort()
+    const port = this.#freePort(device)
     this.#ipcache.find(address, 0)
     if (this.#ipcache.endpoint !== NO_ENDPOINT) {
       throw invalid('endpoint.address', spec.address, 'an address that no endpoint has')
@@ -151,6 +155,7 @@ export class NodeController {
     this.#endpoints.clear(port)
     this.#policies.delete(this.#endpoints.swapPolicy(port, NO_POLICY))
     this.#portOfEndpoint.delete(id)
+    this.#restsUntil.set(port, performance.now() + REST_MILLISECONDS)
   }
 
   /** Swaps an endpoint's policy whole, between two packets. */
@@ -311,11 +316,20 @@ export class NodeController {
     throw invalid('endpoint.id', String(id), 'a number that no endpoint has')
   }
 
-  #freePort(): number {
+  /**
+   * The port of a pod that went rests, unless there is no other: until the datapath has let go of its device,
+   * what is sent by the port gets there. The same device may have it at once.
+   */
+  #freePort(device = ''): number {
+    const now = performance.now()
+    let resting: number | undefined
     for (let port = 0; port < PORTS_MAX; port++) {
-      if (this.#endpoints.kind(port) !== PortKind.NONE) continue
-      if (!this.devices.isResting(port)) return port
+      if (this.#endpoints.kind(port) !== PortKind.NONE || this.devices.isResting(port)) continue
+      const isResting = now < (this.#restsUntil.get(port) ?? 0)
+      if (!isResting || this.#ports.device(port) === device) return port
+      resting ??= port
     }
+    if (resting !== undefined) return resting
     throw new RingpathError(ErrorCode.PORT_LIMIT, `all ${PORTS_MAX} ports are in use`)
   }
 }

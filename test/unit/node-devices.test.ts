@@ -89,6 +89,20 @@ t.test('the port of an uplink that went rests before anybody else gets it', asyn
   node.close()
 })
 
+t.test('the port of a pod that went is for its own device alone for a while', async (t) => {
+  const node = new TestNode()
+  const { controller } = node
+  const mac = '02:00:00:00:00:99'
+  const pod = { id: 99, identity: 300, device: 'lxc', address: '10.0.1.99', mac, nodeMac: NODE_MAC }
+  const port = controller.addEndpoint(pod)
+  controller.removeEndpoint(99)
+  const other = { ...pod, id: 98, device: 'lxc2' }
+  t.not(controller.addEndpoint(other), port, 'until the datapath has let go of the device')
+  controller.removeEndpoint(98)
+  t.equal(controller.addEndpoint(pod), port)
+  node.close()
+})
+
 t.test('an address that the host pair and an uplink share stays with either', async (t) => {
   const node = new TestNode({ hasUplink: true })
   const { devices } = node.controller

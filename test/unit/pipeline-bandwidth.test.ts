@@ -83,10 +83,12 @@ t.test('a limit may be changed and taken away while packets flow', async (t) => 
 t.test('a new endpoint in the place of another has no limit', async (t) => {
   const { node, client } = setUp(t)
   node.controller.setBandwidth(client.id, { egressBitsPerSecond: MEGABIT })
-  const row = node.maps.endpoints.rowStart(node.controller.portOf(client.id))
+  const port = node.controller.portOf(client.id)
+  const row = node.maps.endpoints.rowStart(port)
   node.controller.removeEndpoint(client.id)
-  const spec = { id: 77, identity: 400, device: 'pod77', address: '10.0.1.77' }
-  node.controller.addEndpoint({ ...spec, mac: client.mac, nodeMac: client.mac })
+  const device = node.maps.ports.device(port)
+  const spec = { id: 77, identity: 400, device, address: '10.0.1.77' }
+  t.equal(node.controller.addEndpoint({ ...spec, mac: client.mac, nodeMac: client.mac }), port)
   t.equal(node.maps.endpoints.words[row + 13], 0)
 })
 
