@@ -11,6 +11,7 @@
  * are or-ed and packets added atomically, of times the last one counts (docs/adr/0015).
  */
 import { EMPTY, GENERATION_SHIFT, KEY_BUSY } from '../maps/hash-layout.js'
+import { REREADS_MAX } from '../maps/hash-reader.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
 import { Protocol } from '../wire/protocols.js'
@@ -45,6 +46,8 @@ const SOURCE = 1 + CtKey.SOURCE
 const DESTINATION = 1 + CtKey.DESTINATION
 const PORTS = 1 + CtKey.PORTS
 const PROTOCOL = 1 + CtKey.PROTOCOL
+const STATE = 1 + CT4_KEY_WORDS + Ct.STATE
+const REV_NAT = 1 + CT4_KEY_WORDS + Ct.REV_NAT
 
 export class Conntrack extends CtEntries {
   readonly #table: LruHashMap
@@ -191,6 +194,8 @@ export class Conntrack extends CtEntries {
     if (this.slot < 0) return false
     const generation = this.#table.writtenGeneration
     this.generation = generation
+    this.foundRevNat = revNatIndex << 16
+    this.foundState = stateFlags
     if (this.#table.hasReplaced) {
       const replaced = this.#table.replacedValue
       this.journal.changed(this.slot, generation, replaced, 0)
@@ -247,6 +252,8 @@ export class Conntrack extends CtEntries {
     const home = hash & this.#slotMask
     const segment = home & ~segmentMask
     let found = NOT_FOUND
+    let rereads = 0
+    let isReply = false
     for (let i = 0; i <= segmentMask; i++) {
       const slot = segment | ((home + i) & segmentMask)
       const at = (this.#entriesStart + (slot << ENTRY_SHIFT)) | 0
@@ -254,32 +261,33 @@ export class Conntrack extends CtEntries {
       if (state === EMPTY) break
       if ((state & KEY_BUSY) !== 0) continue
       const entryPorts = entries[at + PORTS]
-      if (entryPorts === turnedPorts) {
-        if (
-          entries[at + SOURCE] === destination &&
-          entries[at + DESTINATION] === source &&
-          entries[at + PROTOCOL] === otherSide &&
-          table.stateAgain(at) === state
-        ) {
-          this.slot = slot
-          this.generation = state >>> GENERATION_SHIFT
-          return CtResult.REPLY
-        }
+      isReply =
+        entryPorts === turnedPorts &&
+        entries[at + SOURCE] === destination &&
+        entries[at + DESTINATION] === source &&
+        entries[at + PROTOCOL] === otherSide
+      const isOwn =
+        !isReply &&
+        entryPorts === ports &&
+        entries[at + SOURCE] === source &&
+        entries[at + DESTINATION] === destination &&
+        entries[at + PROTOCOL] === side
+      if (!isReply && !isOwn) continue
+      const revNat = entries[at + REV_NAT] as number
+      const flags = entries[at + STATE] as number
+      if (table.stateAgain(at) !== state) {
+        // A writer was here just now: look at the same slot again.
+        if (rereads++ < REREADS_MAX) i--
+        continue
       }
-      if (entryPorts === ports) {
-        if (
-          entries[at + SOURCE] === source &&
-          entries[at + DESTINATION] === destination &&
-          entries[at + PROTOCOL] === side &&
-          table.stateAgain(at) === state
-        ) {
-          found = slot
-          this.generation = state >>> GENERATION_SHIFT
-        }
-      }
+      this.generation = state >>> GENERATION_SHIFT
+      this.foundRevNat = revNat
+      this.foundState = flags
+      found = slot
+      if (isReply) break
     }
     this.slot = found
-    return CtResult.ESTABLISHED
+    return isReply ? CtResult.REPLY : CtResult.ESTABLISHED
   }
 
   /** A packet of the connection found; true when it opens the connection anew. */
@@ -296,10 +304,13 @@ export class Conntrack extends CtEntries {
     const state = table[entry + Ct.STATE] as number
     if ((state & CLOSING_BOTH) !== CLOSING_BOTH) {
       this.#refresh(entry, direction, isTcp, tcpFlags, nowSeconds)
-    } else if (direction === CtDirection.SERVICE) {
-      // It sees one direction alone: a client that has closed its half may go on receiving, and its
-      // ACKs must reach the same backend.
-      table[entry + Ct.EXPIRES] = nowSeconds + this.timeouts.closeSeconds
+    } else {
+      const expires = nowSeconds + this.timeouts.closeSeconds
+      // A packet that met the last FIN on another worker may have lengthened it once more (`#refresh`).
+      const isTooLong = (table[entry + Ct.EXPIRES] as number) > expires
+      // A service sees one direction alone: a client that has closed its half may go on receiving, and
+      // its ACKs must reach the same backend.
+      if (direction === CtDirection.SERVICE || isTooLong) table[entry + Ct.EXPIRES] = expires
     }
     this.count(entry, 1, lengthBytes)
     if (!isTcp) return false
@@ -363,6 +374,8 @@ export class Conntrack extends CtEntries {
     // No more than what is new: a SYN on another worker may just have cleared the rest (`#reopen`).
     const added = seen & ~state
     if (added !== 0) Atomics.or(table, entry + Ct.STATE, added)
+    // The other side may have closed it meanwhile, on another worker, which then said when it ends.
+    if (this.isClosing) table[entry + Ct.EXPIRES] = nowSeconds + timeouts.closeSeconds
     const hasNewFlags = (added & ~CtState.SEEN_NON_SYN) !== 0
     if (!hasNewFlags && !this.#isReportDue(entry, isIngress, nowSeconds)) return
     table[entry + (isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT)] = nowSeconds

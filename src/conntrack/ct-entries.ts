@@ -41,6 +41,9 @@ export class CtEntries {
   slot: Slot = NOT_FOUND
   /** Of that entry: tells it from one that another worker puts in its slot. */
   protected generation = 0
+  /** Of that entry, read while it was surely this one: its words REV_NAT and STATE. */
+  protected foundRevNat = 0
+  protected foundState = 0
 
   /** @param isShared several workers count the packets of one connection */
   constructor(table: LruHashMap, timeouts: CtTimeouts, isShared: boolean) {
@@ -67,20 +70,17 @@ export class CtEntries {
 
   /** Of the entry found last: the service it goes through, 0 for none. */
   get revNatIndex(): number {
-    const entry = this.valueStart(this.slot)
-    return (this.words[entry + Ct.REV_NAT] as number) >>> 16
+    return this.foundRevNat >>> 16
   }
 
   /** Of the entry found last: it is a pod's connection to itself through a service. */
   get isLoopback(): boolean {
-    const entry = this.valueStart(this.slot)
-    return ((this.words[entry + Ct.STATE] as number) & CtState.LOOPBACK) !== 0
+    return (this.foundState & CtState.LOOPBACK) !== 0
   }
 
   /** Of the entry found last: it is of a client that came through a service of this node. */
   get isNodePort(): boolean {
-    const entry = this.valueStart(this.slot)
-    return ((this.words[entry + Ct.STATE] as number) & CtState.NODE_PORT) !== 0
+    return (this.foundState & CtState.NODE_PORT) !== 0
   }
 
   /** Of the entry found last: no lifetime but that of a closing connection is left to it. */
@@ -96,12 +96,15 @@ export class CtEntries {
 
   /** Gives the SERVICE entry found last another backend, if it is still there. */
   setBackend(backendId: number, revNatIndex: number): void {
+    const { words } = this
+    const entry = this.valueStart(this.slot)
+    const before = words[entry + Ct.BACKEND] as number
     // Another connection has the slot by now: its word at BACKEND may be a policy.
     if (!this.isThere) return
-    const entry = this.valueStart(this.slot)
-    this.journal.changed(this.slot, this.generation, this.words, entry)
-    this.words[entry + Ct.BACKEND] = backendId
-    this.words[entry + Ct.REV_NAT] = revNatIndex << 16
+    this.journal.changed(this.slot, this.generation, words, entry)
+    if (Atomics.compareExchange(words, entry + Ct.BACKEND, before, backendId) !== before) return
+    words[entry + Ct.REV_NAT] = revNatIndex << 16
+    this.foundRevNat = revNatIndex << 16
   }
 
   /**
@@ -121,10 +124,32 @@ export class CtEntries {
   /** Notes that it did, so that the next packet need not ask the policy again. */
   allowBy(policy: number, identity: number): void {
     const entry = this.valueStart(this.slot)
+    if (this.#isShared) {
+      this.#allowShared(entry, policy, identity)
+      return
+    }
     this.words[entry + Ct.POLICY] = policy
     this.words[entry + Ct.POLICY_IDENTITY] = identity
-    // The one that has the slot now is to ask for itself.
-    if (!this.isThere) this.words[entry + Ct.POLICY] = NO_POLICY
+  }
+
+  /**
+   * The same where another worker may give the slot to another connection at any time, which is to ask
+   * for itself; a service has its backend in the policy's word. While the word names no policy, the
+   * identity means nothing.
+   */
+  #allowShared(entry: number, policy: number, identity: number): void {
+    const { words } = this
+    const at = entry + Ct.POLICY
+    const before = words[at] as number
+    if (!this.isThere) return
+    const isCleared =
+      before === NO_POLICY || Atomics.compareExchange(words, at, before, NO_POLICY) === before
+    if (!isCleared) return
+    words[entry + Ct.POLICY_IDENTITY] = identity
+    if (Atomics.compareExchange(words, at, NO_POLICY, policy) !== NO_POLICY) return
+    // The exchange is a fence: this look does not come before it.
+    if (this.isThere && words[entry + Ct.POLICY_IDENTITY] === identity) return
+    Atomics.compareExchange(words, at, policy, NO_POLICY)
   }
 
   /**

@@ -22,11 +22,13 @@ export class CtJournal {
   readonly #table: LruHashMap
   readonly #rows: Int32Array
   readonly #rowWords: number
+  readonly #value: Int32Array
   #end = 0
 
   constructor(table: LruHashMap) {
     this.#table = table
     this.#rowWords = VALUE + table.spec.valueWords
+    this.#value = new Int32Array(table.spec.valueWords)
     this.#rows = new Int32Array(EDITS_MAX * this.#rowWords)
   }
 
@@ -50,20 +52,33 @@ export class CtJournal {
 
   /** Takes back, last first; an entry that somebody else has meanwhile is left alone. */
   undo(): void {
-    const rows = this.#rows
     for (let row = this.#end - this.#rowWords; row >= 0; row -= this.#rowWords) {
-      const slot = rows[row + SLOT] as number
-      const generation = rows[row + GENERATION] as number
-      if (rows[row + WAS_THERE] === 0) this.#table.deleteSlot(slot, generation)
-      else if (this.#table.generation(slot) === generation) this.#restore(row, slot)
+      // The first row of an entry takes back what the others did.
+      if (!this.#hasEarlier(row)) this.#undo(row)
     }
     this.#end = 0
   }
 
-  #restore(row: number, slot: Slot): void {
-    const value = this.#table.valueStart(slot) - VALUE
-    const { words } = this.#table
-    for (let i = VALUE; i < this.#rowWords; i++) words[value + i] = this.#rows[row + i] as number
+  #undo(row: number): void {
+    const slot = this.#rows[row + SLOT] as number
+    const generation = this.#rows[row + GENERATION] as number
+    if (this.#rows[row + WAS_THERE] === 0) {
+      this.#table.deleteSlot(slot, generation)
+      return
+    }
+    const value = this.#value
+    for (let i = 0; i < value.length; i++) value[i] = this.#rows[row + VALUE + i] as number
+    this.#table.updateSlot(slot, generation, value)
+  }
+
+  #hasEarlier(row: number): boolean {
+    const rows = this.#rows
+    for (let at = 0; at < row; at += this.#rowWords) {
+      const isSame =
+        rows[at + SLOT] === rows[row + SLOT] && rows[at + GENERATION] === rows[row + GENERATION]
+      if (isSame) return true
+    }
+    return false
   }
 
   /** Start of the new row. */

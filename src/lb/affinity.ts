@@ -25,6 +25,9 @@ export class Affinity {
   #writtenGeneration = 0
   #backendBefore = NO_BACKEND
   #lastUsedBefore = 0
+  /** What the last `recall` found, whether it counts or not. */
+  #found = NOT_FOUND
+  #foundGeneration = 0
 
   constructor(clients: LruHashMap, matches: HashMap) {
     this.#clients = clients
@@ -40,14 +43,47 @@ export class Affinity {
     nowSeconds: number,
   ): number {
     const slot = this.#find(words, start, revNatIndex)
+    this.#found = slot
     if (slot === NOT_FOUND) return NO_BACKEND
+    this.#foundGeneration = this.#clients.foundGeneration
     const value = this.#clients.valueStart(slot)
     const idle = (nowSeconds - (this.#clients.words[value + AffinityWord.LAST_USED] as number)) | 0
     if (idle < 0 || idle >= timeoutSeconds) return NO_BACKEND
     const backend = this.#clients.words[value + AffinityWord.BACKEND_ID] as number
+    // Another client's by now.
+    if (this.#clients.generation(slot) !== this.#foundGeneration) return NO_BACKEND
     this.#match[0] = backend
     this.#match[1] = revNatIndex
     return this.#matches.lookup(this.#match) === NOT_FOUND ? NO_BACKEND : backend
+  }
+
+  /**
+   * Remembers a new choice for the client that `recall` knew no backend of, unless another worker has
+   * just made one for another connection of it: that one counts. Returns whichever does.
+   */
+  claim(
+    words: Int32Array,
+    start: number,
+    revNatIndex: number,
+    backend: number,
+    nowSeconds: number,
+  ): number {
+    const clients = this.#clients
+    // What does not count makes way; what another worker made since has another generation.
+    if (this.#found !== NOT_FOUND) clients.deleteSlot(this.#found, this.#foundGeneration)
+    this.#writeKey(words, start, revNatIndex)
+    this.#value[AffinityWord.LAST_USED] = nowSeconds
+    this.#value[AffinityWord.BACKEND_ID] = backend
+    const made = clients.update(this.#key, this.#value, UpdateFlag.NO_EXIST)
+    if (made >= 0) {
+      this.#noteMade(made)
+      return backend
+    }
+    const slot = clients.lookup(this.#key)
+    if (slot === NOT_FOUND) return backend
+    const generation = clients.foundGeneration
+    const theirs = clients.words[clients.valueStart(slot) + AffinityWord.BACKEND_ID] as number
+    return clients.generation(slot) === generation ? theirs : backend
   }
 
   /** Each packet of a client is a use. */
@@ -62,17 +98,19 @@ export class Affinity {
     if (slot === NOT_FOUND) {
       this.#value[AffinityWord.LAST_USED] = nowSeconds
       this.#value[AffinityWord.BACKEND_ID] = backend
-      this.#written = this.#clients.update(this.#key, this.#value, UpdateFlag.ANY)
-      this.#writtenGeneration = this.#clients.writtenGeneration
-      this.#backendBefore = NO_BACKEND
+      this.#noteMade(this.#clients.update(this.#key, this.#value, UpdateFlag.ANY))
       return
     }
     const table = this.#clients.words
     const value = this.#clients.valueStart(slot)
-    this.#written = slot
-    this.#writtenGeneration = this.#clients.foundGeneration
-    this.#backendBefore = table[value + AffinityWord.BACKEND_ID] as number
-    this.#lastUsedBefore = table[value + AffinityWord.LAST_USED] as number
+    const { foundGeneration } = this.#clients
+    // Of one that this packet made nothing was there before.
+    if (slot !== this.#written || foundGeneration !== this.#writtenGeneration) {
+      this.#written = slot
+      this.#writtenGeneration = foundGeneration
+      this.#backendBefore = table[value + AffinityWord.BACKEND_ID] as number
+      this.#lastUsedBefore = table[value + AffinityWord.LAST_USED] as number
+    }
     table[value + AffinityWord.LAST_USED] = nowSeconds
     table[value + AffinityWord.BACKEND_ID] = backend
   }
@@ -97,10 +135,20 @@ export class Affinity {
     this.#clients.words[value + AffinityWord.BACKEND_ID] = this.#backendBefore
   }
 
+  #noteMade(slot: number): void {
+    this.#written = slot
+    this.#writtenGeneration = this.#clients.writtenGeneration
+    this.#backendBefore = NO_BACKEND
+  }
+
   #find(words: Int32Array, start: number, revNatIndex: number): number {
+    this.#writeKey(words, start, revNatIndex)
+    return this.#clients.lookup(this.#key)
+  }
+
+  #writeKey(words: Int32Array, start: number, revNatIndex: number): void {
     const key = this.#key
     for (let i = 0; i < 4; i++) key[i] = words[start + i] as number
     key[4] = revNatIndex
-    return this.#clients.lookup(key)
   }
 }

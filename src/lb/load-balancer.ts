@@ -217,11 +217,14 @@ export class LoadBalancer {
 
   #chooseForClient(words: Int32Array, start: number, nowSeconds: number): number {
     const { affinitySeconds, revNatIndex } = this.#services
-    if (affinitySeconds > 0) {
-      const id = this.#affinity.recall(words, start, revNatIndex, affinitySeconds, nowSeconds)
-      if (this.backend.load(id)) return id
-    }
-    return this.#choose(words, start)
+    if (affinitySeconds === 0) return this.#choose(words, start)
+    const known = this.#affinity.recall(words, start, revNatIndex, affinitySeconds, nowSeconds)
+    if (this.backend.load(known)) return known
+    const id = this.#choose(words, start)
+    if (id === NO_BACKEND) return id
+    const agreed = this.#affinity.claim(words, start, revNatIndex, id, nowSeconds)
+    if (this.backend.load(agreed)) return agreed
+    return this.backend.load(id) ? id : NO_BACKEND
   }
 
   #choose(words: Int32Array, start: number): number {

@@ -31,7 +31,7 @@ import { SegmentLocks } from './segment-lock.js'
  * Looks at entries that writers changed under the reader, in all of one lookup. A writer needs some
  * tens of nanoseconds.
  */
-const REREADS_MAX = 1_000
+export const REREADS_MAX = 1_000
 
 export abstract class HashReader implements FixedMap {
   readonly spec: MapSpec

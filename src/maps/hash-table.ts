@@ -78,6 +78,18 @@ export abstract class HashTable extends HashReader {
   }
 
   /**
+   * Gives the entry in the slot another value, if it is still of the generation given; false when it
+   * changed nothing. It is of a new generation then.
+   */
+  updateSlot(slot: Slot, generation: number, value: Int32Array): boolean {
+    const segment = this.segmentOf(slot)
+    this.enter(segment)
+    const isThere = generation !== 0 && this.generation(slot) === generation
+    if (isThere) this.rewrite(slot, value)
+    return this.leave(segment, isThere ? slot : NOT_FOUND) && isThere
+  }
+
+  /**
    * Counts the entries again, holding every lock for some microseconds per thousand segments.
    * `acquire` does it after each takeover; call it too when adopting the map of a process that was
    * killed, which may have died between two locks.

@@ -136,9 +136,9 @@ export class LpmMap implements FixedMap {
   }
 
   /**
-   * The same, and the first words of the entry's value, as many as `into` has: surely of a prefix
-   * that covers the address, where a slot from `lookup` may be another prefix's by the time its
-   * value is read.
+   * The same, and the first words of the entry's value, as many as `into` has, as they were at one moment:
+   * surely of a prefix that covers the address, where a slot from `lookup` may be another prefix's by
+   * the time its value is read.
    */
   lookupInto(address: Int32Array, start: number, into: Int32Array): Slot {
     const entries = this.#entries
@@ -146,8 +146,14 @@ export class LpmMap implements FixedMap {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const epoch = this.#epoch()
       slot = this.#lookupOnce(address, start)
-      if (slot !== NOT_FOUND) copy(entries.words, entries.valueStart(slot), into, into.length)
-      if (this.#epochAgain() === epoch) break
+      let isWhole = true
+      if (slot !== NOT_FOUND) {
+        // A change that began before the epoch was read may be writing this very value: it has none then.
+        const generation = entries.generation(slot)
+        copy(entries.words, entries.valueStart(slot), into, into.length)
+        isWhole = generation !== 0 && entries.generation(slot) === generation
+      }
+      if (isWhole && this.#epochAgain() === epoch) break
     }
     return slot
   }

@@ -65,13 +65,23 @@ export class DestinationUse {
   release(reverseKey: Int32Array): void {
     this.#readKey(reverseKey)
     const map = this.#map
-    const slot = map.lookup(this.#key)
-    if (slot === NOT_FOUND) return
-    const generation = map.foundGeneration
-    const count = map.valueStart(slot)
-    if (Atomics.sub(map.words, count, 1) !== 1) return
-    // Nobody counts on after this, so that the entry goes with all that was counted.
-    if (Atomics.compareExchange(map.words, count, 0, GOING) === 0) map.deleteSlot(slot, generation)
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const slot = map.lookup(this.#key)
+      if (slot === NOT_FOUND) return
+      const generation = map.foundGeneration
+      const count = map.valueStart(slot)
+      const before = map.words[count] as number
+      if (map.generation(slot) !== generation) continue
+      // It goes, or was forgotten and counted anew: then there is nothing left of this one.
+      if (before <= 0) return
+      // The last one closes the entry, which nobody counts on after: so it is never 0, nor below but GOING.
+      const after = before === 1 ? GOING : before - 1
+      if (Atomics.compareExchange(map.words, count, before, after) !== before) continue
+      // Evicted in between, and another destination's: it gets its one back.
+      const isLost = after === GOING && !map.deleteSlot(slot, generation)
+      if (isLost) Atomics.add(map.words, count, 1 - GOING)
+      return
+    }
   }
 
   reset(): void {

@@ -300,6 +300,40 @@ t.test('a writer that stood still until its lock was taken over writes again, on
   t.equal(slow.size, 1)
 })
 
+t.test('an LPM reader that comes while a value is being written looks again', async (t) => {
+  const spec: MapSpec = {
+    name: 'p',
+    type: MapType.LPM,
+    keyWords: 4,
+    valueWords: 12,
+    maxEntries: 20,
+  }
+  const map = LpmMap.create(spec, new SharedArrayBuffer(LpmMap.bytesFor(spec)))
+  const address = Int32Array.of(0, 0, 0xffff, 0x0a010203)
+  map.update(address, 112, new Int32Array(12).fill(1))
+  let copies = 0
+  const into = new Proxy(new Int32Array(12), {
+    get: (target, property) => Reflect.get(target, property, target),
+    set(target, property, word) {
+      if (property === '0') copies++
+      return Reflect.set(target, property, word)
+    },
+  })
+  // When the sixth word of the new value is read, a reader comes in between.
+  const value = new Proxy(new Int32Array(12).fill(2), {
+    get(target, property) {
+      if (property === '5') map.lookupInto(address, 0, into)
+      return Reflect.get(target, property, target)
+    },
+  })
+  map.update(address, 112, value)
+  t.ok(copies > 1, 'as often as it may, and not once')
+  copies = 0
+  map.lookupInto(address, 0, into)
+  t.equal(copies, 1)
+  t.same([...new Set(Array.from({ length: 12 }, (_, i) => into[i]))], [2])
+})
+
 t.test('an LPM writer killed between entry and tables: the next one completes it', async (t) => {
   const spec: MapSpec = {
     name: 'p',
