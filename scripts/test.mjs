@@ -142,6 +142,7 @@ function tell(isWell, title, detail, { output, seconds }) {
   console.log(`  ${mark} ${title.padEnd(32)} ${detail.padEnd(24)} ${seconds.toFixed(1)} s`)
   if (isWell) return
   const log = `${LOGS}/${title.replaceAll(/\W+/g, '-')}.log`
+  mkdirSync(LOGS, { recursive: true })
   writeFileSync(log, output)
   console.log(excerptOf(output).replaceAll(/^/gm, '    '))
   console.log(`    (all it printed: ${log})`)

@@ -109,7 +109,7 @@ async function runRounds(contest: Contest, rate: number, options: BenchOptions):
   return trials
 }
 
-/** Made again when the generator did not reach the rate; of those that did not, the nearest to it. */
+/** Made again when the generator did not reach the rate, or nothing arrived; of several the nearest to the rate. */
 async function measure(
   contest: Contest,
   name: string,
@@ -117,12 +117,16 @@ async function measure(
   seconds: number,
 ): Promise<Trial> {
   let best = await measureOnce(contest, name, rate, seconds)
-  for (let again = 1; isShort(best, rate, seconds) && again < TRIES; again++) {
+  const isBad = (trial: Trial): boolean => isShort(trial, rate, seconds) || isEmpty(trial)
+  for (let again = 1; isBad(best) && again < TRIES; again++) {
     const next = await measureOnce(contest, name, rate, seconds)
-    if (next.sent > best.sent) best = next
+    if (isEmpty(best) || (!isEmpty(next) && next.sent > best.sent)) best = next
   }
   return best
 }
+
+/** Not one frame arrived: something else had the contender's core all the time. */
+const isEmpty = ({ latencies }: Trial): boolean => Number.isNaN(latencies[0])
 
 const isShort = ({ sent }: Trial, rate: number, seconds: number): boolean =>
   sent < SENT_SHARE_MIN * rate * seconds

@@ -107,7 +107,7 @@ export class LivePrograms {
     const { client, echo } = this.#pods
     const text = `hello ${this.#set.echo.attempts}`
     const server = { ns: echo, address: echo.address, port: ServerPort.ECHO }
-    const answer = await udpEcho(this.#lab, client, server, text)
+    const answer = await udpEcho(this.#lab, client, server, text, PATIENCE_SECONDS)
     if (!signal.aborted) this.#set.echo.record(1, answer === text ? 1 : 0)
   }
 

@@ -108,7 +108,7 @@ export async function tcpProbe(
   from: Namespace,
   address: string,
   port: number,
-  timeoutSeconds = 1,
+  timeoutSeconds = 2,
 ): Promise<TcpAnswer> {
   const args = ['-n', '-v', '-z', '-w', `${timeoutSeconds}`, address, `${port}`]
   const { code, stderr } = await lab.exec(from, 'nc', args)
@@ -196,6 +196,9 @@ export async function tcpEcho(
   return JSON.parse(stdout) as EchoReport
 }
 
+/** A machine that others use, too, may be away for a second. */
+const UDP_WAIT_SECONDS = 10
+
 const program = (name: string) => fileURLToPath(new URL(`./programs/${name}.js`, import.meta.url))
 
 /** Answers each UDP datagram with itself, by socat; resolves when it listens. */
@@ -206,10 +209,16 @@ export async function udpEchoServer(lab: Lab, at: Server): Promise<LabProcess> {
   return server
 }
 
-/** Sends one datagram and returns what came back within half a second; empty when nothing did. */
-export async function udpEcho(lab: Lab, from: Namespace, to: Server, text: string) {
-  const args = ['-t', '0.5', '-', `UDP4:${to.address}:${to.port}`]
-  return (await lab.exec(from, 'socat', args, { input: text })).stdout
+/** Sends one datagram and returns what comes back; empty when nothing does within so many seconds. */
+export async function udpEcho(
+  lab: Lab,
+  from: Namespace,
+  to: Server,
+  text: string,
+  waitSeconds = UDP_WAIT_SECONDS,
+): Promise<string> {
+  const args = [program('udp-asker'), to.address, `${to.port}`, `${waitSeconds}`]
+  return (await lab.exec(from, process.execPath, args, { input: text })).stdout
 }
 
 export interface IperfOptions {

@@ -199,7 +199,7 @@ services: { externalClusterIp: true, algorithm: maglev, loopback: 169.254.42.9 }
 uplinks: [{ device: eth1, address: 203.0.113.2 }]
 maps: { connections: 32768 }
 `)
-  t.equal(await udpEcho(lab, client, echo, large), '', 'fragmentTracking')
+  t.equal(await udpEcho(lab, client, echo, large, 1), '', 'fragmentTracking')
   await lab.ip(world, ['route add 10.96.0.10/32 via 203.0.113.2'])
   const url = 'http://10.96.0.10/'
   await live.until('the ClusterIP', async () => {

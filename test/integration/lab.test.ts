@@ -122,7 +122,9 @@ t.test(
     const ping = await lab.exec(left, 'ping', ['-c', '2', '-i', '0.05', '-W', '2', '192.0.2.2'])
     t.equal(ping.code, 0, ping.stdout)
 
-    const server = lab.spawn(right, 'socat', ['-d', '-d', 'TCP-LISTEN:7000', 'EXEC:rev'])
+    const server = lab.spawn(right, 'socat', [
+      ...['-d', '-d', '-t', '10', 'TCP-LISTEN:7000', 'EXEC:rev'],
+    ])
     await server.waitForOutput(/listening on/)
     const answer = await lab.exec(left, 'nc', ['-N', '192.0.2.2', '7000'], { input: 'abc\n' })
     t.equal(answer.stdout, 'cba\n')

@@ -93,9 +93,9 @@ t.test(
   },
   async (t) => {
     const own = await openClients(live.node, 40)
-    await sleep(1500)
+    await sleep(3500)
     const ofPods = [await openClients(a, 100), await openClients(b, 100)] as const
-    await sleep(1500)
+    await sleep(3500)
     const later = await openClients(live.node, 200)
     const all = [own, ...ofPods, later]
     t.same(

@@ -91,11 +91,14 @@ t.test('wait ends by time, by a frame, and by another thread', async (t) => {
   t.equal(lab.poller.wait(1000), true, 'a frame arrived')
   t.equal(lab.words[BurstWord.WOKEN], 0)
   lab.take()
-  const source = `const { workerData } = require('node:worker_threads')
-    import(workerData.module).then((m) => setTimeout(() => m.wakePoller(workerData.fd), 50))`
+  const source = `const { parentPort, workerData } = require('node:worker_threads')
+    import(workerData.module).then((m) => {
+      parentPort.once('message', () => setTimeout(() => m.wakePoller(workerData.fd), 50))
+      parentPort.postMessage('ready')
+    })`
   const module = import.meta.resolve('xdp-socket-napi')
   const worker = new Worker(source, { eval: true, workerData: { module, fd: lab.poller.wakeFd } })
-  await once(worker, 'online')
+  await once(worker, 'message')
   const isWoken = () => lab.words[BurstWord.WOKEN] === 1
   // A frame of the kernel's own may come first; one that is in the burst ends a wait at once.
   const wait = (milliseconds: number) => {
@@ -103,6 +106,7 @@ t.test('wait ends by time, by a frame, and by another thread', async (t) => {
     return lab.poller.wait(milliseconds)
   }
   const before = performance.now()
+  worker.postMessage('go')
   while (wait(5000) && !isWoken());
   t.ok(isWoken(), 'woken')
   const waited = performance.now() - before

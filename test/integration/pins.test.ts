@@ -58,7 +58,7 @@ t.test(
   { timeout: 90_000 },
   async (t) => {
     const to = { ns: live.outside, address: OUTSIDE_ADDRESS, port: 7100 }
-    const transfer = await TransferUnderWay.of(live, client, to, 200)
+    const transfer = await TransferUnderWay.of(live, client, to, 400)
     await live.datapath?.kill()
     t.notOk(transfer.isOver, 'in the midst of it')
     await seconds(0.5)

@@ -91,7 +91,14 @@ t.test('a closed port answers with a reset', async (t) => {
 
 t.test('a half-closed connection still carries the answer', async (t) => {
   const listen = `TCP-LISTEN:5006,bind=${server.address},reuseaddr`
-  const listener = live.lab.spawn(server, 'socat', ['-d', '-d', listen, 'SYSTEM:sha256sum'])
+  const listener = live.lab.spawn(server, 'socat', [
+    '-d',
+    '-d',
+    '-t',
+    '10',
+    listen,
+    'SYSTEM:sha256sum',
+  ])
   await listener.waitForOutput(/listening on/)
   const input = 'x'.repeat(3_000_000)
   const args = ['-t', '10', '-', `TCP:${server.address}:5006`]
@@ -102,11 +109,18 @@ t.test('a half-closed connection still carries the answer', async (t) => {
 
 t.test('after a reset the same ports may connect again at once', async (t) => {
   const listen = `TCP-LISTEN:5007,bind=${server.address},reuseaddr,fork,linger=0`
-  const listener = live.lab.spawn(server, 'socat', ['-d', '-d', listen, 'SYSTEM:echo hello'])
+  const listener = live.lab.spawn(server, 'socat', [
+    '-d',
+    '-d',
+    '-t',
+    '10',
+    listen,
+    'SYSTEM:echo hello',
+  ])
   await listener.waitForOutput(/listening on/)
   for (let round = 0; round < 5; round++) {
     const target = `TCP:${server.address}:5007,sourceport=45007,reuseaddr`
-    const { stdout } = await live.lab.exec(client, 'socat', ['-t', '1', '-', target])
+    const { stdout } = await live.lab.exec(client, 'socat', ['-t', '10', '-', target])
     t.equal(stdout, 'hello\n')
   }
   await listener.stop()

@@ -2,7 +2,7 @@
  * Policy over real AF_XDP, with real programs: rules over prefixes, entities and ICMP types, audit
  * mode, the host firewall, and policies that are swapped under running connections.
  */
-import { setImmediate, setTimeout } from 'node:timers/promises'
+import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import { PolicyController } from '../../src/daemon/policy-controller.js'
 import type { Namespace } from '../../src/lab/lab.js'
@@ -150,8 +150,7 @@ t.test('the host firewall on the uplink: what begins there is judged too', async
   policies.changeRules({ set: [{ name: 'host', nodeSelector: {}, ingress }] })
   const slow = tcpEcho(lab, outside, FROM_OUTSIDE, { connections: 2, bytesEach: 5_000_000 })
   controller.setHostFirewall(true, true)
-  // The steering follows the maps within a turn of the worker, which may be asleep.
-  await setTimeout(300)
+  await live.settled()
   t.same(await tcpEcho(lab, outside, FROM_OUTSIDE, few), all, 'what is allowed')
   const before = live.dropped(POLICY_DENIED)
   t.equal(await probe(outside, UPLINK_ADDRESS, 22), KEPT_OUT)
@@ -165,7 +164,7 @@ t.test('the host firewall on the uplink: what begins there is judged too', async
   policies.changeRules({ set: [{ name: 'host', nodeSelector: {}, ingress: [] }] })
   t.equal(await probe(outside, UPLINK_ADDRESS, LOGIN_PORT), KEPT_OUT)
   controller.setHostFirewall(false)
-  await setTimeout(300)
+  await live.settled()
   t.equal(await probe(outside, UPLINK_ADDRESS, LOGIN_PORT), 'open')
   for (const server of servers) await server.stop()
 })

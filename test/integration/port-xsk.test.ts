@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { Lab, type Namespace } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
+import { ping } from '../../src/lab/traffic.js'
 import type { PortStatistics } from '../../src/port/port.js'
 
 const HUB = fileURLToPath(new URL('../support/xsk-hub.js', import.meta.url))
@@ -108,9 +109,7 @@ async function lostPorts(hub: LabProcess): Promise<Answer> {
 
 /** Replies to `count` pings of the given payload. */
 async function received(lab: Lab, from: Namespace, count: number, bytes = 56): Promise<number> {
-  const args = ['-c', `${count}`, '-i', '0.1', '-W', '1', '-s', `${bytes}`, '10.77.0.2']
-  const { stdout } = await lab.exec(from, 'ping', args)
-  return Number(/(\d+) received/.exec(stdout)?.[1])
+  return (await ping(lab, from, '10.77.0.2', { count, sizeBytes: bytes })).received
 }
 
 /** Devices of the namespace that have an XDP program. */

@@ -39,7 +39,7 @@ t.test(
   { timeout: 60_000 },
   async (t) => {
     const to = { ns: server, address: server.address, port: 5005 }
-    const transfer = await TransferUnderWay.of(live, client, to, 200)
+    const transfer = await TransferUnderWay.of(live, client, to, 400)
     await live.datapath?.kill()
     t.notOk(transfer.isOver, 'in the midst of it')
     await live.start()

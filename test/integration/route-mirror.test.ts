@@ -1,7 +1,7 @@
 /** The mirror of routes and neighbours against the tables of a real kernel. */
 import './native-namespace.js'
 import { spawn } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -32,8 +32,11 @@ neighbour.unref()
 process.once('exit', () => neighbour.kill())
 const elsewhere = (line: string) =>
   run('nsenter', '--net', '--target', String(neighbour.pid), 'ip', ...line.split(' '))
-// unshare needs a moment to be in its namespace.
-await new Promise((resolve) => setTimeout(resolve, 200))
+const namespaceOf = (pid: number | string): string => readlinkSync(`/proc/${pid}/ns/net`)
+for (let tries = 0; namespaceOf(neighbour.pid ?? 0) === namespaceOf('self'); tries++) {
+  if (tries === 1000) throw new Error('unshare stays in our namespace')
+  await new Promise((resolve) => setTimeout(resolve, 10))
+}
 ip(`link set rpx1 netns ${neighbour.pid}`)
 elsewhere('link set rpx1 up')
 elsewhere('addr add 192.0.2.1/24 dev rpx1')

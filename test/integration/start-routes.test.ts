@@ -40,6 +40,8 @@ async function firstFrames() {
   await live.start()
   await sleep(FIRST_MILLISECONDS)
   const sent = (port: number) => live.portStatistics(port).sentFrames
+  // Where something else had the worker's core for as long.
+  for (let i = 0; i < 100 && sent(live.uplinkPort) < FRAMES_MIN; i++) await sleep(100)
   return { byStack: sent(live.maps.node.hostPort), byUplink: sent(live.uplinkPort) }
 }
 

@@ -70,7 +70,7 @@ const login = lab.spawn(outside, 'python3', [
   `
 import socket, time
 s = socket.create_connection(('${UPLINK_ADDRESS}', 2222))
-s.settimeout(2)
+s.settimeout(20)
 count = 0
 while True:
     line = b'%d\\n' % count
@@ -103,7 +103,7 @@ const web = (options: Partial<ServiceSpec> = {}): ServiceSpec => ({
 /** The steering follows the maps within a turn of the worker, which may be asleep. */
 const set = async (spec: ServiceSpec): Promise<void> => {
   live.controller.setService(spec)
-  await new Promise((resolve) => setTimeout(resolve, 300))
+  await live.settled()
 }
 
 const names = async (from: Namespace, url: string, count: number): Promise<string[]> => {
@@ -129,11 +129,13 @@ t.test('a client outside reaches both backends of a NodePort', OPTIONS, async (t
 
 t.test('the backend sees the client’s own address', OPTIONS, async (t) => {
   const command = 'SYSTEM:echo $SOCAT_PEERADDR'
-  const server = lab.spawn(first, 'socat', ['-d', '-d', 'TCP-LISTEN:9000,fork,reuseaddr', command])
+  const server = lab.spawn(first, 'socat', [
+    ...['-d', '-d', '-t', '10', 'TCP-LISTEN:9000,fork,reuseaddr', command],
+  ])
   await server.waitForOutput(/listening on/)
   const backends = [{ address: first.address, port: 9000 }]
   await set(web({ name: 'who', frontends: [{ ...nodePort, port: 30_090 }], backends }))
-  const args = ['-4', `TCP:${UPLINK_ADDRESS}:30090,bind=${OUTSIDE_ADDRESS}`, '-']
+  const args = ['-t', '10', '-4', `TCP:${UPLINK_ADDRESS}:30090,bind=${OUTSIDE_ADDRESS}`, '-']
   const { stdout } = await lab.exec(outside, 'socat', args)
   t.equal(stdout.trim(), OUTSIDE_ADDRESS)
 })
@@ -192,7 +194,7 @@ t.test('a ClusterIP is closed to the outside, an unknown port silent', OPTIONS, 
   t.ok(live.dropped(174) > before)
   t.equal(await tcpProbe(lab, outside, VIP, 81), 'silent')
   live.controller.setServiceOptions({ externalClusterIp: true })
-  t.same(await names(outside, `http://${VIP}`, 8), ['web1', 'web2'])
+  t.same(await names(outside, `http://${VIP}`, 20), ['web1', 'web2'])
   live.controller.setServiceOptions({ externalClusterIp: false })
 })
 
@@ -203,7 +205,7 @@ t.test(
     await set(web({ backends: [] }))
     t.equal(await tcpProbe(lab, outside, UPLINK_ADDRESS, NODE_PORT, 3), 'refused')
     live.controller.deleteService('web')
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await live.settled()
     const drops = live.dropped(158)
     t.equal(await tcpProbe(lab, outside, UPLINK_ADDRESS, NODE_PORT, 3), 'refused')
     t.equal(live.dropped(158), drops)
@@ -244,7 +246,9 @@ t.test('the node’s own connection on the uplink went on all the time', OPTIONS
         ?.slice(5),
     )
   const before = count()
-  await new Promise((resolve) => setTimeout(resolve, 500))
+  for (let tries = 0; tries < 200 && !(count() > before); tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
   t.ok(count() > before, `${before} lines so far`)
   const load = { connections: 50, bytesEach: 10_000 }
   const report = await tcpEcho(lab, outside, echo, load)

@@ -143,7 +143,7 @@ t.test('pods come and go while others speak', { timeout: 60_000 }, async (t) => 
 
 t.test('a transfer outlives a datapath that is killed', { timeout: 60_000 }, async (t) => {
   const to = { ns: server, address: server.address, port: 5007 }
-  const transfer = await TransferUnderWay.of(live, client, to, 200)
+  const transfer = await TransferUnderWay.of(live, client, to, 400)
   await live.datapath?.kill()
   t.notOk(transfer.isOver, 'in the midst of it')
   t.same(await live.devicesWithXdp(), [])

@@ -87,10 +87,10 @@ export class AgentPair {
   ): Promise<string> {
     const who = 'SYSTEM:echo $SOCAT_PEERADDR $SOCAT_PEERPORT'
     const listen = `TCP-LISTEN:${port},reuseaddr`
-    const server = this.lab.spawn(at, 'socat', ['-d', '-d', listen, who])
+    const server = this.lab.spawn(at, 'socat', ['-d', '-d', '-t', '10', listen, who])
     await server.waitForOutput(/listening on/)
-    const target = `TCP:${address}:${port},connect-timeout=2`
-    const { stdout } = await this.lab.exec(from, 'socat', ['-T', '2', target, '-'])
+    const target = `TCP:${address}:${port},connect-timeout=5`
+    const { stdout } = await this.lab.exec(from, 'socat', ['-t', '10', '-T', '10', target, '-'])
     await server.stop()
     return stdout.trim()
   }

@@ -146,7 +146,7 @@ spec: { device: ${device}, address: ${address}, mac: "${podMac}"${more} }
   }
 
   /** Waits until the condition holds; fails with what the agent printed when it does not. */
-  async until(what: string, holds: () => Promise<boolean>, milliseconds = 5_000): Promise<void> {
+  async until(what: string, holds: () => Promise<boolean>, milliseconds = 20_000): Promise<void> {
     const deadline = performance.now() + milliseconds
     while (!(await holds())) {
       if (performance.now() > deadline) throw new Error(`${what}: ${this.process?.output}`)

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatapathProcess } from '../../src/daemon/datapath-process.js'
 import { NodeController } from '../../src/daemon/node-controller.js'
+import { HeartbeatReader } from '../../src/engine/heartbeat.js'
 import { Lab, type Namespace, type Pod } from '../../src/lab/lab.js'
 import { readMetrics } from '../../src/monitor/metrics.js'
 import { DatapathMaps, MAP_SIZES } from '../../src/pipeline/datapath-maps.js'
@@ -28,6 +29,8 @@ export interface LivePod extends Pod {
   readonly identity: number
   readonly port: number
 }
+
+const SETTLED_MILLISECONDS_MAX = 20_000
 
 export interface LiveNodeOptions {
   /** With an uplink to a namespace `outside`, which is also the node's default gateway. */
@@ -216,6 +219,22 @@ export class LiveNode {
   }
 
   /** As the datapath last published them, up to a quarter of a second ago. */
+  /**
+   * Resolves when each worker has kept house three times, ten times a second at least: devices have been told
+   * what the maps say.
+   */
+  async settled(): Promise<void> {
+    const reader = new HeartbeatReader(this.directory)
+    const before = new Map(reader.read().map(({ thread, beats }) => [thread, beats]))
+    const isBehind = () =>
+      reader.read().some(({ thread, beats }) => beats < (before.get(thread) ?? beats) + 3)
+    const deadline = performance.now() + SETTLED_MILLISECONDS_MAX
+    while (isBehind()) {
+      if (performance.now() > deadline) throw new Error('a worker stands still')
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+
   portStatistics(port: number): PortStatistics {
     return readPortStatistics((cell) => this.maps.portStatistics.sum(cell), port)
   }

@@ -7,7 +7,7 @@ import { tcpProbe } from '../../src/lab/traffic.js'
 
 export * from '../../src/lab/traffic.js'
 
-const STEERED_MILLISECONDS_MAX = 2_000
+const STEERED_MILLISECONDS_MAX = 20_000
 
 /**
  * Waits until a port of the node answers: its uplinks' programs learn of a service when the worker

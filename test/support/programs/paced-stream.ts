@@ -13,17 +13,19 @@ export interface PacedReport {
 
 const [role = '', address = '', port = ''] = process.argv.slice(2)
 const NUMBER_BYTES = 8
+/** Some seconds of packets find room while this process has no processor. */
+const RECEIVE_BYTES = 4 << 20
 /** For the last echoes. */
 const LINGER_MILLISECONDS = 500
 
 function serve(): void {
-  const socket = createSocket('udp4')
+  const socket = createSocket({ type: 'udp4', recvBufferSize: RECEIVE_BYTES })
   socket.on('message', (message, from) => socket.send(message, from.port, from.address))
   socket.bind(Number(port), address, () => process.stdout.write('listening\n'))
 }
 
 function send(): void {
-  const socket = createSocket('udp4')
+  const socket = createSocket({ type: 'udp4', recvBufferSize: RECEIVE_BYTES })
   let sent = 0
   let received = 0
   let last = 0

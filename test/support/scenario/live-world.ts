@@ -36,7 +36,6 @@ const TAKEN_MILLISECONDS = 5000
 const SETTLED_MILLISECONDS = 3
 const ANSWERED_MILLISECONDS = 30
 const ARRIVED_MILLISECONDS = 5000
-const STEERED_MILLISECONDS = 400
 
 interface FarEnd {
   readonly names: Omit<PortNames, 'name'>
@@ -141,8 +140,8 @@ export class LiveWorld implements World {
     const world = new LiveWorld(stage)
     world.#forget()
     await world.configure(spec)
-    // The uplink's steering follows the maps once in a while.
-    if (spec.uplink === true) await sleep(STEERED_MILLISECONDS)
+    // The uplink's steering follows the maps with the worker's housekeeping.
+    if (spec.uplink === true) await stage.live.settled()
     world.events()
     for (const end of world.#ends.values()) end.read = end.program.output.length
     return world
