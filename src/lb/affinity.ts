@@ -28,6 +28,7 @@ export class Affinity {
   /** What the last `recall` found, whether it counts or not. */
   #found = NOT_FOUND
   #foundGeneration = 0
+  #foundBackend = NO_BACKEND
 
   constructor(clients: LruHashMap, matches: HashMap) {
     this.#clients = clients
@@ -47,9 +48,10 @@ export class Affinity {
     if (slot === NOT_FOUND) return NO_BACKEND
     this.#foundGeneration = this.#clients.foundGeneration
     const value = this.#clients.valueStart(slot)
+    const backend = this.#clients.words[value + AffinityWord.BACKEND_ID] as number
+    this.#foundBackend = backend
     const idle = (nowSeconds - (this.#clients.words[value + AffinityWord.LAST_USED] as number)) | 0
     if (idle < 0 || idle >= timeoutSeconds) return NO_BACKEND
-    const backend = this.#clients.words[value + AffinityWord.BACKEND_ID] as number
     // Another client's by now.
     if (this.#clients.generation(slot) !== this.#foundGeneration) return NO_BACKEND
     this.#match[0] = backend
@@ -68,9 +70,8 @@ export class Affinity {
     backend: number,
     nowSeconds: number,
   ): number {
+    if (this.#found !== NOT_FOUND) return this.#replace(backend, nowSeconds)
     const clients = this.#clients
-    // What does not count makes way; what another worker made since has another generation.
-    if (this.#found !== NOT_FOUND) clients.deleteSlot(this.#found, this.#foundGeneration)
     this.#writeKey(words, start, revNatIndex)
     this.#value[AffinityWord.LAST_USED] = nowSeconds
     this.#value[AffinityWord.BACKEND_ID] = backend
@@ -84,6 +85,26 @@ export class Affinity {
     const generation = clients.foundGeneration
     const theirs = clients.words[clients.valueStart(slot) + AffinityWord.BACKEND_ID] as number
     return clients.generation(slot) === generation ? theirs : backend
+  }
+
+  /** The same in the place of what was found and does not count any more. */
+  #replace(backend: number, nowSeconds: number): number {
+    const clients = this.#clients
+    const { words } = clients
+    const slot = this.#found
+    const before = this.#foundBackend
+    const value = clients.valueStart(slot)
+    // Evicted meanwhile: nothing is remembered, until `remember` does.
+    if (clients.generation(slot) !== this.#foundGeneration) return backend
+    const lastUsed = words[value + AffinityWord.LAST_USED] as number
+    const now = Atomics.compareExchange(words, value + AffinityWord.BACKEND_ID, before, backend)
+    if (now !== before) return now
+    words[value + AffinityWord.LAST_USED] = nowSeconds
+    this.#written = slot
+    this.#writtenGeneration = this.#foundGeneration
+    this.#backendBefore = before
+    this.#lastUsedBefore = lastUsed
+    return backend
   }
 
   /** Each packet of a client is a use. */

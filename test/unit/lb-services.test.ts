@@ -2,6 +2,7 @@
 import t from 'tap'
 import { RingpathError } from '../../src/base/errors.js'
 import type { Prng } from '../../src/base/prng.js'
+import { Affinity } from '../../src/lb/affinity.js'
 import { RegionAllocator } from '../../src/lb/region-allocator.js'
 import type { BackendSpec, FrontendSpec, ServiceSpec } from '../../src/lb/service-spec.js'
 import { ServiceWriter } from '../../src/lb/service-writer.js'
@@ -280,4 +281,26 @@ t.test('runs are handed out once and joined again', async (t) => {
   }
   for (const [start, length] of taken) allocator.give(start, length)
   t.equal(allocator.take(1000), 0, 'all in one piece again')
+})
+
+t.test('what is remembered of a client is as before when its packet is dropped', async (t) => {
+  const maps = serviceMaps()
+  const affinity = new Affinity(maps.affinity, maps.affinityMatch)
+  const client = Int32Array.of(0, 0, 0xffff, 0x0a00_0909)
+  affinity.beginPacket()
+  affinity.remember(client, 0, 1, 3, 1000)
+  const slot = [...maps.affinity.slots()][0] as number
+  const memory = (): number[] => {
+    const start = maps.affinity.valueStart(slot)
+    return [...maps.affinity.words.slice(start, start + maps.affinity.spec.valueWords)]
+  }
+  const before = memory()
+  affinity.beginPacket()
+  t.equal(affinity.recall(client, 0, 1, 60, 1100), 0, 'too old')
+  t.equal(affinity.claim(client, 0, 1, 5, 1100), 5)
+  affinity.remember(client, 0, 1, 5, 1100)
+  t.notSame(memory(), before)
+  affinity.undo()
+  t.same(memory(), before)
+  t.equal(maps.affinity.size, 1)
 })
