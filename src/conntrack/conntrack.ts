@@ -252,8 +252,8 @@ export class Conntrack extends CtEntries {
     const home = hash & this.#slotMask
     const segment = home & ~segmentMask
     let found = NOT_FOUND
+    let result: CtResult = CtResult.ESTABLISHED
     let rereads = 0
-    let isReply = false
     for (let i = 0; i <= segmentMask; i++) {
       const slot = segment | ((home + i) & segmentMask)
       const at = (this.#entriesStart + (slot << ENTRY_SHIFT)) | 0
@@ -261,7 +261,7 @@ export class Conntrack extends CtEntries {
       if (state === EMPTY) break
       if ((state & KEY_BUSY) !== 0) continue
       const entryPorts = entries[at + PORTS]
-      isReply =
+      const isReply =
         entryPorts === turnedPorts &&
         entries[at + SOURCE] === destination &&
         entries[at + DESTINATION] === source &&
@@ -284,10 +284,12 @@ export class Conntrack extends CtEntries {
       this.foundRevNat = revNat
       this.foundState = flags
       found = slot
-      if (isReply) break
+      if (!isReply) continue
+      result = CtResult.REPLY
+      break
     }
     this.slot = found
-    return isReply ? CtResult.REPLY : CtResult.ESTABLISHED
+    return result
   }
 
   /** A packet of the connection found; true when it opens the connection anew. */
@@ -374,8 +376,7 @@ export class Conntrack extends CtEntries {
     // No more than what is new: a SYN on another worker may just have cleared the rest (`#reopen`).
     const added = seen & ~state
     if (added !== 0) Atomics.or(table, entry + Ct.STATE, added)
-    // The other side may have closed it meanwhile, on another worker, which then said when it ends.
-    if (this.isClosing) table[entry + Ct.EXPIRES] = nowSeconds + timeouts.closeSeconds
+    this.endIfClosed(entry, nowSeconds)
     const hasNewFlags = (added & ~CtState.SEEN_NON_SYN) !== 0
     if (!hasNewFlags && !this.#isReportDue(entry, isIngress, nowSeconds)) return
     table[entry + (isIngress ? Ct.LAST_RX_REPORT : Ct.LAST_TX_REPORT)] = nowSeconds

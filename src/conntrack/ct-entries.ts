@@ -178,7 +178,19 @@ export class CtEntries {
     )
     const expires = lastSeconds + lifetime
     if ((table[entry + Ct.EXPIRES] as number) < expires) table[entry + Ct.EXPIRES] = expires
+    this.endIfClosed(entry, lastSeconds)
     return true
+  }
+
+  /**
+   * After a store of when an open connection expires: both sides may have closed it meanwhile, on another
+   * worker, whose word about its end the store wrote over.
+   */
+  protected endIfClosed(entry: number, nowSeconds: number): void {
+    const table = this.words
+    const flags = table[entry + Ct.STATE] as number
+    if ((flags & CLOSING_BOTH) !== CLOSING_BOTH) return
+    table[entry + Ct.EXPIRES] = nowSeconds + this.timeouts.closeSeconds
   }
 
   protected count(entry: number, packets: number, bytes: number): void {

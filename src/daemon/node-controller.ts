@@ -50,6 +50,7 @@ import { type PeerSpec, RemoteNodes, type RemoteSpec, type TunnelOptions } from 
 export type { EndpointSpec, HostSpec, NodeOptions, ServiceOptions, UplinkSpec }
 export { HOST_ENDPOINT_ID }
 
+/** A worker looks at its ports ten times a second; it may be without a processor for a while. */
 const REST_MILLISECONDS = 2_000
 
 export class NodeController {

@@ -2,10 +2,9 @@
  * What V8 is told before the packet path is compiled; for the whole process, so call it first.
  *
  * V8 stops inlining into a function when a budget is spent, and the lane and the stages are made of
- * small functions on purpose: with a larger budget a repeated packet takes a tenth less time, and with a
- * still larger one more again (docs/performance.md). The names are V8's own and not a part of Node's
- * interface: one that a later
- * V8 does not know is ignored with a warning on standard error.
+ * small functions on purpose: with this budget a repeated packet takes a tenth less time than with V8's
+ * own; with twice as much the datapath is slower again (docs/performance.md). The names are V8's and not a
+ * part of Node's interface: one that a later V8 does not know is ignored with a warning on standard error.
  */
 import { setFlagsFromString } from 'node:v8'
 

@@ -10,10 +10,10 @@ if (id === undefined) throw new Error('usage: janitor.js <run id>')
 
 /** What the dead one's last programs make until then, such as a namespace, is found. */
 const LAST_WORK_MILLISECONDS = 500
-const remove = (): void => removeRun(id)
+const removeLater = () => setTimeout(() => removeRun(id), LAST_WORK_MILLISECONDS)
 
 // A Ctrl-C in the terminal goes to the lab's process; its end is what counts here.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => undefined)
-for (const end of ['end', 'error'])
-  process.stdin.on(end, () => setTimeout(remove, LAST_WORK_MILLISECONDS))
+process.stdin.on('end', removeLater)
+process.stdin.on('error', removeLater)
 process.stdin.resume()

@@ -100,10 +100,7 @@ export class Affinity {
     const now = Atomics.compareExchange(words, value + AffinityWord.BACKEND_ID, before, backend)
     if (now !== before) return now
     words[value + AffinityWord.LAST_USED] = nowSeconds
-    this.#written = slot
-    this.#writtenGeneration = this.#foundGeneration
-    this.#backendBefore = before
-    this.#lastUsedBefore = lastUsed
+    this.#noteChanged(slot, this.#foundGeneration, before, lastUsed)
     return backend
   }
 
@@ -127,10 +124,9 @@ export class Affinity {
     const { foundGeneration } = this.#clients
     // Of one that this packet made nothing was there before.
     if (slot !== this.#written || foundGeneration !== this.#writtenGeneration) {
-      this.#written = slot
-      this.#writtenGeneration = foundGeneration
-      this.#backendBefore = table[value + AffinityWord.BACKEND_ID] as number
-      this.#lastUsedBefore = table[value + AffinityWord.LAST_USED] as number
+      const before = table[value + AffinityWord.BACKEND_ID] as number
+      const lastUsed = table[value + AffinityWord.LAST_USED] as number
+      this.#noteChanged(slot, foundGeneration, before, lastUsed)
     }
     table[value + AffinityWord.LAST_USED] = nowSeconds
     table[value + AffinityWord.BACKEND_ID] = backend
@@ -157,9 +153,15 @@ export class Affinity {
   }
 
   #noteMade(slot: number): void {
+    this.#noteChanged(slot, this.#clients.writtenGeneration, NO_BACKEND, 0)
+  }
+
+  /** For `undo`: what was in the slot before this packet. */
+  #noteChanged(slot: number, generation: number, backend: number, lastUsed: number): void {
     this.#written = slot
-    this.#writtenGeneration = this.#clients.writtenGeneration
-    this.#backendBefore = NO_BACKEND
+    this.#writtenGeneration = generation
+    this.#backendBefore = backend
+    this.#lastUsedBefore = lastUsed
   }
 
   #find(words: Int32Array, start: number, revNatIndex: number): number {

@@ -15,6 +15,7 @@ import { ipv4Words, parseIpv4 } from '../../src/wire/address.js'
 import { Protocol } from '../../src/wire/protocols.js'
 import { LiveAgent } from '../support/live-agent.js'
 import { refusalsOf } from '../support/refusals.js'
+import { askBySocat, socatServer } from '../support/socat.js'
 import { coresOfThreads } from '../support/thread-cores.js'
 
 const OPTIONS = { timeout: 60_000 }
@@ -63,15 +64,14 @@ const datapath = (more: string) =>
 async function nameServer(ns: Namespace, name: string, address: string): Promise<void> {
   const listen = `TCP-LISTEN:8080,bind=${address},reuseaddr,fork`
   const said = `SYSTEM:echo ${name} $SOCAT_PEERADDR`
-  await lab.spawn(ns, 'socat', ['-d', '-d', '-t', '10', listen, said]).waitForOutput(/listening on/)
+  await socatServer(lab, ns, listen, said)
 }
 
 /** "near 10.0.1.1"; empty when nobody answers. */
 async function ask(from: Namespace, address: string, port: number, more = ''): Promise<string> {
   // Sixteen at once are slow to start on a busy machine; nobody to answer costs all of it.
   const target = `TCP:${address}:${port},connect-timeout=3${more}`
-  const { stdout } = await lab.exec(from, 'socat', ['-t', '10', '-T', '10', target, '-'])
-  return stdout.trim()
+  return (await askBySocat(lab, from, target)).trim()
 }
 
 /** What so many connections were answered, each answer once, in order. */

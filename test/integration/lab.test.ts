@@ -12,6 +12,7 @@ import { runOrFail } from '../../src/lab/command.js'
 import { Lab, type Namespace } from '../../src/lab/lab.js'
 import { listRuns, namespacesOf, removeRun, sweepDeadRuns } from '../../src/lab/run-record.js'
 import { STAND_IN_ADDRESS } from '../../src/lab/wiring.js'
+import { socatServer } from '../support/socat.js'
 
 const HOLDER = fileURLToPath(new URL('../support/lab-holder.js', import.meta.url))
 const GONE_TIMEOUT_MS = 10_000
@@ -122,10 +123,7 @@ t.test(
     const ping = await lab.exec(left, 'ping', ['-c', '2', '-i', '0.05', '-W', '2', '192.0.2.2'])
     t.equal(ping.code, 0, ping.stdout)
 
-    const server = lab.spawn(right, 'socat', [
-      ...['-d', '-d', '-t', '10', 'TCP-LISTEN:7000', 'EXEC:rev'],
-    ])
-    await server.waitForOutput(/listening on/)
+    const server = await socatServer(lab, right, 'TCP-LISTEN:7000', 'EXEC:rev')
     const answer = await lab.exec(left, 'nc', ['-N', '192.0.2.2', '7000'], { input: 'abc\n' })
     t.equal(answer.stdout, 'cba\n')
     t.match(await server.ended, { code: 0 })

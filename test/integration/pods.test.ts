@@ -18,6 +18,7 @@ import {
 import { Direction } from '../../src/packet/verdict.js'
 import type { EndpointPolicy } from '../../src/policy/policy-rule.js'
 import { LiveNode, NODE_ADDRESS } from '../support/live-node.js'
+import { askBySocat, socatServer } from '../support/socat.js'
 
 const TCP = 6
 const POLICY_DENIED = 133
@@ -91,37 +92,19 @@ t.test('a closed port answers with a reset', async (t) => {
 
 t.test('a half-closed connection still carries the answer', async (t) => {
   const listen = `TCP-LISTEN:5006,bind=${server.address},reuseaddr`
-  const listener = live.lab.spawn(server, 'socat', [
-    '-d',
-    '-d',
-    '-t',
-    '10',
-    listen,
-    'SYSTEM:sha256sum',
-  ])
-  await listener.waitForOutput(/listening on/)
+  const listener = await socatServer(live.lab, server, listen, 'SYSTEM:sha256sum')
   const input = 'x'.repeat(3_000_000)
-  const args = ['-t', '10', '-', `TCP:${server.address}:5006`]
-  const { stdout } = await live.lab.exec(client, 'socat', args, { input })
-  t.equal(stdout.split(' ')[0], createHash('sha256').update(input).digest('hex'))
+  const answer = await askBySocat(live.lab, client, `TCP:${server.address}:5006`, input)
+  t.equal(answer.split(' ')[0], createHash('sha256').update(input).digest('hex'))
   await listener.stop()
 })
 
 t.test('after a reset the same ports may connect again at once', async (t) => {
   const listen = `TCP-LISTEN:5007,bind=${server.address},reuseaddr,fork,linger=0`
-  const listener = live.lab.spawn(server, 'socat', [
-    '-d',
-    '-d',
-    '-t',
-    '10',
-    listen,
-    'SYSTEM:echo hello',
-  ])
-  await listener.waitForOutput(/listening on/)
+  const listener = await socatServer(live.lab, server, listen, 'SYSTEM:echo hello')
   for (let round = 0; round < 5; round++) {
     const target = `TCP:${server.address}:5007,sourceport=45007,reuseaddr`
-    const { stdout } = await live.lab.exec(client, 'socat', ['-t', '10', '-', target])
-    t.equal(stdout, 'hello\n')
+    t.equal(await askBySocat(live.lab, client, target), 'hello\n')
   }
   await listener.stop()
 })

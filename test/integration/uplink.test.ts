@@ -26,6 +26,7 @@ import {
   OUTSIDE_ADDRESS,
   UPLINK_ADDRESS,
 } from '../support/live-node.js'
+import { askBySocat, socatServer } from '../support/socat.js'
 
 const VIP = '10.96.0.10'
 const NODE_PORT = 30_080
@@ -128,16 +129,11 @@ t.test('a client outside reaches both backends of a NodePort', OPTIONS, async (t
 })
 
 t.test('the backend sees the client’s own address', OPTIONS, async (t) => {
-  const command = 'SYSTEM:echo $SOCAT_PEERADDR'
-  const server = lab.spawn(first, 'socat', [
-    ...['-d', '-d', '-t', '10', 'TCP-LISTEN:9000,fork,reuseaddr', command],
-  ])
-  await server.waitForOutput(/listening on/)
+  await socatServer(lab, first, 'TCP-LISTEN:9000,fork,reuseaddr', 'SYSTEM:echo $SOCAT_PEERADDR')
   const backends = [{ address: first.address, port: 9000 }]
   await set(web({ name: 'who', frontends: [{ ...nodePort, port: 30_090 }], backends }))
-  const args = ['-t', '10', '-4', `TCP:${UPLINK_ADDRESS}:30090,bind=${OUTSIDE_ADDRESS}`, '-']
-  const { stdout } = await lab.exec(outside, 'socat', args)
-  t.equal(stdout.trim(), OUTSIDE_ADDRESS)
+  const target = `TCP4:${UPLINK_ADDRESS}:30090,bind=${OUTSIDE_ADDRESS}`
+  t.equal((await askBySocat(lab, outside, target)).trim(), OUTSIDE_ADDRESS)
 })
 
 t.test('source ranges hold for clients outside', OPTIONS, async (t) => {

@@ -4,8 +4,10 @@
  *     a 192.0.2.2 ── 192.0.2.1  world  203.0.113.1 ── 203.0.113.2 b
  *                        198.51.100.1, 198.51.100.66
  */
+
 import { Lab, type Namespace, type Pod } from '../../src/lab/lab.js'
 import { LiveAgent } from './live-agent.js'
+import { askBySocat, socatServer } from './socat.js'
 
 export const A_ADDRESS = '192.0.2.2'
 export const B_ADDRESS = '203.0.113.2'
@@ -87,12 +89,11 @@ export class AgentPair {
   ): Promise<string> {
     const who = 'SYSTEM:echo $SOCAT_PEERADDR $SOCAT_PEERPORT'
     const listen = `TCP-LISTEN:${port},reuseaddr`
-    const server = this.lab.spawn(at, 'socat', ['-d', '-d', '-t', '10', listen, who])
-    await server.waitForOutput(/listening on/)
+    const server = await socatServer(this.lab, at, listen, who)
     const target = `TCP:${address}:${port},connect-timeout=5`
-    const { stdout } = await this.lab.exec(from, 'socat', ['-t', '10', '-T', '10', target, '-'])
+    const answer = await askBySocat(this.lab, from, target)
     await server.stop()
-    return stdout.trim()
+    return answer.trim()
   }
 
   async close(): Promise<void> {

@@ -56,6 +56,11 @@ async function together(
   return result
 }
 
+const prefixesSpec = (more: Partial<MapSpec> = {}): MapSpec => {
+  const spec = { name: 'prefixes', type: MapType.LPM, keyWords: 4, valueWords: 1, maxEntries: 20 }
+  return { ...spec, ...more }
+}
+
 t.test('a reader finds what stays, and every value belongs to its key', async (t) => {
   const buffer = new SharedArrayBuffer(HashMap.bytesFor(HASH))
   const map = HashMap.create(HASH, buffer)
@@ -171,14 +176,7 @@ for (const maxEntries of [5, 100, 300]) {
 }
 
 t.test('an LPM reader sees answers that were true, whatever the tables are used for', async (t) => {
-  const spec: MapSpec = {
-    name: 'prefixes',
-    type: MapType.LPM,
-    keyWords: 4,
-    valueWords: 2,
-    maxEntries: 200,
-    tables: 12,
-  }
+  const spec = prefixesSpec({ valueWords: 2, maxEntries: 200, tables: 12 })
   const buffer = new SharedArrayBuffer(LpmMap.bytesFor(spec))
   const map = LpmMap.create(spec, buffer)
   const address = Int32Array.of(0, 0, 0xffff, 0)
@@ -301,13 +299,7 @@ t.test('a writer that stood still until its lock was taken over writes again, on
 })
 
 t.test('an LPM reader that comes while a value is being written looks again', async (t) => {
-  const spec: MapSpec = {
-    name: 'p',
-    type: MapType.LPM,
-    keyWords: 4,
-    valueWords: 12,
-    maxEntries: 20,
-  }
+  const spec = prefixesSpec({ valueWords: 12 })
   const map = LpmMap.create(spec, new SharedArrayBuffer(LpmMap.bytesFor(spec)))
   const address = Int32Array.of(0, 0, 0xffff, 0x0a010203)
   map.update(address, 112, new Int32Array(12).fill(1))
@@ -335,13 +327,7 @@ t.test('an LPM reader that comes while a value is being written looks again', as
 })
 
 t.test('an LPM writer killed between entry and tables: the next one completes it', async (t) => {
-  const spec: MapSpec = {
-    name: 'p',
-    type: MapType.LPM,
-    keyWords: 4,
-    valueWords: 1,
-    maxEntries: 20,
-  }
+  const spec = prefixesSpec()
   const buffer = new SharedArrayBuffer(LpmMap.bytesFor(spec))
   const map = LpmMap.create(spec, buffer)
   const address = Int32Array.of(0, 0, 0xffff, 0x0a010203)
@@ -361,14 +347,7 @@ t.test('an LPM writer killed between entry and tables: the next one completes it
 })
 
 t.test('after two LPM writers at once, no cell misleads', async (t) => {
-  const spec: MapSpec = {
-    name: 'p',
-    type: MapType.LPM,
-    keyWords: 4,
-    valueWords: 1,
-    maxEntries: 20,
-    tables: 4,
-  }
+  const spec = prefixesSpec({ tables: 4 })
   const map = LpmMap.create(spec, new SharedArrayBuffer(LpmMap.bytesFor(spec)))
   const ip = (word: number) => Int32Array.of(0, 0, 0xffff, word)
   map.update(ip(0x0a000000), 104, Int32Array.of(8))

@@ -98,6 +98,17 @@ t.test(
       CT_TIMEOUTS.closeSeconds,
       'at the next packet, too',
     )
+    const other = tuple(TCP, 2000, 80)
+    here.open(other, CtDirection.EGRESS, Flag.SYN)
+    here.see(other, CtDirection.EGRESS, Flag.ACK | Flag.FIN)
+    const { slot } = here.ct
+    meanwhile = () => {
+      meanwhile = () => undefined
+      there.see(turned(other), CtDirection.INGRESS, Flag.ACK | Flag.FIN)
+    }
+    here.ct.account(slot, map.words[map.keyStart(slot) - 1] as number, 3, 300, NOW)
+    const end = map.words[map.valueStart(slot) + Ct.EXPIRES] as number
+    t.equal(end - NOW, CT_TIMEOUTS.closeSeconds, 'and when the lane counts')
   },
 )
 
