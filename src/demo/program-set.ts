@@ -24,7 +24,7 @@ export function programSet(): ProgramSet {
   const client = { where: CLIENT.name, expectation: works, promise: allowed }
   const intruder = { where: INTRUDER.name, expectation: refused, unit: 'attempts got through' }
   const shareMin = LOSSY_SHARE_MIN
-  const socat = `socat - UDP4:${ECHO.address}:${ServerPort.ECHO}`
+  const datagram = `UDP to ${ECHO.address}, port ${ServerPort.ECHO}`
   const node = { where: NODE.name, expectation: works, promise: `${allowed}, by the host port` }
   return {
     curl: new Program({ ...client, command: `curl ${WEB.address}`, unit: 'requests answered' }),
@@ -34,7 +34,7 @@ export function programSet(): ProgramSet {
       unit: 'pings answered',
       shareMin,
     }),
-    echo: new Program({ ...client, command: socat, unit: 'datagrams echoed', shareMin }),
+    echo: new Program({ ...client, command: datagram, unit: 'datagrams echoed', shareMin }),
     bulk: new Program({ ...client, command: `iperf3 -c ${WEB.address}`, unit: 'transfers done' }),
     nodeCurl: new Program({ ...node, command: `curl ${WEB.address}`, unit: 'requests answered' }),
     intrusion: new Program({

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Namespace } from '../../src/lab/lab.js'
 import type { LabProcess } from '../../src/lab/lab-process.js'
-import { ping, transferWithHash } from '../../src/lab/traffic.js'
+import { ping, transferWithHash, udpEcho } from '../../src/lab/traffic.js'
 import { readDestinations } from '../../src/nat/destination-use.js'
 import { GATEWAY_ADDRESS, LiveNode, OUTSIDE_ADDRESS, UPLINK_ADDRESS } from '../support/live-node.js'
 
@@ -55,6 +55,7 @@ async function intact(clients: Clients): Promise<number> {
 /** Linux delays one by 40 ms, and by up to 200. */
 const DELAYED_ACK_MILLISECONDS = 250
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+const outside = { ns: live.outside, address: OUTSIDE_ADDRESS, port: PORT }
 const addressOf = (peer: string) => peer.slice(0, peer.lastIndexOf(':'))
 
 t.test('the outside sees TCP, UDP and pings of two pods from the node’s address', async (t) => {
@@ -64,9 +65,8 @@ t.test('the outside sees TCP, UDP and pings of two pods from the node’s addres
     t.same([...new Set(clients.peers.map(addressOf))], [UPLINK_ADDRESS])
     t.equal(await intact(clients), 3)
     await clients.process.stop()
-    const script = `echo hello | socat -t 0.5 - UDP4:${OUTSIDE_ADDRESS}:${PORT}`
-    const udp = await live.lab.exec(pod, 'sh', ['-c', script])
-    t.match(udp.stdout, new RegExp(`^${UPLINK_ADDRESS.replaceAll('.', '\\.')}:\\d+`))
+    const udp = await udpEcho(live.lab, pod, outside, 'hello')
+    t.match(udp, new RegExp(`^${UPLINK_ADDRESS.replaceAll('.', '\\.')}:\\d+`))
     const pings = await ping(live.lab, pod, OUTSIDE_ADDRESS, { count: 5 })
     t.equal(pings.received, 5)
   }
@@ -122,9 +122,8 @@ t.test('the node’s own pings and datagrams go on beside those of pods', async 
   )
   const received = pings.map((report) => report.received)
   t.same(received, [20, 20, 20])
-  const script = `echo hello | socat -t 0.5 - UDP4:${OUTSIDE_ADDRESS}:${PORT}`
   const peers = await Promise.all(
-    places.map(async (place) => (await live.lab.exec(place, 'sh', ['-c', script])).stdout.trim()),
+    places.map(async (place) => (await udpEcho(live.lab, place, outside, 'hello')).trim()),
   )
   t.same(peers.map(addressOf), [UPLINK_ADDRESS, UPLINK_ADDRESS, UPLINK_ADDRESS])
 })
