@@ -1,9 +1,10 @@
 /**
- * Exit code 0 when node_modules holds what package-lock.json asks for, 1 when `npm ci` is due.
- * Compares contents, not times: a checkout gives every file a new time. Platform-specific optional
- * packages may be absent.
+ * Exit code 0 when node_modules holds what package-lock.json asks for, and this Node can load what was
+ * compiled there; 1 when `npm ci` is due. Compares contents, not times: a checkout gives every file a new
+ * time. Platform-specific optional packages may be absent.
  */
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 
 const root = new URL('../', import.meta.url)
 
@@ -25,4 +26,17 @@ function isCurrent() {
   })
 }
 
-process.exitCode = isCurrent() ? 0 : 1
+/**
+ * An add-on without Node-API is compiled for one major version of Node, and npm may not have been let run
+ * the script that does.
+ */
+function areAddonsLoadable() {
+  try {
+    createRequire(import.meta.url)('raw-socket')
+    return true
+  } catch {
+    return false
+  }
+}
+
+process.exitCode = isCurrent() && areAddonsLoadable() ? 0 : 1
