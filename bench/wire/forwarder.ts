@@ -6,6 +6,7 @@
  *
  * The frames are moved by a worker thread, as in the engine; this thread only reads its input.
  */
+import '../../src/base/sure-exit.js'
 
 import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'

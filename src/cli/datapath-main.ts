@@ -1,4 +1,5 @@
 /** `ringpath datapath` as a program of its own: what an agent starts, with nothing to load beside it. */
+import '../base/sure-exit.js'
 import { Command } from 'commander'
 import { addDatapathCommand } from './datapath-command.js'
 

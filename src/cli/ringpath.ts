@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The command line: runs the command that was typed, and ends with its exit code. */
+import '../base/sure-exit.js'
 import { CommandError, ExitCode } from './client.js'
 import { makeProgram } from './program.js'
 

@@ -2,6 +2,7 @@
  * Runs clean-up whichever way this process ends, short of kill -9 (the janitor's case): normal end,
  * `process.exit`, an uncaught exception, SIGINT, SIGTERM or SIGHUP.
  */
+import '../base/sure-exit.js'
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const
 const SIGNAL_CODE_BASE = 128

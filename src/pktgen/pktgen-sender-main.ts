@@ -6,6 +6,7 @@
  * Writing `start` blocks until all is sent, so another process does it: this program once more, with
  * the argument "start".
  */
+import '../base/sure-exit.js'
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'

@@ -6,6 +6,7 @@
  * A turn of the loop writes a burst and hands it over in one native call. Node's event loop gets its
  * turn every few bursts, for the input.
  */
+import '../base/sure-exit.js'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {

@@ -7,6 +7,7 @@
  * its input, and with an error in place of an answer when the device is gone: what did not arrive was
  * not lost on its way.
  */
+import '../base/sure-exit.js'
 import { createInterface } from 'node:readline'
 import {
   BURST_HEADER_WORDS,

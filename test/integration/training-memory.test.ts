@@ -7,10 +7,12 @@ const PROGRAM = fileURLToPath(new URL('../support/programs/train-worker.js', imp
 
 t.test('no buffer is detached, and every frame is free', { timeout: 60_000 }, (t) => {
   const { stdout } = spawnSync(process.execPath, ['--enable-source-maps', PROGRAM])
-  const lines = stdout.toString().split('\n').filter(Boolean)
-  t.match(lines[0], /^code trained with \d+ frames/)
-  t.notMatch(lines.join('\n'), /ArrayBufferDetaching/)
-  t.match(JSON.parse(lines[1] ?? '{}'), { free: 1024, onRings: 0, inBurst: 0, count: 0 })
+  const said = stdout.toString()
+  t.match(said, /^code trained with \d+ frames/m)
+  // Of V8's other assumptions Node itself gives up one (24: TypedArrayLengthLookupChain).
+  t.notMatch(said, /ArrayBufferDetaching/)
+  const audit = said.split('\n').find((line) => line.startsWith('{'))
+  t.match(JSON.parse(audit ?? '{}'), { free: 1024, onRings: 0, inBurst: 0, count: 0 })
   t.end()
 })
 
