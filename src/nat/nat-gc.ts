@@ -110,8 +110,10 @@ export class NatGc {
       const generation = table.generation(slot)
       if (generation === 0 || !table.read(slot, this.#key, this.#value)) continue
       if (this.#isConnected() || !this.#isFree(nowSeconds)) continue
-      this.#nat.remove(slot, generation, this.#key)
-      this.deleted++
+      if (!this.#nat.remove(slot, generation, this.#key)) continue
+      // A flow's connection is made before its mapping is looked up: another worker may have begun it anew just now.
+      if (this.#isConnected()) this.#nat.putBack(this.#key, this.#value)
+      else this.deleted++
     }
     this.#nextSlot = end
     if (end < this.#endSlot) return

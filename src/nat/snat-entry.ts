@@ -85,7 +85,7 @@ export function writePartnerKey(
 ): void {
   const ports = key[SnatKey.PORTS] as number
   const protocol = key[SnatKey.PROTOCOL] as number
-  if ((protocol & SnatDirection.IN) === 0) {
+  if (isForward(key)) {
     partner[SnatKey.SOURCE] = key[SnatKey.DESTINATION] as number
     partner[SnatKey.DESTINATION] = address4
     partner[SnatKey.PORTS] = (ports << 16) | port
@@ -97,13 +97,23 @@ export function writePartnerKey(
   partner[SnatKey.PROTOCOL] = protocol ^ SnatDirection.IN
 }
 
-/** Does the entry with this value name the source (forward: NAT) end of the other half's key? */
-export function leadsTo(words: Int32Array, value: number, key: Int32Array): boolean {
-  const isForwardKey = ((key[SnatKey.PROTOCOL] as number) & SnatDirection.IN) === 0
+/** The value of a half leads to an end of the other half's key: to the source, or the NAT's own. */
+export function pointTo(value: Int32Array, key: Int32Array): void {
+  value[Snat.ADDRESS] = endAddress(key)
+  value[Snat.PORT] = endPort(key)
+}
+
+/** Does a half with this value belong to the one with this key? */
+export const leadsTo = (value: Int32Array, key: Int32Array): boolean =>
+  value[Snat.ADDRESS] === endAddress(key) && value[Snat.PORT] === endPort(key)
+
+const isForward = (key: Int32Array): boolean =>
+  ((key[SnatKey.PROTOCOL] as number) & SnatDirection.IN) === 0
+const endAddress = (key: Int32Array): number =>
+  key[isForward(key) ? SnatKey.SOURCE : SnatKey.DESTINATION] as number
+const endPort = (key: Int32Array): number => {
   const ports = key[SnatKey.PORTS] as number
-  const address = key[isForwardKey ? SnatKey.SOURCE : SnatKey.DESTINATION]
-  const port = isForwardKey ? ports >>> 16 : ports & 0xffff
-  return words[value + Snat.ADDRESS] === address && words[value + Snat.PORT] === port
+  return isForward(key) ? ports >>> 16 : ports & 0xffff
 }
 
 export const needsCt = (flags: number): boolean => (flags & SnatFlag.NEEDS_CT) !== 0

@@ -13,10 +13,10 @@
  */
 import type { Prng } from '../base/prng.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
-import { EXISTS, NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
-import { markChanged } from '../maps/revision.js'
+import { EXISTS, NOT_FOUND, type Slot } from '../maps/map.js'
 import type { DestinationUse } from './destination-use.js'
 import type { HostPorts } from './host-ports.js'
+import { MappingTable } from './mapping-table.js'
 import { NatRow, natRow, PORTS_PER_ROW } from './nat-protocol.js'
 import type { NatPortRange } from './nat-settings.js'
 import { PORT_TRIES_MAX, PortProbe } from './port-probe.js'
@@ -25,6 +25,7 @@ import {
   expiryOf,
   leadsTo,
   needsCt,
+  pointTo,
   SNAT_KEY_WORDS,
   SNAT_VALUE_WORDS,
   Snat,
@@ -60,14 +61,17 @@ export class SourceNat {
   readonly table: LruHashMap
   /** Where the steering programs of uplinks are told of ports in use. */
   readonly portUse: PortUse
+  readonly #mappings: MappingTable
   readonly #hostPorts: HostPorts
   readonly #destinations: DestinationUse
   readonly #range: NatPortRange
   readonly #histogram: Float64Array
   readonly #probe: PortProbe
+  /** Of the packet's half, and of the other one. */
   readonly #key = new Int32Array(SNAT_KEY_WORDS)
-  readonly #partner = new Int32Array(SNAT_KEY_WORDS)
   readonly #value = new Int32Array(SNAT_VALUE_WORDS)
+  readonly #partner = new Int32Array(SNAT_KEY_WORDS)
+  readonly #partnerValue = new Int32Array(SNAT_VALUE_WORDS)
 
   /** Of the last translation: what the packet's end becomes. */
   address4 = 0
@@ -83,7 +87,6 @@ export class SourceNat {
   #madeForwardGeneration = 0
   #madeReverse: Slot = NOT_FOUND
   #madeReverseGeneration = 0
-  #insertedGeneration = 0
   /** Words touched ahead; kept so that no compiler may drop the loads. */
   touched = 0
   /** Ports became scarce: the collector is to look at once. It takes the sign down. */
@@ -92,6 +95,7 @@ export class SourceNat {
   constructor(maps: SourceNatMaps, random: Prng) {
     this.table = maps.table
     this.portUse = maps.portUse
+    this.#mappings = new MappingTable(maps.table, maps.portUse, maps.destinations)
     this.#hostPorts = maps.hostPorts
     this.#destinations = maps.destinations
     this.#range = maps.range
@@ -120,8 +124,11 @@ export class SourceNat {
     const hash = this.table.hash(this.#key)
     this.#touchHalves(hash, address4)
     for (let tries = 0; tries < BEGINS_MAX; tries++) {
-      const slot = this.table.lookupHashed(this.#key, hash)
-      if (slot !== NOT_FOUND && this.#goesOn(slot, address4, flags, expires)) return true
+      const slot = this.#find(hash)
+      if (slot !== NOT_FOUND) {
+        const isWanted = this.address4 === address4 && this.needsCt === needsCt(flags)
+        if (this.#goesOn(slot, expires, isWanted)) return true
+      }
       const made = this.#allocate(hash, address4, flags, expires, nowSeconds)
       if (made !== Made.ELSEWHERE) return made === Made.HERE
     }
@@ -135,28 +142,8 @@ export class SourceNat {
    */
   reverse(words: Int32Array, start: number, tcpFlags: number, nowSeconds: number): boolean {
     writeReverseKey(this.#key, words, start)
-    const slot = this.table.lookup(this.#key)
-    if (slot === NOT_FOUND) return false
-    const generation = this.table.foundGeneration
-    const value = this.table.valueStart(slot)
-    this.#read(value)
-    // Given to another flow by another worker, while it was read.
-    if (this.table.generation(slot) !== generation) return false
-    writePartnerKey(this.#partner, this.#key, this.address4, this.port)
-    const forward = this.table.lookup(this.#partner)
-    if (forward !== NOT_FOUND && !this.#leadsTo(forward, this.#key)) {
-      // The flow has another mapping by now.
-      this.remove(slot, generation, this.#key)
-      return false
-    }
-    const expires = expiryOf(this.#key, tcpFlags, nowSeconds)
-    this.table.words[value + Snat.EXPIRES] = expires
-    if (forward === NOT_FOUND) {
-      const natPort = (this.#key[SnatKey.PORTS] as number) & 0xffff
-      const natAddress = this.#key[SnatKey.DESTINATION] as number
-      this.#restore(this.#partner, natAddress, natPort, value)
-    } else this.table.words[this.table.valueStart(forward) + Snat.EXPIRES] = expires
-    return true
+    const slot = this.#find()
+    return slot !== NOT_FOUND && this.#goesOn(slot, expiryOf(this.#key, tcpFlags, nowSeconds), true)
   }
 
   /**
@@ -185,29 +172,24 @@ export class SourceNat {
 
   /** The packet is dropped: the mapping that it made goes, so that refused packets take no port. */
   undo(): void {
-    this.#unmake(this.#madeForward, this.#madeForwardGeneration)
-    this.#unmake(this.#madeReverse, this.#madeReverseGeneration)
+    this.#mappings.removeInserted(this.#madeForward, this.#madeForwardGeneration)
+    this.#mappings.removeInserted(this.#madeReverse, this.#madeReverseGeneration)
     this.beginPacket()
   }
 
-  /**
-   * Removes the half in the slot, whose key this is, unless it is another one by now; the other half is
-   * left to its own devices.
-   */
-  remove(slot: Slot, generation: number, key: Int32Array): void {
-    if (this.table.deleteSlot(slot, generation)) this.#uncount(key)
+  /** See MappingTable. */
+  remove(slot: Slot, generation: number, key: Int32Array): boolean {
+    return this.#mappings.remove(slot, generation, key)
   }
 
-  /**
-   * Counts the ports in use anew, for the first worker, before any other begins: one that was killed
-   * may have been between an entry and its count.
-   */
+  /** A half that was removed before its time; one that was made in its place meanwhile stays. */
+  putBack(key: Int32Array, value: Int32Array): void {
+    this.#mappings.insert(key, value)
+  }
+
+  /** See MappingTable. */
   countAnew(): void {
-    this.portUse.reset()
-    this.#destinations.reset()
-    for (const slot of this.table.slots()) {
-      if (this.table.read(slot, this.#key, this.#value)) this.#count(this.#key)
-    }
+    this.#mappings.countAnew()
   }
 
   /** Reads where both halves lie, or will as a rule, so that their cache misses overlap. */
@@ -217,93 +199,109 @@ export class SourceNat {
     this.touched = this.table.touch(hash) ^ this.table.touch(this.table.hash(partner))
   }
 
-  /** An existing mapping goes on, if it still is what is wanted; else it is removed. */
-  #goesOn(slot: Slot, address4: number, flags: number, expires: number): boolean {
-    const table = this.table
-    const generation = table.foundGeneration
-    const value = table.valueStart(slot)
-    this.#read(value)
-    if (table.generation(slot) !== generation) return false
+  /** The half with `#key`, whose value it reads; NOT_FOUND without one. */
+  #find(hash?: number): Slot {
+    const value = this.#value
+    const slot = this.#mappings.read(this.#key, value, hash)
+    if (slot === NOT_FOUND) return NOT_FOUND
+    this.address4 = value[Snat.ADDRESS] as number
+    this.port = value[Snat.PORT] as number
+    this.needsCt = needsCt(value[Snat.FLAGS] as number)
+    return slot
+  }
+
+  /**
+   * The half that was just found goes on, and so does the other, which is made again where it is gone.
+   * False when it is not wanted, or the other is another mapping's by now: then what is the flow's own is
+   * removed.
+   */
+  #goesOn(slot: Slot, expires: number, isWanted: boolean): boolean {
+    const mappings = this.#mappings
+    const { generation } = mappings
     writePartnerKey(this.#partner, this.#key, this.address4, this.port)
-    const reverse = table.lookup(this.#partner)
-    const reverseGeneration = table.foundGeneration
-    const isOwn = reverse === NOT_FOUND || this.#leadsTo(reverse, this.#key)
-    if (!isOwn || this.address4 !== address4 || this.needsCt !== needsCt(flags)) {
-      if (isOwn && reverse !== NOT_FOUND) this.remove(reverse, reverseGeneration, this.#partner)
-      this.remove(slot, generation, this.#key)
+    const other = mappings.read(this.#partner, this.#partnerValue)
+    const isOwn = other === NOT_FOUND || leadsTo(this.#partnerValue, this.#key)
+    if (!(isOwn && isWanted)) {
+      if (isOwn && other !== NOT_FOUND) mappings.remove(other, mappings.generation, this.#partner)
+      mappings.remove(slot, generation, this.#key)
       return false
     }
-    table.words[value + Snat.EXPIRES] = expires
-    if (reverse === NOT_FOUND) {
-      const port = (this.#key[SnatKey.PORTS] as number) >>> 16
-      this.#restore(this.#partner, this.#key[SnatKey.SOURCE] as number, port, value)
-    } else table.words[table.valueStart(reverse) + Snat.EXPIRES] = expires
+    mappings.setExpires(slot, expires)
+    if (other === NOT_FOUND) this.#restore(expires)
+    else mappings.setExpires(other, expires)
     return true
+  }
+
+  /** Makes the missing half again, as old as the one that was found. */
+  #restore(expires: number): void {
+    const value = this.#partnerValue
+    value.set(this.#value)
+    pointTo(value, this.#key)
+    value[Snat.EXPIRES] = expires
+    this.#mappings.insert(this.#partner, value)
   }
 
   /** @param hash of `#key`, the forward one */
   #allocate(hash: number, address4: number, flags: number, expires: number, created: number): Made {
-    const source = this.#key[SnatKey.SOURCE] as number
+    const mappings = this.#mappings
+    const value = this.#value
     const sourcePort = (this.#key[SnatKey.PORTS] as number) >>> 16
-    this.#write(source, sourcePort, expires, created, flags)
-    const port = this.#takePort(address4, sourcePort, source === address4)
+    value[Snat.EXPIRES] = expires
+    value[Snat.CREATED] = created
+    value[Snat.FLAGS] = flags
+    const port = this.#takePort(address4, sourcePort)
     if (port < 0) return Made.NOT
-    this.#value[Snat.ADDRESS] = address4
-    this.#value[Snat.PORT] = port
-    const forward = this.#insert(this.#key, hash)
+    value[Snat.ADDRESS] = address4
+    value[Snat.PORT] = port
+    const forward = mappings.insert(this.#key, value, hash)
     if (forward === EXISTS) {
-      // Another worker was first; it may have taken up the very port. `#unmake` writes over the key.
-      const theirs = this.table.lookup(this.#key)
-      const isSame = theirs !== NOT_FOUND && this.#leadsTo(theirs, this.#partner)
-      if (!isSame) this.#unmake(this.#madeReverse, this.#madeReverseGeneration)
+      // Another worker was first; it may have taken up the very port.
+      const theirs = mappings.read(this.#key, value)
+      const isSame = theirs !== NOT_FOUND && leadsTo(value, this.#partner)
+      if (!isSame) mappings.removeInserted(this.#madeReverse, this.#madeReverseGeneration)
       this.#madeReverse = NOT_FOUND
-      writePartnerKey(this.#key, this.#partner, source, sourcePort)
       return Made.ELSEWHERE
     }
-    const forwardGeneration = this.table.writtenGeneration
+    const { generation } = mappings
     // In a table of a few entries the one may have evicted the other.
     if (forward < 0 || (this.table.hasEvicted && !this.#ownsPort())) {
-      if (this.table.delete(this.#partner)) this.#uncount(this.#partner)
-      this.table.delete(this.#key)
+      mappings.removeKey(this.#partner)
+      mappings.removeKey(this.#key)
       this.#fail()
       return Made.NOT
     }
     this.#madeForward = forward
-    this.#madeForwardGeneration = forwardGeneration
+    this.#madeForwardGeneration = generation
     this.address4 = address4
     this.port = port
     this.needsCt = needsCt(flags)
     return Made.HERE
   }
 
-  #unmake(slot: Slot, generation: number): void {
-    if (slot < 0 || this.table.generation(slot) !== generation) return
-    const start = this.table.keyStart(slot)
-    for (let i = 0; i < SNAT_KEY_WORDS; i++) this.#key[i] = this.table.words[start + i] as number
-    this.remove(slot, generation, this.#key)
-  }
-
-  /** Makes the reverse entry, whose value has been written; its port, or -1. */
-  #takePort(address4: number, sourcePort: number, isOfHost: boolean): number {
+  /** Makes the reverse half; its port, or -1. `#value` has all but where it leads. */
+  #takePort(address4: number, sourcePort: number): number {
     const row = natRow((this.#key[SnatKey.PROTOCOL] as number) & 0xff)
     const isIcmp = row === NatRow.ICMP
+    const isOfHost = this.#key[SnatKey.SOURCE] === address4
+    const mappings = this.#mappings
     const probe = this.#probe
     const low = isIcmp ? 0 : this.#range.natPortLow
     const high = isIcmp ? PORTS_PER_ROW - 1 : this.#range.natPortHigh
     probe.begin(sourcePort, low, high)
     this.exhaustedRange = high - low + 1
+    pointTo(this.#value, this.#key)
     writePartnerKey(this.#partner, this.#key, address4, low)
     for (let port = probe.next(); port >= 0; port = probe.next()) {
       // A socket of the node may keep its own port.
       const isKept = isOfHost && port === sourcePort
       if (!isKept && this.#hostPorts.has(row, port)) continue
       writePartnerKey(this.#partner, this.#key, address4, port)
-      const reverse = this.#insert(this.#partner, this.table.hash(this.#partner))
+      const reverse = mappings.insert(this.#partner, this.#value)
       // The flow's own, whose forward half was evicted, is taken up again.
       const isTaken = reverse >= 0 || (reverse === EXISTS && this.#ownsPort())
       if (!isTaken) continue
       this.#madeReverse = reverse
-      if (reverse >= 0) this.#madeReverseGeneration = this.#insertedGeneration
+      if (reverse >= 0) this.#madeReverseGeneration = mappings.generation
       this.#countTries(probe.tries - 1)
       return port
     }
@@ -311,9 +309,10 @@ export class SourceNat {
     return -1
   }
 
+  /** Is there the reverse half with `#partner`, and is it the flow's? */
   #ownsPort(): boolean {
-    const slot = this.table.lookup(this.#partner)
-    return slot !== NOT_FOUND && this.#leadsTo(slot, this.#key)
+    const slot = this.#mappings.read(this.#partner, this.#partnerValue)
+    return slot !== NOT_FOUND && leadsTo(this.#partnerValue, this.#key)
   }
 
   #fail(): false {
@@ -328,73 +327,15 @@ export class SourceNat {
     this.#histogram[failed] = (this.#histogram[failed] as number) + 1
   }
 
-  #leadsTo(slot: Slot, key: Int32Array): boolean {
-    return leadsTo(this.table.words, this.table.valueStart(slot), key)
-  }
-
   /** The mapping of the flow whose other direction's packet `#key` was made of. */
   #findTurned(): boolean {
-    const key = this.#partner
-    const ports = this.#key[SnatKey.PORTS] as number
-    key[SnatKey.SOURCE] = this.#key[SnatKey.DESTINATION] as number
-    key[SnatKey.DESTINATION] = this.#key[SnatKey.SOURCE] as number
+    const key = this.#key
+    const source = key[SnatKey.SOURCE] as number
+    const ports = key[SnatKey.PORTS] as number
+    key[SnatKey.SOURCE] = key[SnatKey.DESTINATION] as number
+    key[SnatKey.DESTINATION] = source
     key[SnatKey.PORTS] = (ports << 16) | (ports >>> 16)
-    key[SnatKey.PROTOCOL] = (this.#key[SnatKey.PROTOCOL] as number) ^ SnatDirection.IN
-    const slot = this.table.lookup(key)
-    if (slot === NOT_FOUND) return false
-    this.#read(this.table.valueStart(slot))
-    return true
-  }
-
-  #read(value: number): void {
-    const { words } = this.table
-    this.address4 = words[value + Snat.ADDRESS] as number
-    this.port = words[value + Snat.PORT] as number
-    this.needsCt = needsCt(words[value + Snat.FLAGS] as number)
-  }
-
-  #write(address4: number, port: number, expires: number, created: number, flags: number): void {
-    const value = this.#value
-    value[Snat.ADDRESS] = address4
-    value[Snat.PORT] = port
-    value[Snat.EXPIRES] = expires
-    value[Snat.CREATED] = created
-    value[Snat.FLAGS] = flags
-  }
-
-  /** Makes the missing half again, as old as the one whose value begins at `from`. */
-  #restore(key: Int32Array, address4: number, port: number, from: number): void {
-    const { words } = this.table
-    const expires = words[from + Snat.EXPIRES] as number
-    const created = words[from + Snat.CREATED] as number
-    this.#write(address4, port, expires, created, words[from + Snat.FLAGS] as number)
-    this.#insert(key, this.table.hash(key))
-  }
-
-  /** Writes `#value` under the key, unless there is an entry, and keeps the counts. */
-  #insert(key: Int32Array, hash: number): Slot {
-    const slot = this.table.updateHashed(key, this.#value, UpdateFlag.NO_EXIST, hash)
-    this.#insertedGeneration = this.table.writtenGeneration
-    if (this.table.hasEvicted) {
-      this.#uncount(this.table.evictedKey)
-      // Its port may be another flow's at once.
-      markChanged(this.table.words)
-    }
-    if (slot >= 0) this.#count(key)
-    return slot
-  }
-
-  #count(key: Int32Array): void {
-    const protocol = key[SnatKey.PROTOCOL] as number
-    if ((protocol & SnatDirection.IN) === 0) return
-    this.portUse.take(natRow(protocol & 0xff), (key[SnatKey.PORTS] as number) & 0xffff)
-    this.#destinations.take(key)
-  }
-
-  #uncount(key: Int32Array): void {
-    const protocol = key[SnatKey.PROTOCOL] as number
-    if ((protocol & SnatDirection.IN) === 0) return
-    this.portUse.release(natRow(protocol & 0xff), (key[SnatKey.PORTS] as number) & 0xffff)
-    this.#destinations.release(key)
+    key[SnatKey.PROTOCOL] = (key[SnatKey.PROTOCOL] as number) ^ SnatDirection.IN
+    return this.#find() !== NOT_FOUND
   }
 }

@@ -12,7 +12,7 @@ const problem = await Lab.problem()
 const skip = problem ?? false
 
 t.test('--keep leaves pods that can be played with, until --clean', { skip }, async (t) => {
-  const demo = new Demo('--seconds', '6', '--keep')
+  const demo = new Demo('--seconds', '10', '--keep')
   t.equal(await demo.end(), 0, demo.output)
   const id = /rp-(\w+)-client/.exec(demo.output)?.[1] ?? ''
   t.equal(namespacesOf(id).length, 5)

@@ -89,6 +89,24 @@ t.test('mappings of TCP, UDP and ping stay with their connections and go after t
   t.same(c.under.problems(), [])
 })
 
+t.test('a flow that begins anew as its mapping is collected keeps it', async (t) => {
+  const c = new Collected()
+  const sender = flow(UDP, POD, 40_000)
+  c.under.forward(sender)
+  const { snat } = c.under.maps
+  const deleteSlot = snat.deleteSlot.bind(snat)
+  snat.deleteSlot = (slot, generation) => {
+    snat.deleteSlot = deleteSlot
+    c.open(sender)
+    return deleteSlot(slot, generation)
+  }
+  c.sweep()
+  t.equal(c.size, 2)
+  t.equal(c.gc.deleted, 0)
+  t.equal(c.under.reverse(sender, 40_000), `${sender.source}:${sender.sourcePort}`)
+  t.same(c.under.problems(), [])
+})
+
 t.test('half a mapping is collected like a whole one, and kept like one', async (t) => {
   const c = new Collected()
   c.open(flow(UDP, POD, 40_000))

@@ -18,11 +18,14 @@ import { Balance, LoadBalancer } from '../../src/lb/load-balancer.js'
 import { Scope } from '../../src/lb/service-layout.js'
 import { ServiceWriter } from '../../src/lb/service-writer.js'
 import { LruHashMap } from '../../src/maps/lru-hash-map.js'
+import { UpdateFlag } from '../../src/maps/map.js'
 import { HEADER_WORDS } from '../../src/maps/map-header.js'
 import { DestinationUse, natDestinationsSpec } from '../../src/nat/destination-use.js'
+import { NatRow } from '../../src/nat/nat-protocol.js'
 import { parseIpv4 } from '../../src/wire/address.js'
 import { Protocol } from '../../src/wire/protocols.js'
 import { Flag } from '../../src/wire/tcp.js'
+import { NatUnderTest, flow as natFlow } from '../support/nat-model.js'
 import { serviceMaps } from '../support/service-model.js'
 
 const NOW = 1000
@@ -264,4 +267,31 @@ t.test('a destination that took the place of another keeps its count', async (t)
   there.release(towards(other))
   there.release(towards(other))
   t.equal(mine.size, 0, 'and goes with the last one')
+})
+
+t.test('a flow keeps its port when its other half is evicted as it is looked at', async (t) => {
+  const under = new NatUnderTest(1, 8)
+  const sender = natFlow(UDP, '10.0.1.10', 40_000)
+  // Any port but the sender's own, which it would have by choice again.
+  under.useByHost(NatRow.UDP, 40_000)
+  const port = under.forward(sender)
+  t.ok(port > 0 && port !== 40_000)
+  const { snat } = under.maps
+  const theirs = LruHashMap.open(snat.words.buffer)
+  const find = snat.lookupHashed.bind(snat)
+  let looks = 0
+  snat.lookupHashed = (key, hash, start) => {
+    const slot = find(key, hash, start)
+    // The second look is for the other half, in whose place another flow's comes.
+    if (++looks !== 2) return slot
+    t.ok(theirs.deleteSlot(slot))
+    for (let n = 1; !theirs.isLive(slot); n++) {
+      const other = Int32Array.of(n, SERVICE, (53 << 16) | 1000, UDP)
+      const at = theirs.update(other, Int32Array.of(n, 1000, NOW, NOW, 0), UpdateFlag.NO_EXIST)
+      if (at !== slot) theirs.delete(other)
+    }
+    return slot
+  }
+  t.equal(under.forward(sender), port)
+  t.equal(under.reverse(sender, port), `${sender.source}:${sender.sourcePort}`)
 })
