@@ -35,7 +35,9 @@ t.test('systemd finds nothing wrong with the unit', async (t) => {
 t.test('the package holds the program and its documents, and no tests', async (t) => {
   const args = ['pack', '--dry-run', '--json', '--ignore-scripts']
   const { stdout } = spawnSync('npm', args, { cwd: ROOT, encoding: 'utf8' })
-  const [{ files }] = JSON.parse(stdout) as [{ files: { path: string }[] }]
+  // A list, and by name from npm 12 on.
+  const packed = Object.values(JSON.parse(stdout) as { files: { path: string }[] }[])
+  const files = packed.flatMap((it) => it.files)
   const paths = files.map(({ path }) => path)
   for (const path of [
     'dist/src/cli/ringpath.js',
