@@ -27,7 +27,11 @@ async function send(protocol: number, payload: Buffer): Promise<void> {
   }
   const used = socket
   await new Promise<void>((resolve, reject) => {
-    used.send(payload, 0, payload.length, target, (error) => (error ? reject(error) : resolve()))
+    used.send(payload, 0, payload.length, target, (error) => {
+      // The package calls from outside of Node's event loop: what waits for a promise alone goes on only
+      // when something else happens (Node 26).
+      setImmediate(() => (error ? reject(error) : resolve()))
+    })
   })
   sent++
 }
