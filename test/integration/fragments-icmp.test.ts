@@ -128,6 +128,7 @@ t.test('8 kB come from outside to a NodePort and back', { timeout: 60_000 }, asy
     frontends: [{ address: UPLINK_ADDRESS, port: 30053, protocol: 'UDP', type: 'NodePort' }],
     backends: [server, other].map(({ address }) => ({ address, port: PORT })),
   })
+  await live.settled()
   for (let flow = 0; flow < 4; flow++) {
     t.equal(await echoes(live.outside, UPLINK_ADDRESS, 30053, 8192, 5), '5')
   }

@@ -218,7 +218,6 @@ export class LiveNode {
     return this.maps.ports.report(port, pid).status === PortStatus.ATTACHED
   }
 
-  /** As the datapath last published them, up to a quarter of a second ago. */
   /**
    * Resolves when each worker has kept house three times, ten times a second at least: devices have been told
    * what the maps say.
@@ -235,6 +234,7 @@ export class LiveNode {
     }
   }
 
+  /** As the datapath last published them, up to a quarter of a second ago. */
   portStatistics(port: number): PortStatistics {
     return readPortStatistics((cell) => this.maps.portStatistics.sum(cell), port)
   }

@@ -177,7 +177,11 @@ t.test('what is written is read back, and tcpdump agrees', async (t) => {
     const command = ['-n', '-tt', '--time-stamp-precision=nano', '-r', path]
     const shown = execFileSync('tcpdump', command, { encoding: 'utf8', stdio: 'pipe' })
     t.match(shown, /^1700000000\.123456789 IP 127\.0\.0\.1 > 127\.0\.0\.1: ICMP echo request/m)
-    t.match(shown, /^1700000001\.000000001 IP truncated-ip .* > .*: ICMP echo reply/m)
+    // Cut short, in the words of older tcpdumps and of newer ones.
+    t.match(
+      shown,
+      /^1700000001\.000000001 IP (truncated-ip|\[total length).* > .*: ICMP echo reply/m,
+    )
   }
 })
 
