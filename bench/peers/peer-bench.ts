@@ -7,7 +7,6 @@
  * The peers forward and no more (nftables: DNAT and connection tracking besides), our chain does all
  * it does for a pod: policy, connection tracking, service translation, encapsulation.
  */
-import { type ExecFileSyncOptions, execFileSync } from 'node:child_process'
 import { type Benchmark, type BenchOptions, STARTS } from '../lib/benchmark.js'
 import { type BenchResult, summarize } from '../lib/result.js'
 import { TARGETS } from '../report/targets.js'
@@ -46,24 +45,6 @@ const isOfTarget = ({ name }: Contender): boolean =>
   TARGETS.some((target) => target.name === `peer/${name}`)
 
 const OUR_CHAIN = { kind: 'chain', flows: WIRE_FLOWS } as const
-
-/** Packages of peers that nothing but this benchmark needs. */
-export const PEER_PACKAGES: readonly string[] = [
-  'dpdk-dev',
-  'librte-net-af-xdp23',
-  'nftables',
-  'openvswitch-switch',
-]
-
-/** Debian's, from wherever apt is set up to get them. */
-export function installPeers(log: (line: string) => void): void {
-  log(`installing ${PEER_PACKAGES.join(', ')}`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const options: ExecFileSyncOptions = { env, stdio: ['ignore', 'ignore', 'inherit'] }
-  execFileSync('apt-get', ['-q', 'update'], options)
-  const install = ['-q', 'install', '--yes', '--no-install-recommends', ...PEER_PACKAGES]
-  execFileSync('apt-get', install, options)
-}
 
 export const peerBenchmark: Benchmark = {
   name: 'peer',

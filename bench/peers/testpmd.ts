@@ -9,6 +9,7 @@ import { existsSync } from 'node:fs'
 import { BURST_RECEIVE_MAX } from '../../src/base/limits.js'
 import type { Contender, Running } from '../wire/contender.js'
 import { GENERATOR_CORE, preferOnItsCore, type Track, WORKER_CORE } from '../wire/track.js'
+import { DRIVER_PREFIX } from './install.js'
 
 const PROGRAM = '/usr/bin/dpdk-testpmd'
 const START_MILLISECONDS = 20_000
@@ -22,7 +23,7 @@ export class Testpmd implements Contender {
   readonly warmUpMilliseconds = 300
 
   problem(): Promise<string | undefined> {
-    const reason = `no ${PROGRAM}: install dpdk-dev and librte-net-af-xdp23`
+    const reason = `no ${PROGRAM}: install dpdk-dev and ${DRIVER_PREFIX}…, or --install-peers`
     return Promise.resolve(existsSync(PROGRAM) ? undefined : reason)
   }
 

@@ -1,6 +1,7 @@
 /** Rounds of several starts: what is compared when a contender failed in one of them. */
 import t from 'tap'
 import { summarize } from '../../bench/lib/result.js'
+import { peerPackages } from '../../bench/peers/install.js'
 import type { Measured } from '../../bench/wire/contest.js'
 import { alone, compared, type Figures } from '../../bench/wire/throughput.js'
 
@@ -29,6 +30,13 @@ t.test('a contender that never started has a line that says why', async (t) => {
   t.notOk('ratio' in ours)
   t.match(theirs, { name: 'wire/c-full/64', runs: 0, note: 'not run: no compiler' })
   t.match(alone([], OURS, new Map([['full', 'no root']])), { runs: 0, note: 'not run: no root' })
+})
+
+t.test('the peers’ packages have the names that this release gives them', async (t) => {
+  const debian13 = peerPackages(['librte-net-af-xdp25', 'librte-net-af-xdp-dev', ''])
+  t.same(debian13, ['dpdk-dev', 'nftables', 'openvswitch-switch', 'librte-net-af-xdp25'])
+  t.match(peerPackages(['librte-net-af-xdp9', 'librte-net-af-xdp23']).at(-1), /23$/)
+  t.notMatch(peerPackages([]).join(' '), 'librte', 'a distribution without it')
 })
 
 t.test('rounds that have no partner are not paired', async (t) => {
