@@ -168,6 +168,7 @@ static __always_inline int is_our_port(const struct address *address, __be16 por
 	struct frontend key = { .address = *address, .port = port, .protocol = protocol };
 	const struct frontend any = { .port = port, .protocol = protocol };
 	__u32 row = NAT_ICMP;
+	__u64 host_port = bpf_ntohs(port);
 	const __u8 *in_use;
 
 	if (protocol == IPPROTO_TCP)
@@ -182,7 +183,9 @@ static __always_inline int is_our_port(const struct address *address, __be16 por
 	if (!bpf_map_lookup_elem(&nat_addresses, address))
 		return 0;
 	in_use = bpf_map_lookup_elem(&nat_ports, &row);
-	return in_use && in_use[bpf_ntohs(port)];
+	/* The compiler knows that these are 16 bits; the verifier of Linux 6.1 forgets it at a byte swap. */
+	asm volatile("%0 &= 0xffff" : "+r"(host_port));
+	return in_use && in_use[host_port];
 }
 
 static __always_inline int is_our_arp(void *at, void *end)

@@ -35,14 +35,20 @@ enum MapIndex : size_t {
 enum Setting : uint32_t { kMode = 0, kObjectHash = 1 };
 
 // libbpf tells what it could not do through a print callback only; each thread loads its own
-// program.
+// program. Of much it is the end, where the verifier gives its reason.
 thread_local std::string libbpfLog;
 
 int collectLog(libbpf_print_level level, const char* format, va_list arguments) {
   if (level == LIBBPF_DEBUG) return 0;
-  char line[1024];
-  const int length = std::vsnprintf(line, sizeof line, format, arguments);
-  if (length > 0 && libbpfLog.size() < kLogBytesMax) libbpfLog += line;
+  va_list forLength;
+  va_copy(forLength, arguments);
+  const int length = std::vsnprintf(nullptr, 0, format, forLength);
+  va_end(forLength);
+  if (length <= 0) return length;
+  std::string text(static_cast<size_t>(length) + 1, '\0');
+  std::vsnprintf(text.data(), text.size(), format, arguments);
+  libbpfLog.append(text, 0, static_cast<size_t>(length));
+  if (libbpfLog.size() > kLogBytesMax) libbpfLog.erase(0, libbpfLog.size() - kLogBytesMax);
   return length;
 }
 

@@ -73,7 +73,7 @@ std::shared_ptr<Socket> Socket::open(std::shared_ptr<Umem> umem, const SocketOpt
         bound ? "" : std::string("the driver refused zero copy: ") + std::strerror(failure->number);
   }
   if (!bound && !socket->bindInMode(false, failure)) return nullptr;
-  if (!socket->mapRings(failure) || !socket->readMode(failure)) return nullptr;
+  if (!socket->readMode(failure)) return nullptr;
   if (options.busyPollMicroseconds > 0 && !socket->setBusyPoll(failure)) return nullptr;
   socket->tag_ = memory.takeTag();
   return socket->makeOurs(failure) ? socket : nullptr;
@@ -124,7 +124,8 @@ bool Socket::bindOnce(bool zeroCopy, bool multiBuffer, Failure* failure) {
   const std::vector<BoundSocket>& others = umem_->boundSockets(zeroCopy);
   const bool shared = !others.empty();
   if (!shared && !umem_->registerWith(fd_.get(), failure)) return false;
-  if (!createRings(failure)) return false;
+  // Before the socket is bound: until Linux 6.4 the rings of a bound one cannot be mapped.
+  if (!createRings(failure) || !mapRings(failure)) return false;
   // Copy mode transmits at most 32 frames a call otherwise; old kernels do not know the option, and
   // need more calls.
   Failure ignored;
@@ -171,6 +172,7 @@ bool Socket::bindWithBuffers(bool zeroCopy, Failure* failure) {
 bool Socket::bindInMode(bool zeroCopy, Failure* failure) {
   for (int left = kBusyTries; left > 0; left--) {
     if (bindWithBuffers(zeroCopy, failure)) return true;
+    for (Mapping& mapping : mappings_) mapping.reset();
     fd_.reset();
     if (failure->number != EBUSY) return false;
     ::usleep(kBusyPauseMicroseconds);
