@@ -90,7 +90,12 @@ std::shared_ptr<Socket> Socket::adopt(std::shared_ptr<Umem> umem, const SocketOp
     failure->set("fcntl", errno, "an AF_XDP socket");
     return nullptr;
   }
-  if (!socket->mapRings(failure) || !socket->readMode(failure)) return nullptr;
+  if (!socket->mapRings(failure)) {
+    // Until Linux 6.4, see `bindOnce`.
+    if (failure->number == EBUSY) failure->set("adopt", EOPNOTSUPP, "rings of a bound socket");
+    return nullptr;
+  }
+  if (!socket->readMode(failure)) return nullptr;
   // The process before may have been told otherwise.
   if (!socket->setBusyPoll(failure)) return nullptr;
   if (socket->zeroCopy_) socket->modeReason_.clear();

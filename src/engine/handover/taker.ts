@@ -29,6 +29,8 @@ import {
 } from './messages.js'
 
 const NO_LIMIT = -1
+/** From `adopt`: what the device has is of another version. */
+const EPROTO = 71
 
 export interface TakerOptions {
   readonly stateDirectory: string
@@ -152,21 +154,22 @@ function openPort(exchange: XskExchange, message: ReceivedMessage): TakenPort {
   try {
     return { description, made: exchange.adopt(description, message.descriptors) }
   } catch (error) {
-    // Another steering program is on the device: it is exchanged when the device is attached anew.
-    if (!isOtherVersion(error)) throw error
-    throw new HandoverRefused(`${description.device} has another version of the steering program`)
+    const why = whyNotAdopted(error)
+    if (why === undefined) throw error
+    throw new HandoverRefused(`${description.device} ${why}`)
   } finally {
     closeDescriptors(message.descriptors)
   }
 }
 
-function isOtherVersion(error: unknown): boolean {
+/** Why a port cannot be adopted that can be attached anew; undefined if the error says nothing of that. */
+function whyNotAdopted(error: unknown): string | undefined {
   const cause = error instanceof Error ? error.cause : undefined
-  return (
-    cause instanceof XdpError &&
-    cause.code === XdpErrorCode.UNSUPPORTED &&
-    cause.syscall === 'adopt'
-  )
+  const isAdoption = cause instanceof XdpError && cause.syscall === 'adopt'
+  if (!isAdoption || cause.code !== XdpErrorCode.UNSUPPORTED) return undefined
+  return cause.errno === EPROTO
+    ? 'has another version of the steering program'
+    : 'has sockets that this kernel cannot hand over (Linux 6.4 and later can)'
 }
 
 function say(channel: DescriptorChannel, message: FromTaker): void {
