@@ -122,7 +122,7 @@ const NO_AF_XDP: Meaning = [
   'this kernel has no AF_XDP sockets (CONFIG_XDP_SOCKETS)',
 ]
 
-/** By operation, then by errno name; `any` holds for all operations. */
+/** By operation, then by errno name as Node has it (EOPNOTSUPP is ENOTSUP); `any` holds for all operations. */
 const MEANINGS: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
   any: {
     EPERM: PERMISSION,
@@ -146,7 +146,7 @@ const MEANINGS: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
     ENOBUFS: MEMLOCK,
     ENOMEM: MEMLOCK,
     EAFNOSUPPORT: NO_AF_XDP,
-    EOPNOTSUPP: [XdpErrorCode.UNSUPPORTED, 'the device cannot do this'],
+    ENOTSUP: [XdpErrorCode.UNSUPPORTED, 'the device cannot do this'],
   },
   attach: {
     EBUSY: [
@@ -158,10 +158,7 @@ const MEANINGS: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
       'another XDP program is on the device in the other mode; remove it first',
     ],
     ENOENT: [XdpErrorCode.ADDON, 'xdp_redirect.o is not built; run `npm rebuild xdp-socket-napi`'],
-    EOPNOTSUPP: [
-      XdpErrorCode.UNSUPPORTED,
-      "the driver has no native XDP; use attachMode 'generic'",
-    ],
+    ENOTSUP: [XdpErrorCode.UNSUPPORTED, "the driver has no native XDP; use attachMode 'generic'"],
     ERANGE: [XdpErrorCode.UNSUPPORTED, "the device's MTU is too large for XDP; lower it"],
     ENOSPC: [
       XdpErrorCode.UNSUPPORTED,
@@ -173,7 +170,7 @@ const MEANINGS: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
     E2BIG: [XdpErrorCode.QUEUE, 'queue above 63, or the map is full'],
     ENOSPC: [XdpErrorCode.ARGUMENT, 'the map is full'],
     EBADF: [XdpErrorCode.CLOSED, 'the socket is closed'],
-    EOPNOTSUPP: [XdpErrorCode.CLOSED, 'the socket is closed'],
+    ENOTSUP: [XdpErrorCode.CLOSED, 'the socket is closed'],
   },
   poller: { EINVAL: [XdpErrorCode.ARGUMENT, 'the socket cannot be added'] },
   netlink: {
@@ -193,7 +190,7 @@ const MEANINGS: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
     ],
   },
   device: {
-    EOPNOTSUPP: [XdpErrorCode.UNSUPPORTED, 'the driver cannot change this offload'],
+    ENOTSUP: [XdpErrorCode.UNSUPPORTED, 'the driver cannot change this offload'],
   },
 }
 

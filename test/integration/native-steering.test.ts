@@ -264,6 +264,11 @@ t.test('pod: everything goes to the ring; without a socket everything is dropped
 })
 
 t.test('generic mode is taken when asked for, and says so', async (t) => {
+  // Loopback has no driver that could.
+  t.throws(() => XdpProgram.attach({ device: 'lo', mode: 'pod', attachMode: 'native' }), {
+    code: 'EXDP_UNSUPPORTED',
+    message: /attachMode 'generic'/,
+  })
   const generic = XdpProgram.attach({ device: 'rpx1', mode: 'pod', attachMode: 'generic' })
   t.equal(generic.attachMode, 'generic')
   t.match(generic.attachReason, /asked for/)
