@@ -65,7 +65,7 @@ export class NatGc {
     conntrackGc: ConntrackGc,
     share = WHOLE_TABLE,
   ) {
-    const { slotCount } = nat.table
+    const { slotCount } = nat.mappings.entries
     this.#firstSlot = shareStart(slotCount, share)
     this.#endSlot = shareStart(slotCount, { index: share.index + 1, of: share.of })
     this.#nat = nat
@@ -104,15 +104,17 @@ export class NatGc {
   }
 
   #sweep(nowSeconds: number): void {
-    const { table } = this.#nat
+    const { mappings } = this.#nat
+    const table = mappings.entries
     const end = Math.min(this.#nextSlot + STEP_SLOTS, this.#endSlot)
     for (let slot = this.#nextSlot; slot < end; slot++) {
       const generation = table.generation(slot)
       if (generation === 0 || !table.read(slot, this.#key, this.#value)) continue
       if (this.#isConnected() || !this.#isFree(nowSeconds)) continue
-      if (!this.#nat.remove(slot, generation, this.#key)) continue
-      // A flow's connection is made before its mapping is looked up: another worker may have begun it anew just now.
-      if (this.#isConnected()) this.#nat.putBack(this.#key, this.#value)
+      if (!mappings.remove(slot, generation, this.#key)) continue
+      // A flow's connection is made before its mapping is looked up: another worker may have begun it anew just now,
+      // and gets the half back.
+      if (this.#isConnected()) mappings.insert(this.#key, this.#value)
       else this.deleted++
     }
     this.#nextSlot = end
@@ -135,7 +137,7 @@ export class NatGc {
     }
     this.#toldSeconds = nowSeconds
     this.#toldEvictions = evictions
-    markChanged(this.#nat.table.words)
+    markChanged(this.#nat.mappings.entries.words)
     return true
   }
 

@@ -71,7 +71,7 @@ export class NatMaps {
       },
       random,
     )
-    if (countsAnew) nat.countAnew()
+    if (countsAnew) nat.mappings.countAnew()
     return nat
   }
 }

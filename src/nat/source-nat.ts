@@ -1,7 +1,7 @@
 /**
  * Source NAT (Cilium: snat_v4_nat_handle_mapping, snat_v4_new_mapping and snat_v4_rev_nat of
  * bpf/lib/nat.h): many senders share the node's address, each flow with a port that no other flow
- * toward the same destination has. The table alone is here; packets are rewritten by the stages.
+ * toward the same destination has. Mappings alone are here; packets are rewritten by the stages.
  *
  * A port is a flow's own by its reverse entry, which is made only where there is none. Either half
  * may be evicted from a full table, and is made again from the other by the next packet that finds
@@ -9,7 +9,7 @@
  *
  * Several workers may do all this at once, with one flow, too: a port is taken by one insertion of one
  * of them, and the flow's forward entry is made where there is none, so that both use what the first one
- * made. Ports in use are counted, and marked for the steering of replies.
+ * made.
  */
 import type { Prng } from '../base/prng.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
@@ -58,10 +58,9 @@ export interface SourceNatMaps {
 }
 
 export class SourceNat {
-  readonly table: LruHashMap
+  readonly mappings: MappingTable
   /** Where the steering programs of uplinks are told of ports in use. */
   readonly portUse: PortUse
-  readonly #mappings: MappingTable
   readonly #hostPorts: HostPorts
   readonly #destinations: DestinationUse
   readonly #range: NatPortRange
@@ -93,9 +92,8 @@ export class SourceNat {
   isFillingUp = false
 
   constructor(maps: SourceNatMaps, random: Prng) {
-    this.table = maps.table
     this.portUse = maps.portUse
-    this.#mappings = new MappingTable(maps.table, maps.portUse, maps.destinations)
+    this.mappings = new MappingTable(maps.table, maps.portUse, maps.destinations)
     this.#hostPorts = maps.hostPorts
     this.#destinations = maps.destinations
     this.#range = maps.range
@@ -121,7 +119,7 @@ export class SourceNat {
   ): boolean {
     writeForwardKey(this.#key, words, start)
     const expires = expiryOf(this.#key, tcpFlags, nowSeconds)
-    const hash = this.table.hash(this.#key)
+    const hash = this.mappings.entries.hash(this.#key)
     this.#touchHalves(hash, address4)
     for (let tries = 0; tries < BEGINS_MAX; tries++) {
       const slot = this.#find(hash)
@@ -172,37 +170,23 @@ export class SourceNat {
 
   /** The packet is dropped: the mapping that it made goes, so that refused packets take no port. */
   undo(): void {
-    this.#mappings.removeInserted(this.#madeForward, this.#madeForwardGeneration)
-    this.#mappings.removeInserted(this.#madeReverse, this.#madeReverseGeneration)
+    this.mappings.removeInserted(this.#madeForward, this.#madeForwardGeneration)
+    this.mappings.removeInserted(this.#madeReverse, this.#madeReverseGeneration)
     this.beginPacket()
-  }
-
-  /** See MappingTable. */
-  remove(slot: Slot, generation: number, key: Int32Array): boolean {
-    return this.#mappings.remove(slot, generation, key)
-  }
-
-  /** A half that was removed before its time; one that was made in its place meanwhile stays. */
-  putBack(key: Int32Array, value: Int32Array): void {
-    this.#mappings.insert(key, value)
-  }
-
-  /** See MappingTable. */
-  countAnew(): void {
-    this.#mappings.countAnew()
   }
 
   /** Reads where both halves lie, or will as a rule, so that their cache misses overlap. */
   #touchHalves(hash: number, address4: number): void {
     const partner = this.#partner
+    const { entries } = this.mappings
     writePartnerKey(partner, this.#key, address4, (this.#key[SnatKey.PORTS] as number) >>> 16)
-    this.touched = this.table.touch(hash) ^ this.table.touch(this.table.hash(partner))
+    this.touched = entries.touch(hash) ^ entries.touch(entries.hash(partner))
   }
 
   /** The half with `#key`, whose value it reads; NOT_FOUND without one. */
   #find(hash?: number): Slot {
     const value = this.#value
-    const slot = this.#mappings.read(this.#key, value, hash)
+    const slot = this.mappings.read(this.#key, value, hash)
     if (slot === NOT_FOUND) return NOT_FOUND
     this.address4 = value[Snat.ADDRESS] as number
     this.port = value[Snat.PORT] as number
@@ -216,7 +200,7 @@ export class SourceNat {
    * removed.
    */
   #goesOn(slot: Slot, expires: number, isWanted: boolean): boolean {
-    const mappings = this.#mappings
+    const mappings = this.mappings
     const { generation } = mappings
     writePartnerKey(this.#partner, this.#key, this.address4, this.port)
     const other = mappings.read(this.#partner, this.#partnerValue)
@@ -238,12 +222,12 @@ export class SourceNat {
     value.set(this.#value)
     pointTo(value, this.#key)
     value[Snat.EXPIRES] = expires
-    this.#mappings.insert(this.#partner, value)
+    this.mappings.insert(this.#partner, value)
   }
 
   /** @param hash of `#key`, the forward one */
   #allocate(hash: number, address4: number, flags: number, expires: number, created: number): Made {
-    const mappings = this.#mappings
+    const mappings = this.mappings
     const value = this.#value
     const sourcePort = (this.#key[SnatKey.PORTS] as number) >>> 16
     value[Snat.EXPIRES] = expires
@@ -264,7 +248,7 @@ export class SourceNat {
     }
     const { generation } = mappings
     // In a table of a few entries the one may have evicted the other.
-    if (forward < 0 || (this.table.hasEvicted && !this.#ownsPort())) {
+    if (forward < 0 || (mappings.entries.hasEvicted && !this.#ownsPort())) {
       mappings.removeKey(this.#partner)
       mappings.removeKey(this.#key)
       this.#fail()
@@ -283,7 +267,7 @@ export class SourceNat {
     const row = natRow((this.#key[SnatKey.PROTOCOL] as number) & 0xff)
     const isIcmp = row === NatRow.ICMP
     const isOfHost = this.#key[SnatKey.SOURCE] === address4
-    const mappings = this.#mappings
+    const mappings = this.mappings
     const probe = this.#probe
     const low = isIcmp ? 0 : this.#range.natPortLow
     const high = isIcmp ? PORTS_PER_ROW - 1 : this.#range.natPortHigh
@@ -311,7 +295,7 @@ export class SourceNat {
 
   /** Is there the reverse half with `#partner`, and is it the flow's? */
   #ownsPort(): boolean {
-    const slot = this.#mappings.read(this.#partner, this.#partnerValue)
+    const slot = this.mappings.read(this.#partner, this.#partnerValue)
     return slot !== NOT_FOUND && leadsTo(this.#partnerValue, this.#key)
   }
 

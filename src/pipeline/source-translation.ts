@@ -178,7 +178,7 @@ export class SourceTranslation {
     ctx.detail[0] = nat.exhaustedTries
     ctx.detail[1] = nat.exhaustedRange
     ctx.detail[2] = nat.exhaustedInUse
-    ctx.detail[3] = nat.table.size
+    ctx.detail[3] = nat.mappings.entries.size
     ctx.detailCount = 4
   }
 }

@@ -96,7 +96,7 @@ export class NatUnderTest {
     for (const slot of this.maps.snat.slots()) {
       this.maps.snat.read(slot, key, value)
       if (((key[SnatKey.PROTOCOL] ?? 0) & SnatDirection.IN) !== direction || !choose(key)) continue
-      this.nat.remove(slot, this.maps.snat.generation(slot), key)
+      this.nat.mappings.remove(slot, this.maps.snat.generation(slot), key)
       return true
     }
     return false

@@ -176,7 +176,8 @@ function churn(job: TableJob, meeting: Meeting): number {
     }
     const slot = prng.below(maps.snat.slotCount)
     const generation = maps.snat.generation(slot)
-    if (generation !== 0 && maps.snat.read(slot, key, value)) nat.remove(slot, generation, key)
+    if (generation !== 0 && maps.snat.read(slot, key, value))
+      nat.mappings.remove(slot, generation, key)
   }
   return NAT_STEPS
 }
