@@ -1,5 +1,6 @@
 /**
- * What V8 is told before the packet path is compiled; for the whole process, so call it first.
+ * What V8 is told before the packet path is compiled; for the whole process, so call it first. (What lets a
+ * process end is said in src/base/sure-exit.ts.)
  *
  * V8 stops inlining into a function when a budget is spent, and the lane and the stages are made of
  * small functions on purpose: with this budget a repeated packet takes a tenth less time than with V8's
