@@ -54,7 +54,7 @@ async function transmit(
   devices: readonly string[],
 ): Promise<number> {
   const args = [PROGRAM, `${FRAME_BYTES}`, `${MILLISECONDS[size]}`, ...devices]
-  const { stdout, stderr } = await lab.exec(node, process.execPath, args)
-  if (stdout === '') throw new Error(`the sources failed: ${stderr}`)
+  const { code, stdout, stderr } = await lab.exec(node, process.execPath, args)
+  if (code !== 0) throw new Error(`the sources ended with ${code}: ${stderr}`)
   return Math.round((JSON.parse(stdout) as { framesPerSecond: number }).framesPerSecond)
 }

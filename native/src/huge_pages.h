@@ -26,8 +26,8 @@ constexpr size_t kHugePageBytes = size_t{2} << 20;
 
 inline size_t roundUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
-// Maps a file at a multiple of a huge page's size, which mmap does not choose by itself for shared
-// memory. Invalid, with errno, when that fails.
+// Maps a file of ordinary pages at a multiple of a huge page's size, which mmap does not choose by itself
+// for shared memory. Invalid, with errno, when that fails.
 inline Mapping mapAligned(int file, size_t bytes) {
   constexpr int kReserve = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   const size_t span = bytes + kHugePageBytes;
@@ -43,9 +43,16 @@ inline Mapping mapAligned(int file, size_t bytes) {
   const int error = errno;
   if (before > 0) ::munmap(first, before);
   if (kept < span - before) ::munmap(begin + kept, span - before - kept);
-  if (!mapping.valid()) ::munmap(begin, kept);
+  // Where the mapping failed, what lies between is left alone: Linux takes the reservation away before it
+  // asks the file, and another thread's memory may be there by now.
   errno = error;
   return mapping;
+}
+
+// Maps a file of huge pages (MFD_HUGETLB), for which mmap chooses such a place by itself. Invalid, with
+// errno, where too few are set aside; which is so on most machines, at each start.
+inline Mapping mapHuge(int file, size_t bytes) {
+  return Mapping(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), bytes);
 }
 
 // Every page now, and in huge ones where the kernel can make some; a refusal costs speed alone.

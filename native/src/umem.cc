@@ -11,6 +11,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "huge_pages.h"
 
@@ -68,7 +69,11 @@ std::shared_ptr<Umem> Umem::open(const UmemOptions& options, int descriptor, Fai
     failure->set("adopt", EPROTO, "the packet memory has another size");
     return nullptr;
   }
-  if (!umem->mapFile(umem->fileBytes(), failure)) return nullptr;
+  const size_t bytes = umem->fileBytes();
+  const int file = umem->file_.get();
+  if (!umem->hold(umem->hugePages_ ? mapHuge(file, bytes) : mapAligned(file, bytes), failure)) {
+    return nullptr;
+  }
   // Page tables now, and not under way. Older kernels do not know it, and do without.
   ::madvise(umem->memory_.data(), umem->memory_.size(), MADV_POPULATE_WRITE);
   umem->findLedger();
@@ -139,7 +144,7 @@ bool Umem::makeFile(bool tryHugePages, Failure* failure) {
     Failure refused;
     file_ = FileDescriptor(::memfd_create("umem", MFD_CLOEXEC | MFD_HUGETLB));
     hugePages_ = file_.valid() && ::ftruncate(file_.get(), static_cast<off_t>(bytes)) == 0 &&
-                 mapFile(bytes, &refused);
+                 hold(mapHuge(file_.get(), bytes), &refused);
     const int error = refused.number != 0 ? refused.number : errno;
     hugePagesReason_ = hugePages_ ? "" : std::string("memfd MFD_HUGETLB: ") + std::strerror(error);
   }
@@ -152,7 +157,7 @@ bool Umem::makeNormalFile(size_t bytes, bool tryHugePages, Failure* failure) {
   if (::ftruncate(file_.get(), static_cast<off_t>(bytes)) != 0) {
     return failure->set("ftruncate", errno, "the packet memory");
   }
-  if (!mapFile(bytes, failure)) return false;
+  if (!hold(mapAligned(file_.get(), bytes), failure)) return false;
   // Every page now, while a lack of memory is still an error and not a signal.
   std::memset(memory_.data(), 0, bytes);
   // Transparent huge pages where the kernel can make some: before anybody pins the small ones.
@@ -160,12 +165,12 @@ bool Umem::makeNormalFile(size_t bytes, bool tryHugePages, Failure* failure) {
   return true;
 }
 
-bool Umem::mapFile(size_t bytes, Failure* failure) {
-  memory_ = mapAligned(file_.get(), bytes);
-  if (!memory_.valid()) return failure->set("mmap", errno, "the packet memory");
-  ::madvise(memory_.data(), bytes, MADV_HUGEPAGE);
+bool Umem::hold(Mapping mapping, Failure* failure) {
+  if (!mapping.valid()) return failure->set("mmap", errno, "the packet memory");
+  ::madvise(mapping.data(), mapping.size(), MADV_HUGEPAGE);
   // A child of fork never touches packets.
-  ::madvise(memory_.data(), bytes, MADV_DONTFORK);
+  ::madvise(mapping.data(), mapping.size(), MADV_DONTFORK);
+  memory_ = std::move(mapping);
   return true;
 }
 

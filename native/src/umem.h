@@ -112,7 +112,8 @@ class Umem {
   static std::shared_ptr<Umem> open(const UmemOptions& options, int descriptor, Failure* failure);
   bool makeFile(bool tryHugePages, Failure* failure);
   bool makeNormalFile(size_t bytes, bool tryHugePages, Failure* failure);
-  bool mapFile(size_t bytes, Failure* failure);
+  // @return false where it is invalid, with errno
+  bool hold(Mapping mapping, Failure* failure);
   bool moveTo(Umem* place, Failure* failure);
   size_t fileBytes() const;
   size_t ledgerStart() const;

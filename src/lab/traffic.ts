@@ -191,8 +191,8 @@ export async function tcpEcho(
 ): Promise<EchoReport> {
   const amounts = [`${load.connections}`, `${load.bytesEach}`]
   const args = [program('echo-clients'), to.address, `${to.port}`, ...amounts]
-  const { stdout, stderr } = await lab.exec(from, process.execPath, args)
-  if (stdout === '') throw new Error(`the echo clients failed: ${stderr}`)
+  const { code, stdout, stderr } = await lab.exec(from, process.execPath, args)
+  if (stdout === '') throw new Error(`the echo clients ended with ${code}: ${stderr}`)
   return JSON.parse(stdout) as EchoReport
 }
 
