@@ -26,6 +26,8 @@ export class PacketBuffer {
   readonly #words: Uint32Array
   /** All of the packet memory, in the machine's order: for who reads frames by whole words. */
   readonly memoryWords: Int32Array
+  /** The same by two words at a time, for copies of what lies at multiples of eight bytes. */
+  readonly memoryPairs: BigInt64Array
   readonly #stride: number
   readonly #chains: FrameChains | null
   #start = 0
@@ -42,6 +44,7 @@ export class PacketBuffer {
     this.#view = new DataView(umem)
     this.#words = new Uint32Array(umem, 0, umem.byteLength >>> 2)
     this.memoryWords = new Int32Array(umem, 0, umem.byteLength >>> 2)
+    this.memoryPairs = new BigInt64Array(umem, 0, umem.byteLength >>> 3)
     this.#stride = stride
     this.#chains = chains
   }

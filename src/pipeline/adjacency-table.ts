@@ -18,6 +18,8 @@ const EMPTY = 0
 export class AdjacencyTable {
   /** Rows: three words of MAC addresses, thirteen of an envelope or zeros. */
   readonly words = new Int32Array(ROWS << ROW_SHIFT)
+  /** The same by two words at a time. */
+  readonly pairs = new BigInt64Array(this.words.buffer)
   /** By row: 1 where there is one. */
   readonly #isUsed = new Uint8Array(ROWS)
   readonly #row = new Int32Array(ROW_WORDS)

@@ -47,7 +47,8 @@ export function flowAccess(
     },
 
     find(home, a, b, c, ingress) {
-      for (let flow = home; flow < home + WINDOW_WORDS; flow = (flow + FLOW_WORDS) | 0) {
+      const end = (home + WINDOW_WORDS) | 0
+      for (let flow = home; flow < end; flow = (flow + FLOW_WORDS) | 0) {
         const its = words[flow + INGRESS]
         if (its === NEVER_USED) return NO_FLOW
         if (

@@ -1,10 +1,11 @@
 /** What the lane does with a flow's packets, in two words (Flow.ACTION, Flow.AROUND). */
 
 import { PORTS_MAX } from '../base/limits.js'
+import { L3_OFFSET } from '../wire/plain4.js'
 
 /**
  * Flow.ACTION: bits 0-9 egress port, 10-11 by how much the TTL goes down, 12-13 metric direction, 14 whether
- * it gets an envelope, 16-31 greatest IP length in bytes.
+ * it gets an envelope, 16-31 greatest length in bytes from the MAC header on, as received.
  */
 export const FlowAction = {
   PORT_MASK: PORTS_MAX - 1,
@@ -16,9 +17,12 @@ export const FlowAction = {
   BYTES_SHIFT: 16,
 } as const
 
+/** What the word has room for. The few bytes that a packet may be longer take the chain. */
+const FRAME_BYTES_MAX = 0xffff
 /** As far as the TTL may go down. */
 export const TTL_HOPS_MAX = FlowAction.HOPS_MASK
 
+/** @param bytesMax of the packet from the IP header on, see PacketContext.repeatableBytesMax */
 export function packAction(
   port: number,
   hops: number,
@@ -27,7 +31,7 @@ export function packAction(
   bytesMax: number,
 ): number {
   return (
-    (bytesMax << FlowAction.BYTES_SHIFT) |
+    (Math.min(bytesMax + L3_OFFSET, FRAME_BYTES_MAX) << FlowAction.BYTES_SHIFT) |
     (hasEnvelope ? FlowAction.ENVELOPE : 0) |
     (direction << FlowAction.DIRECTION_SHIFT) |
     (hops << FlowAction.HOPS_SHIFT) |

@@ -142,6 +142,7 @@ export class FlowLane {
       notes,
       table: this.#table,
       adjacencies: adjacencies.words,
+      adjacencyPairs: adjacencies.pairs,
       rest,
       carried: this.#carried,
     })

@@ -37,6 +37,7 @@ export interface LaneMemory {
   readonly notes: Int32Array
   readonly table: FlowTable
   readonly adjacencies: Int32Array
+  readonly adjacencyPairs: BigInt64Array
   /** Indexes of the frames that the chain has to handle, in the burst's order. */
   readonly rest: Int32Array
   /** Of the burst: frames and bytes by metric direction. */
@@ -116,13 +117,70 @@ function placing(memory: LaneMemory): LanePasses['placeFrames'] {
   }
 }
 
+/** What is done with the packet of a known flow; one of each, for both that repeat packets. */
+interface Repeat {
+  /** May what is known of a flow be done with this packet of it? */
+  isFit(flow: number, start: number, index: number): boolean
+  /** Rewrites a frame as the flow's last one was, and sends it the same way. */
+  carry(flow: number, start: number, index: number): void
+}
+
 function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
-  const { notes, rest, table } = memory
+  const { rest } = memory
+  const repeat: Repeat = { isFit: fitting(memory), carry: carrying(memory) }
+  const repeatUntil = repeatingSteady(memory, repeat)
+  const lookAgain = lookingAgain(memory, repeat)
+  return function repeatFrames(count) {
+    let restCount = 0
+    for (let i = repeatUntil(0, count); i < count; i = repeatUntil(i + 1, count)) {
+      if (!lookAgain(i)) rest[restCount++] = i
+    }
+    return restCount
+  }
+}
+
+/**
+ * Repeats frames from `index` on, as long as nothing has to be asked, and so without a call: what V8 keeps
+ * in registers it would have to put aside for one.
+ *
+ * @returns the first frame that it left, or `count`
+ */
+function repeatingSteady(
+  memory: LaneMemory,
+  { isFit, carry }: Repeat,
+): (index: number, count: number) => number {
+  const { notes, table } = memory
   const { starts, ports } = memory.burst
   const words = memory.packet.memoryWords
-  const { find } = table.access
-  const mayRepeat = judging(memory)
-  const repeat = carrying(memory)
+  const { find, isFresh } = table.access
+  const flows = table.words
+  return function repeatUntil(index, count) {
+    const end = count | 0
+    let i = index | 0
+    for (; i < end; i = (i + 1) | 0) {
+      const homeAndKind = notes[(i << NOTE_SHIFT) + HOME_AND_KIND] as number
+      if ((homeAndKind & KIND_MASK) !== STEADY) return i
+      const start = starts[i] as number
+      const at = start >> 2
+      const ingress = ((ports[i] as number) << 8) | plain4.protocol(words, at)
+      const a = plain4.endsA(words, at)
+      const b = plain4.endsB(words, at)
+      const flow = find(homeAndKind & ~KIND_MASK, a, b, plain4.endsC(words, at), ingress)
+      if (flow === NO_FLOW || !isFresh(flow) || !isFit(flow, start, i)) return i
+      if (plain4.isChecksumPartial(words, at, flows[flow + PSEUDO] as number)) return i
+      carry(flow, start, i)
+    }
+    return i
+  }
+}
+
+/** The same for one frame, with what has to be asked. @returns false where the frame is left for the chain */
+function lookingAgain(memory: LaneMemory, { isFit, carry }: Repeat): (index: number) => boolean {
+  const { notes, packet, table } = memory
+  const { starts, lengths, ports } = memory.burst
+  const words = packet.memoryWords
+  const { find, isFresh } = table.access
+  const flows = table.words
 
   /** For the learner: when it asks, the chain has rewritten the frame. */
   const keepEnds = (note: number, at: number, ingress: number): void => {
@@ -133,73 +191,65 @@ function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
     notes[note + TTL] = plain4.ttl(words, at)
   }
 
-  return function repeatFrames(count) {
-    let restCount = 0
-    for (let i = 0; i < count; i++) {
-      const note = i << NOTE_SHIFT
-      const homeAndKind = notes[note + HOME_AND_KIND] as number
-      const kind = homeAndKind & KIND_MASK
-      if (kind !== NONE) {
-        const start = starts[i] as number
-        const at = start >> 2
-        const ingress = ((ports[i] as number) << 8) | plain4.protocol(words, at)
-        const a = plain4.endsA(words, at)
-        const b = plain4.endsB(words, at)
-        const flow = find(homeAndKind & ~KIND_MASK, a, b, plain4.endsC(words, at), ingress)
-        if (flow !== NO_FLOW) {
-          if (kind === STEADY && mayRepeat(flow, start)) {
-            repeat(flow, start, i)
-            continue
-          }
-          // Nor may a later packet of this burst overtake what the chain now decides.
-          table.forget(flow)
-        }
-        keepEnds(note, at, ingress)
-      }
-      rest[restCount++] = i
-    }
-    return restCount
-  }
-}
-
-function judging(memory: LaneMemory): (flow: number, start: number) => boolean {
-  const words = memory.packet.memoryWords
-  const { strideBytes } = memory.packet
-  const { table } = memory
-  const flows = table.words
-  const { isFresh } = table.access
-  return (flow, start) => {
-    if (!isFresh(flow) && !table.renew(flow)) return false
-    const at = start >> 2
-    const action = flows[flow + ACTION] as number
-    // At 1 a packet may end here even where the TTL is left as it is: the chain knows.
-    const ttl = plain4.ttl(words, at)
-    if (ttl <= 1 || ttl <= ((action >>> HOPS_SHIFT) & HOPS_MASK)) return false
-    if (plain4.totalLength(words, at) > action >>> BYTES_SHIFT) return false
-    if ((action & ENVELOPE) === 0) return true
-    return start % strideBytes >= ENVELOPE_ROOM_BYTES
-  }
-}
-
-/** Rewrites a frame as the flow's last one was, and sends it the same way. */
-function carrying(memory: LaneMemory): (flow: number, start: number, index: number) => void {
-  const { packet, adjacencies, carried } = memory
-  const { starts, lengths, ports } = memory.burst
-  const words = packet.memoryWords
-  const flows = memory.table.words
-  const { count } = memory.table.access
-
   const completeChecksum = (at: number, bytes: number): void => {
     packet.attach(at << 2, bytes)
     completePartialChecksum(packet, plain4.L3_OFFSET, plain4.L4_OFFSET, plain4.protocol(words, at))
   }
 
+  return function lookAgain(index) {
+    const note = index << NOTE_SHIFT
+    const homeAndKind = notes[note + HOME_AND_KIND] as number
+    const kind = homeAndKind & KIND_MASK
+    if (kind === NONE) return false
+    const start = starts[index] as number
+    const at = start >> 2
+    const ingress = ((ports[index] as number) << 8) | plain4.protocol(words, at)
+    const a = plain4.endsA(words, at)
+    const b = plain4.endsB(words, at)
+    const flow = find(homeAndKind & ~KIND_MASK, a, b, plain4.endsC(words, at), ingress)
+    if (flow !== NO_FLOW) {
+      const isKnown = kind === STEADY && (isFresh(flow) || table.renew(flow))
+      if (isKnown && isFit(flow, start, index)) {
+        if (plain4.isChecksumPartial(words, at, flows[flow + PSEUDO] as number)) {
+          completeChecksum(at, lengths[index] as number)
+        }
+        carry(flow, start, index)
+        return true
+      }
+      // Nor may a later packet of this burst overtake what the chain now decides.
+      table.forget(flow)
+    }
+    keepEnds(note, at, ingress)
+    return false
+  }
+}
+
+function fitting(memory: LaneMemory): Repeat['isFit'] {
+  const words = memory.packet.memoryWords
+  const { strideBytes } = memory.packet
+  const { lengths } = memory.burst
+  const flows = memory.table.words
+  return (flow, start, index) => {
+    const action = flows[flow + ACTION] as number
+    // At 1 a packet may end here even where the TTL is left as it is: the chain knows.
+    const ttl = plain4.ttl(words, start >> 2)
+    if (ttl <= 1 || ttl <= ((action >>> HOPS_SHIFT) & HOPS_MASK)) return false
+    if ((lengths[index] as number) > action >>> BYTES_SHIFT) return false
+    return (action & ENVELOPE) === 0 || start % strideBytes >= ENVELOPE_ROOM_BYTES
+  }
+}
+
+function carrying(memory: LaneMemory): Repeat['carry'] {
+  const { packet, adjacencies, adjacencyPairs, carried } = memory
+  const pairs = packet.memoryPairs
+  const { starts, lengths, ports } = memory.burst
+  const words = packet.memoryWords
+  const flows = memory.table.words
+  const { count } = memory.table.access
+
   return (flow, start, index) => {
     const at = start >> 2
     let bytes = lengths[index] as number
-    if (plain4.isChecksumPartial(words, at, flows[flow + PSEUDO] as number)) {
-      completeChecksum(at, bytes)
-    }
     count(flow, bytes)
     const action = flows[flow + ACTION] as number
     plain4.rewrite(
@@ -213,12 +263,20 @@ function carrying(memory: LaneMemory): (flow: number, start: number, index: numb
     )
     const around = flows[flow + AROUND] as number
     const row = (around >>> ADJACENCY_SHIFT) << ROW_SHIFT
-    words[at] = adjacencies[row] as number
-    words[at + 1] = adjacencies[row + 1] as number
+    pairs[at >> 1] = adjacencyPairs[row >> 1] as bigint
     words[at + 2] = adjacencies[row + 2] as number
     if ((action & ENVELOPE) !== 0) {
-      envelope4.write(words, at, adjacencies, row + MAC_WORDS, bytes, around & SOURCE_PORT_MASK)
-      bytes += ENVELOPE_BYTES
+      envelope4.write(
+        words,
+        pairs,
+        at,
+        adjacencies,
+        adjacencyPairs,
+        row + MAC_WORDS,
+        bytes,
+        around & SOURCE_PORT_MASK,
+      )
+      bytes = (bytes + ENVELOPE_BYTES) | 0
       starts[index] = start - ENVELOPE_BYTES
       lengths[index] = bytes
     }

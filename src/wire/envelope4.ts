@@ -3,7 +3,7 @@
  * vxlan.ts) by whole words, as plain4.ts reads the frame inside: what the envelopes of many packets
  * have in common is read from one and written in front of the others.
  *
- * Its 50 bytes end where the inner frame begins, at a multiple of four. By words before that, in the
+ * Its 50 bytes end where the inner frame begins, at a multiple of eight. By words before that, in the
  * machine's own order:
  *
  *     -13  none of it       | destination MAC     -6  source
@@ -79,20 +79,27 @@ export function readTemplate(words: Int32Array, at: number, out: Int32Array, to:
 }
 
 /**
- * Puts an envelope in front of the plain frame at word `at`, which has room for it there.
+ * Puts an envelope in front of the plain frame at word `at`, which has room for it there. What stands in
+ * templates as it is to be goes by two words at a time.
  *
- * @param from of the template in `templates`
+ * @param pairs the memory of `words`; `at` is even
+ * @param from of the template in `templates`, an odd number, so that its pairs are those of the frame
+ * @param templatePairs the memory of `templates`
  * @param frameBytes of the inner frame
  * @param port source port, as in memory
  */
 export const write = (
   words: Int32Array,
+  pairs: BigInt64Array,
   at: number,
   templates: Int32Array,
+  templatePairs: BigInt64Array,
   from: number,
   frameBytes: number,
   port: number,
 ): void => {
+  const pair = at >> 1
+  const fromPair = from >> 1
   const total = swap16(frameBytes + ENVELOPE_BYTES - ETHERNET_BYTES)
   const udpBytes = frameBytes + ENVELOPE_BYTES - ETHERNET_BYTES - IPV4_BYTES
   // RFC 6040 section 4.1: the inner header's bits, whose place in the frame is the word behind its MACs.
@@ -100,16 +107,13 @@ export const write = (
   const ttlAndSum = templates[from + TTL] as number
   const sum = checksums.complement((ttlAndSum >>> 16) + congestion + total)
   words[at - 13] = templates[from] as number
-  words[at - 12] = templates[from + 1] as number
-  words[at - 11] = templates[from + 2] as number
+  pairs[pair - 6] = templatePairs[fromPair + 1] as bigint
   words[at - 10] = templates[from + 3] as number
   words[at - 9] = (templates[from + VERSION] as number) | congestion | (total << 16)
   words[at - 8] = templates[from + FRAGMENT] as number
   words[at - 7] = (ttlAndSum & LOWER) | (sum << 16)
-  words[at - 6] = templates[from + SOURCE] as number
-  words[at - 5] = templates[from + DESTINATION] as number
+  pairs[pair - 3] = templatePairs[fromPair + 4] as bigint
   words[at - 4] = (templates[from + PORTS] as number) | port
   words[at - 3] = swap16(udpBytes)
-  words[at - 2] = templates[from + 11] as number
-  words[at - 1] = templates[from + 12] as number
+  pairs[pair - 1] = templatePairs[fromPair + 6] as bigint
 }

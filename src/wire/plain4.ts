@@ -1,8 +1,9 @@
 /**
  * The plain case of a frame, which nearly all are: Ethernet II, IPv4 without options, no fragment,
- * TCP or UDP, all of it there, and beginning at a multiple of four bytes. Every field then has a
- * fixed place in the memory's 32-bit words, and a frame is compared, read and rewritten by whole
- * words in the machine's own order (little-endian; elsewhere nothing is plain).
+ * TCP or UDP, all of it there, and beginning at a multiple of eight bytes, as the kernel puts frames.
+ * Every field then has a fixed place in the memory's 32-bit words, and a frame is compared, read and
+ * rewritten by whole words, or pairs of them, in the machine's own order (little-endian; elsewhere
+ * nothing is plain).
  *
  * `words` is the packet memory, `at` the index of the frame's first word:
  *
@@ -27,6 +28,7 @@ const { TCP, UDP } = Protocol
 
 export const L3_OFFSET = 14
 export const L4_OFFSET = 34
+const ALIGNMENT_MASK = 7
 const IPV4_BYTES = 20
 const UDP_BYTES = 8
 const TCP_BYTES = 20
@@ -58,7 +60,8 @@ const swap16 = (half: number): number => ((half & 0xff) << 8) | ((half >>> 8) & 
 /** @param start byte that the frame begins at @param bytes of the frame */
 export const classify = (words: Int32Array, start: number, bytes: number): Plain => {
   const at = start >> 2
-  if (!IS_LITTLE_ENDIAN || (start & 3) !== 0 || bytes < L4_OFFSET + UDP_BYTES) return NONE
+  if (!IS_LITTLE_ENDIAN || (start & ALIGNMENT_MASK) !== 0 || bytes < L4_OFFSET + UDP_BYTES)
+    return NONE
   if (((words[at + 3] as number) & TYPE_MASK) !== IPV4_PLAIN) return NONE
   const total = swap16(words[at + 4] as number)
   const fragmentWord = words[at + 5] as number
@@ -94,13 +97,18 @@ export const packC = (destination: number, sourcePort: number): number =>
   (swap16(sourcePort) << 16) | swap16(destination)
 
 /**
- * Sum of the pseudo header of packets with these ends, without the transport's length.
+ * Sum of the pseudo header of packets with these ends, less what the IP header's total length has more
+ * than the transport's: with the total length added it is the whole pseudo header's.
  *
  * @param ipProtocol the low byte of its 16 bits in the pseudo header, and so the high one here: all
  * halves are swapped
  */
 export const pseudo = (a: number, b: number, c: number, ipProtocol: number): number =>
-  (a >>> 16) + checksums.word(b) + (c & LOWER) + (ipProtocol << 8)
+  (a >>> 16) +
+  checksums.word(b) +
+  (c & LOWER) +
+  (ipProtocol << 8) +
+  checksums.delta16(swap16(IPV4_BYTES), 0)
 
 /**
  * Is the transport's checksum the sum of the pseudo header, as a sender with offload leaves it (see
@@ -109,12 +117,11 @@ export const pseudo = (a: number, b: number, c: number, ipProtocol: number): num
  * @param sum from `pseudo`
  */
 export const isChecksumPartial = (words: Int32Array, at: number, sum: number): boolean => {
-  const bytes = swap16(swap16(words[at + 4] as number) - IPV4_BYTES)
   const field =
     (words[at + 5] as number) >>> 24 === UDP
       ? (words[at + 10] as number) & LOWER
       : (words[at + 12] as number) >>> 16
-  return field === checksums.fold(sum + bytes)
+  return field === checksums.fold((sum + ((words[at + 4] as number) & LOWER)) | 0)
 }
 
 /**

@@ -47,6 +47,8 @@ export interface TestPod {
 export interface TestNodeOptions {
   /** The longest frame that its ports carry; 2048 unless given. */
   readonly frameBytesMax?: number
+  /** In front of each received frame; as the kernel leaves it unless given. */
+  readonly headroomBytes?: number
   readonly connections?: number
   readonly hasHost?: boolean
   /** With an uplink: 192.0.2.2/24 and a default route by 192.0.2.1, whose MAC is known. */
@@ -127,7 +129,11 @@ export class TestNode {
     const sizes = { ...SMALL, connections, identities: prefixes, policies }
     this.maps = DatapathMaps.inMemory(sizes, { seed })
     this.controller = new NodeController(this.maps, { maglevTableSize: 251 })
-    this.exchange = new SoftwareExchange([], { clock: this.clock, frameCount: 512 })
+    this.exchange = new SoftwareExchange([], {
+      clock: this.clock,
+      frameCount: 512,
+      ...(options.headroomBytes !== undefined && { headroomBytes: options.headroomBytes }),
+    })
     this.host = new MemoryPort('host', this.#queues)
     if (options.hasHost !== false) {
       const port = this.controller.addHost({

@@ -207,6 +207,22 @@ t.test(
   },
 )
 
+t.test(
+  'where frames begin elsewhere than at multiples of eight bytes the chain handles all',
+  async (t) => {
+    for (const headroomBytes of [250, 252, 256, 264]) {
+      const node = new TestNode({ headroomBytes })
+      const [client, server] = [node.pod(), node.pod()]
+      const frame = ip(client, server.address).udp({ from: 5000, to: 53 }).bytes()
+      for (let n = 0; n < 3; n++) node.send(client.port, frame)
+      const [first, ...others] = server.port.take()
+      t.same(others, [first, first], `the same with a headroom of ${headroomBytes}`)
+      t.equal(node.pipeline.framesRepeated, headroomBytes % 8 === 0 ? 1 : 0)
+      node.close()
+    }
+  },
+)
+
 t.test('every eight seconds a packet of a flow goes through the chain', async (t) => {
   const node = new TestNode()
   const [client, server] = [node.pod(), node.pod()]
