@@ -9,7 +9,6 @@
 import { PORTS_MAX } from '../base/limits.js'
 import type { ArrayMap } from '../maps/array-map.js'
 import type { MapSpec } from '../maps/map.js'
-import { markChanged } from '../maps/revision.js'
 import type { Mac } from '../wire/address.js'
 
 /** What a port is connected to; it decides the entry of the chain. */
@@ -119,19 +118,19 @@ export class EndpointTable {
     words[start + Endpoint.EGRESS_RATE] = 0
     words[start + Endpoint.INGRESS_RATE] = 0
     Atomics.store(words, start + Endpoint.KIND, row.kind)
-    markChanged(words)
+    this.#rows.changes.mark()
   }
 
   /** Control plane: swaps the endpoint's policy and returns the revision it had. */
   swapPolicy(port: number, policy: number): number {
     const before = Atomics.exchange(this.words, this.rowStart(port) + Endpoint.POLICY, policy)
-    markChanged(this.words)
+    this.#rows.changes.mark()
     return before
   }
 
   setIdentity(port: number, identity: number): void {
     Atomics.store(this.words, this.rowStart(port) + Endpoint.IDENTITY, identity)
-    markChanged(this.words)
+    this.#rows.changes.mark()
   }
 
   /** Control plane: sets or clears an EndpointFlag. */
@@ -139,7 +138,7 @@ export class EndpointTable {
     const at = this.rowStart(port) + Endpoint.FLAGS
     const flags = this.words[at] as number
     Atomics.store(this.words, at, isSet ? flags | flag : flags & ~flag)
-    markChanged(this.words)
+    this.#rows.changes.mark()
   }
 
   /** Control plane: limits in thousands of bits per second, 0 for none. */
@@ -147,7 +146,7 @@ export class EndpointTable {
     const start = this.rowStart(port)
     Atomics.store(this.words, start + Endpoint.EGRESS_RATE, egress)
     Atomics.store(this.words, start + Endpoint.INGRESS_RATE, ingress)
-    markChanged(this.words)
+    this.#rows.changes.mark()
   }
 
   /** Datapath: what its device carries. It stays when the control plane writes the row anew. */
@@ -155,11 +154,11 @@ export class EndpointTable {
     const at = this.rowStart(port) + Endpoint.MTU
     if (this.words[at] === mtuBytes) return
     Atomics.store(this.words, at, mtuBytes)
-    markChanged(this.words)
+    this.#rows.changes.mark()
   }
 
   clear(port: number): void {
     Atomics.store(this.words, this.rowStart(port) + Endpoint.KIND, PortKind.NONE)
-    markChanged(this.words)
+    this.#rows.changes.mark()
   }
 }

@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import { SharedMemory } from 'xdp-socket-napi'
 import type { ArrayMap } from '../maps/array-map.js'
 import { EventRing } from '../maps/event-ring.js'
-import { markChanged } from '../maps/revision.js'
 import {
   CAPTURE_SILENCE_SECONDS,
   CAPTURE_WORDS,
@@ -64,9 +63,9 @@ export class CaptureTask implements Housekeeping {
     if (((nowSeconds - alive) | 0) <= CAPTURE_SILENCE_SECONDS) return
     this.#log(`capture ${this.#session} ended: its reader is silent`)
     // Another reader may have begun at this moment: his wish stays.
-    const { words } = this.#map
+    const { words, changes } = this.#map
     Atomics.compareExchange(words, this.#at + CaptureWord.SESSION, this.#session, 0)
-    markChanged(words)
+    changes.mark()
     this.#end()
   }
 

@@ -5,7 +5,6 @@
  */
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import type { ArrayMap } from '../maps/array-map.js'
-import { markChanged } from '../maps/revision.js'
 import { ipv4Words } from '../wire/address.js'
 import { BACKEND_ROW_BITS, BACKEND_ROW_MASK, Backend, NO_BACKEND } from './service-layout.js'
 import type { PlannedBackend } from './service-spec.js'
@@ -81,7 +80,7 @@ export class BackendWriter {
     if (key === undefined || holder === undefined || --holder.holders > 0) return
     const row = id & BACKEND_ROW_MASK
     Atomics.store(this.#map.words, this.#map.valueStart(row) + Backend.ID, NO_BACKEND)
-    markChanged(this.#map.words)
+    this.#map.changes.mark()
     this.#byKey.delete(key)
     this.#byId.delete(id)
   }
@@ -97,7 +96,7 @@ export class BackendWriter {
     if (known === undefined) return
     const start = this.#map.valueStart(known.id & BACKEND_ROW_MASK)
     Atomics.store(this.#map.words, start + Backend.STATE, (protocol << 8) | backend.state)
-    markChanged(this.#map.words)
+    this.#map.changes.mark()
   }
 
   #remember(key: string, id: number, holders: number): void {

@@ -18,17 +18,19 @@ import {
   openWords,
   publishWords,
 } from './map-header.js'
-import { markChanged } from './revision.js'
+import { ChangeCount } from './revision.js'
 
 export class ArrayMap implements FixedMap {
   readonly words: Int32Array
   readonly spec: MapSpec
   readonly size: number
   readonly capacity: number
+  readonly changes: ChangeCount
   readonly #valueWords: number
 
-  private constructor(words: Int32Array, spec: MapSpec) {
+  private constructor(words: Int32Array, spec: MapSpec, options: MapOptions) {
     this.words = words
+    this.changes = new ChangeCount(words, options)
     this.spec = spec
     this.size = spec.maxEntries
     this.capacity = spec.maxEntries
@@ -47,12 +49,12 @@ export class ArrayMap implements FixedMap {
   static create(spec: MapSpec, buffer: ArrayBufferLike, options: MapOptions = {}): ArrayMap {
     const words = createWords(spec, buffer, ArrayMap.wordsFor(spec), options)
     publishWords(words)
-    return new ArrayMap(words, spec)
+    return new ArrayMap(words, spec, options)
   }
 
   static open(buffer: ArrayBufferLike, expected?: MapSpec, options: MapOptions = {}): ArrayMap {
     const { words, spec } = openWords(buffer, MapType.ARRAY, ArrayMap.wordsFor, expected, options)
-    return new ArrayMap(words, spec)
+    return new ArrayMap(words, spec, options)
   }
 
   /** The index itself, or NOT_FOUND outside the array. */
@@ -62,7 +64,7 @@ export class ArrayMap implements FixedMap {
 
   /**
    * Index in `words` of an entry's value, which readers and writers share word by word: there is no
-   * lock. A writer of configuration calls `markChanged` (revision.ts) when he is done.
+   * lock. A writer of configuration marks the change (`changes`) when he is done.
    */
   valueStart(index: number): number {
     return HEADER_WORDS + index * this.#valueWords
@@ -75,7 +77,7 @@ export class ArrayMap implements FixedMap {
     for (let i = 0; i < this.#valueWords; i++) {
       Atomics.store(this.words, start + i, value[i] as number)
     }
-    markChanged(this.words)
+    this.changes.mark()
     return index
   }
 }

@@ -19,7 +19,6 @@ import {
   openWords,
   publishWords,
 } from './map-header.js'
-import { markChanged } from './revision.js'
 
 export class HashMap extends HashTable {
   static wordsFor(spec: MapSpec): number {
@@ -58,7 +57,7 @@ export class HashMap extends HashTable {
       this.enter(segment)
       const slot = this.#updateLocked(key, value, flag, hash)
       if (this.leave(segment, slot)) {
-        if (slot >= 0) markChanged(this.words)
+        if (slot >= 0) this.changes.mark()
         return slot
       }
     }
@@ -67,13 +66,13 @@ export class HashMap extends HashTable {
 
   override deleteHashed(key: Int32Array, hash: number, start = 0): boolean {
     const isDeleted = super.deleteHashed(key, hash, start)
-    if (isDeleted) markChanged(this.words)
+    if (isDeleted) this.changes.mark()
     return isDeleted
   }
 
   override deleteSlot(slot: Slot, generation = this.generation(slot)): boolean {
     const isDeleted = super.deleteSlot(slot, generation)
-    if (isDeleted) markChanged(this.words)
+    if (isDeleted) this.changes.mark()
     return isDeleted
   }
 

@@ -25,6 +25,7 @@ import {
 import { type FixedMap, type MapOptions, type MapSpec, NOT_FOUND, type Slot } from './map.js'
 import { Header } from './map-header.js'
 import { KEEPS_ORDER } from './processor.js'
+import { ChangeCount } from './revision.js'
 import { SegmentLocks } from './segment-lock.js'
 
 /**
@@ -54,6 +55,7 @@ export abstract class HashReader implements FixedMap {
   readonly entryWords: number
   protected readonly layout: HashLayout
   protected readonly keyWords: number
+  readonly changes: ChangeCount
   protected readonly locks: SegmentLocks
   /** A second view of the same memory, for accesses that must not be taken for earlier ones. */
   protected readonly again: Int32Array
@@ -72,6 +74,7 @@ export abstract class HashReader implements FixedMap {
     this.keyWords = spec.keyWords
     this.slotMask = layout.slots - 1
     this.segmentMask = layout.segmentSlots - 1
+    this.changes = new ChangeCount(words, options)
     this.locks = new SegmentLocks(words, layout.locksStart, options)
   }
 

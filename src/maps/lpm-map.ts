@@ -47,7 +47,7 @@ import {
   wrongSpec,
 } from './map-header.js'
 import { KEEPS_ORDER } from './processor.js'
-import { markChanged } from './revision.js'
+import { ChangeCount } from './revision.js'
 import { SegmentLocks } from './segment-lock.js'
 
 const { EPOCH, LENGTHS } = LpmHeader
@@ -60,6 +60,7 @@ export class LpmMap implements FixedMap {
   readonly spec: MapSpec
   readonly words: Int32Array
   readonly capacity: number
+  readonly #changes: ChangeCount
   readonly #again: Int32Array
   readonly #layout: LpmLayout
   readonly #tables: LpmTables
@@ -71,6 +72,7 @@ export class LpmMap implements FixedMap {
 
   private constructor(words: Int32Array, spec: MapSpec, entries: HashMap, options: MapOptions) {
     this.words = words
+    this.#changes = new ChangeCount(words, options)
     this.#again = new Int32Array(words.buffer, words.byteOffset, words.length)
     this.spec = spec
     this.capacity = spec.maxEntries
@@ -200,7 +202,7 @@ export class LpmMap implements FixedMap {
     this.#begin()
     const slot = this.#updateLocked(value, flag)
     this.#end()
-    if (slot >= 0) markChanged(this.words)
+    if (slot >= 0) this.#changes.mark()
     if (slot === FULL) Atomics.add(this.words, Header.REFUSED, 1)
     return slot
   }
@@ -216,7 +218,7 @@ export class LpmMap implements FixedMap {
       this.#countLength(-1)
     }
     this.#end()
-    if (slot !== NOT_FOUND) markChanged(this.words)
+    if (slot !== NOT_FOUND) this.#changes.mark()
     return slot !== NOT_FOUND
   }
 

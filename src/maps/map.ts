@@ -50,6 +50,11 @@ export interface MapOptions {
    */
   readonly seed?: number
   /**
+   * Words of a map in whose header the changes of this one are counted as well (revision.ts): one look
+   * there instead of one at each map.
+   */
+  readonly total?: Int32Array
+  /**
    * Whether the process that holds a lock still runs; by default a signal 0 is tried (same pid
    * namespace).
    */

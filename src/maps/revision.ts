@@ -3,14 +3,27 @@
  * map's header. Who remembers what he made of several maps compares the sum of their counts.
  *
  * Hash, lpm and array maps count each `update` and `delete`. Who writes words in place, or makes an
- * entry of an LRU table mean something else, calls `markChanged` himself: new connections alone void
+ * entry of an LRU table mean something else, marks the change himself: new connections alone void
  * nothing.
  */
+import type { MapOptions } from './map.js'
 import { Header } from './map-header.js'
 
-/** After the change, so that whoever sees the new count sees the change as well. */
-export function markChanged(words: Int32Array): void {
-  Atomics.add(words, Header.REVISION, 1)
+export class ChangeCount {
+  readonly #words: Int32Array
+  readonly #total: Int32Array | undefined
+
+  /** @param words of the map */
+  constructor(words: Int32Array, options: MapOptions) {
+    this.#words = words
+    this.#total = options.total
+  }
+
+  /** After the change, so that whoever sees the new count sees the change as well. */
+  mark(): void {
+    Atomics.add(this.#words, Header.REVISION, 1)
+    if (this.#total !== undefined) Atomics.add(this.#total, Header.REVISION, 1)
+  }
 }
 
 export class Revisions {

@@ -4,15 +4,17 @@
  * a new map says, and so has to be each setting's default.
  */
 import type { ArrayMap } from './array-map.js'
-import { markChanged } from './revision.js'
+import type { ChangeCount } from './revision.js'
 
 export class SettingsRow {
   /** The map's memory, for `Revisions`. */
   readonly words: Int32Array
+  readonly #changes: ChangeCount
   readonly #start: number
 
   constructor(map: ArrayMap) {
     this.words = map.words
+    this.#changes = map.changes
     this.#start = map.valueStart(0)
   }
 
@@ -23,7 +25,7 @@ export class SettingsRow {
   /** Who remembers a decision has to learn that it may be another now. */
   set(word: number, value: number): void {
     this.words[this.#start + word] = value
-    markChanged(this.words)
+    this.#changes.mark()
   }
 
   /** For what changes no decision that somebody may remember, such as a sign of life. */

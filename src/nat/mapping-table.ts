@@ -7,7 +7,6 @@
  */
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND, type Slot, UpdateFlag } from '../maps/map.js'
-import { markChanged } from '../maps/revision.js'
 import type { DestinationUse } from './destination-use.js'
 import { natRow } from './nat-protocol.js'
 import type { PortUse } from './port-use.js'
@@ -65,7 +64,7 @@ export class MappingTable {
     if (entries.hasEvicted) {
       this.#uncount(entries.evictedKey)
       // Its port may be another flow's at once.
-      markChanged(entries.words)
+      entries.changes.mark()
     }
     if (slot >= 0) this.#count(key)
     return slot

@@ -10,7 +10,6 @@ import { type ConntrackGc, shareStart, WHOLE_TABLE } from '../conntrack/ct-gc.js
 import { flowHash } from '../conntrack/flow-hash.js'
 import type { LruHashMap } from '../maps/lru-hash-map.js'
 import { NOT_FOUND } from '../maps/map.js'
-import { markChanged } from '../maps/revision.js'
 import { Protocol } from '../wire/protocols.js'
 import { IPV4_MAPPED, TUPLE_WORDS, TupleWord } from '../wire/tuple.js'
 import {
@@ -137,7 +136,7 @@ export class NatGc {
     }
     this.#toldSeconds = nowSeconds
     this.#toldEvictions = evictions
-    markChanged(this.#nat.mappings.entries.words)
+    this.#nat.mappings.entries.changes.mark()
     return true
   }
 

@@ -1,6 +1,5 @@
 /** VLAN ids whose frames may enter by an uplink (Cilium: --vlan-bpf-bypass). At first none. */
 import type { ArrayMap } from '../maps/array-map.js'
-import { markChanged } from '../maps/revision.js'
 import { type NetdevMaps, VLAN_IDS } from './netdev-maps.js'
 
 export class VlanFilter {
@@ -24,7 +23,7 @@ export class VlanFilter {
     for (const [i, word] of wanted.entries()) {
       Atomics.store(this.#map.words, this.#start + i, word)
     }
-    markChanged(this.#map.words)
+    this.#map.changes.mark()
   }
 
   /** The ids that pass, in order. */

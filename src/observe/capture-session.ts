@@ -9,7 +9,6 @@ import { monotonicTime, SharedMemory } from 'xdp-socket-napi'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { EventRing } from '../maps/event-ring.js'
 import type { MapSpec } from '../maps/map.js'
-import { markChanged } from '../maps/revision.js'
 import {
   CAPTURE_SILENCE_SECONDS,
   CapturePoint,
@@ -119,13 +118,13 @@ export class CaptureSession {
   }
 
   #store(wish: Int32Array): void {
-    const { words } = this.#maps.capture
+    const { words, changes } = this.#maps.capture
     this.#signAlive()
     for (let i: number = CaptureWord.SNAP_BYTES; i < CaptureWord.TAKEN_UP; i++) {
       words[this.#at + i] = wish[i] ?? 0
     }
     Atomics.store(words, this.#at + CaptureWord.SESSION, this.#session)
-    markChanged(words)
+    changes.mark()
   }
 
   #signAlive(): void {
@@ -170,9 +169,9 @@ export function endCapture(
   maps: DatapathMaps,
   session = wordOf(maps, CaptureWord.SESSION),
 ): boolean {
-  const { words } = maps.capture
+  const { words, changes } = maps.capture
   const at = maps.capture.valueStart(0) + CaptureWord.SESSION
   if (session === 0 || Atomics.compareExchange(words, at, session, 0) !== session) return false
-  markChanged(words)
+  changes.mark()
   return true
 }

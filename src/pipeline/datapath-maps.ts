@@ -99,6 +99,15 @@ const TABLE_TYPES: ReadonlySet<MapType> = new Set([
   MapType.EVENT_RING,
 ])
 
+/** Nothing but a header, in which the changes of all maps that decide on packets are counted. */
+const DECISIONS_SPEC: MapSpec = {
+  name: 'decisions',
+  type: MapType.ARRAY,
+  keyWords: 0,
+  valueWords: 0,
+  maxEntries: 1,
+}
+
 /** So that ports and backends are chosen by different numbers of one seed. */
 const NAT_SEED = 0x5a17
 
@@ -134,21 +143,22 @@ export class DatapathMaps {
   readonly egressPolicies: LpmMap
   /** Every map that can be full: what `readPressure` is asked for. */
   readonly tables: readonly FixedMap[]
-  /** Of every map that decisions rest on: another sum says that they may be others now. */
+  /** Of all maps that decisions rest on, in one place: another sum says that they may be others now. */
   readonly revisions: Revisions
 
   constructor(allocate: Allocate, sizes: MapSizes = MAP_SIZES, options: MapOptions = {}) {
-    const deciding: FixedMap[] = []
     const tables: FixedMap[] = []
+    let total: Pick<MapOptions, 'total'> = {}
     const make: MakeMap = <M extends FixedMap>(kind: MapKind<M>, spec: MapSpec): M => {
       const buffer = allocate(spec.name, kind.bytesFor(spec))
-      const map = isBlank(buffer)
-        ? kind.create(spec, buffer, options)
-        : kind.open(buffer, spec, options)
-      if (!RECORD_TYPES.has(spec.type)) deciding.push(map)
+      const own = RECORD_TYPES.has(spec.type) ? options : { ...options, ...total }
+      const map = isBlank(buffer) ? kind.create(spec, buffer, own) : kind.open(buffer, spec, own)
       if (TABLE_TYPES.has(spec.type)) tables.push(map)
       return map
     }
+    const decisions = make(ArrayMap, DECISIONS_SPEC)
+    total = { total: decisions.words }
+    this.revisions = new Revisions([decisions])
     this.endpoints = new EndpointTable(make(ArrayMap, ENDPOINTS_SPEC))
     this.ipcachePrefixes = make(LpmMap, ipcacheSpec(sizes.identities))
     this.ipcache = new Ipcache(this.ipcachePrefixes)
@@ -177,7 +187,6 @@ export class DatapathMaps {
     this.netdev = new NetdevMaps(make, sizes.netdev)
     const egressPolicies = sizes.egressPolicies ?? EGRESS_POLICIES
     this.egressPolicies = make(LpmMap, egressPoliciesSpec(egressPolicies))
-    this.revisions = new Revisions(deciding)
     this.tables = tables
   }
 

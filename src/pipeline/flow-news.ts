@@ -61,9 +61,12 @@ export class FlowNews {
   /** Lets the flows of this worker forget what the others told since the last time. */
   hear(flows: FlowListener): void {
     const heard = this.#heard
+    const words = this.#words
     for (let other = 0; other < heard.length; other++) {
-      const told = Atomics.load(this.#words, other * RING_WORDS + TOLD)
-      if (other === this.#own || told === heard[other]) continue
+      const at = other * RING_WORDS + TOLD
+      // A plain load first, as nearly always nothing was told (docs/adr/0009).
+      if (other === this.#own || words[at] === heard[other]) continue
+      const told = Atomics.load(words, at)
       this.#hearRing(other * RING_WORDS, heard[other] as number, told, flows)
       heard[other] = told
     }

@@ -237,7 +237,7 @@ t.test('a checksum that the sender left half done is completed by both', async (
 t.test('the rig times both', async (t) => {
   const c = await Yardstick.start('full', 100)
   t.teardown(() => c.close())
-  t.ok((await c.time(64_000)) > 0)
+  t.ok(Number.isFinite(await c.time(64_000)))
   const rig = new ChainRig('full', 100)
   t.equal(rig.run(1000), 1024)
   t.ok(Number.isFinite(rig.time(10_000)))
