@@ -50,15 +50,15 @@ export function flowAccess(
       const end = (home + WINDOW_WORDS) | 0
       for (let flow = home; flow < end; flow = (flow + FLOW_WORDS) | 0) {
         const its = words[flow + INGRESS]
-        if (its === NEVER_USED) return NO_FLOW
         if (
+          its === ingress &&
           words[flow + ENDS_A] === a &&
           words[flow + ENDS_B] === b &&
-          words[flow + ENDS_C] === c &&
-          its === ingress
+          words[flow + ENDS_C] === c
         ) {
           return flow
         }
+        if (its === NEVER_USED) return NO_FLOW
       }
       return NO_FLOW
     },

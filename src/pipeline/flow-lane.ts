@@ -29,7 +29,13 @@ import { FlowLearner } from './flow-learner.js'
 import type { FlowNews } from './flow-news.js'
 import { NOTE_SHIFT, Note } from './flow-notes.js'
 import { type AllocateMemory, FlowTable } from './flow-table.js'
-import { CARRIED_WORDS, type LanePasses, lanePasses } from './lane-passes.js'
+import {
+  CARRIED_WORDS,
+  carriedBytes,
+  carriedFrames,
+  type LanePasses,
+  lanePasses,
+} from './lane-passes.js'
 
 const { NONE } = plain4.Plain
 
@@ -46,7 +52,7 @@ export class FlowLane {
   readonly #isClosed: boolean
   readonly #table: FlowTable
   readonly #learner: FlowLearner
-  /** Of this burst: frames and bytes by metric direction. */
+  /** Of this burst, by metric direction: see carriedFrames, carriedBytes. */
   readonly #carried = new Int32Array(CARRIED_WORDS)
   #state: LaneState | null = null
   #news: FlowNews | undefined
@@ -162,11 +168,10 @@ export class FlowLane {
   #countCarried(monitor: Monitor): void {
     const carried = this.#carried
     for (let direction = 0; direction < 4; direction++) {
-      const frames = carried[2 * direction] as number
-      if (frames === 0) continue
-      monitor.repeated(direction, frames, carried[2 * direction + 1] as number)
-      carried[2 * direction] = 0
-      carried[2 * direction + 1] = 0
+      const word = carried[direction] as number
+      if (word === 0) continue
+      monitor.repeated(direction, carriedFrames(word), carriedBytes(word))
+      carried[direction] = 0
     }
   }
 

@@ -36,7 +36,7 @@ export const Flow = {
   BYTES: 13,
   /** Clock.MILLISECONDS of the last one. */
   REPEATED_AT: 14,
-  /** Sum of the pseudo header as it comes in, without the length, see plain4.ts. */
+  /** Of the pseudo header as it comes in: plain4.pseudo. */
   PSEUDO: 15,
 } as const
 

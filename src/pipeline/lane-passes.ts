@@ -13,7 +13,7 @@ import { completePartialChecksum } from '../wire/partial-checksum.js'
 import * as plain4 from '../wire/plain4.js'
 import { ENVELOPE_BYTES } from '../wire/vxlan.js'
 import { MAC_WORDS, ROW_SHIFT } from './adjacency-table.js'
-import { Around, FlowAction } from './flow-action.js'
+import { Around, FlowAction, TTL_HOPS_MAX } from './flow-action.js'
 import { Flow, NO_FLOW } from './flow-layout.js'
 import { KIND_MASK, NOTE_SHIFT, Note } from './flow-notes.js'
 import type { FlowTable } from './flow-table.js'
@@ -27,6 +27,15 @@ const { HOME_AND_KIND, ENDS_A, ENDS_B, ENDS_C, INGRESS, TTL } = Note
 
 /** It is written by whole words, whose first two bytes lie in front of it. */
 const ENVELOPE_ROOM_BYTES = 4 * envelope4.ENVELOPE_WORDS
+/**
+ * In a word of what was carried: frames in the upper byte, bytes below. A burst has BURST_RECEIVE_MAX
+ * frames at most, and each 65,535 bytes and an envelope.
+ */
+const FRAMES_SHIFT = 24
+const ONE_FRAME = 1 << FRAMES_SHIFT
+const BYTES_MASK = ONE_FRAME - 1
+export const carriedFrames = (word: number): number => word >>> FRAMES_SHIFT
+export const carriedBytes = (word: number): number => word & BYTES_MASK
 /** More than 64 bytes, see CLOCK_WORDS. */
 export const CARRIED_WORDS = 32
 
@@ -40,7 +49,7 @@ export interface LaneMemory {
   readonly adjacencyPairs: BigInt64Array
   /** Indexes of the frames that the chain has to handle, in the burst's order. */
   readonly rest: Int32Array
-  /** Of the burst: frames and bytes by metric direction. */
+  /** Of the burst: frames and bytes by metric direction, as ONE_FRAME has them. */
   readonly carried: Int32Array
 }
 
@@ -231,9 +240,8 @@ function fitting(memory: LaneMemory): Repeat['isFit'] {
   const flows = memory.table.words
   return (flow, start, index) => {
     const action = flows[flow + ACTION] as number
-    // At 1 a packet may end here even where the TTL is left as it is: the chain knows.
-    const ttl = plain4.ttl(words, start >> 2)
-    if (ttl <= 1 || ttl <= ((action >>> HOPS_SHIFT) & HOPS_MASK)) return false
+    // Whether a packet ends here is the chain's to know; more than these no flow's TTL goes down by.
+    if (plain4.ttl(words, start >> 2) <= TTL_HOPS_MAX) return false
     if ((lengths[index] as number) > action >>> BYTES_SHIFT) return false
     return (action & ENVELOPE) === 0 || start % strideBytes >= ENVELOPE_ROOM_BYTES
   }
@@ -281,8 +289,7 @@ function carrying(memory: LaneMemory): Repeat['carry'] {
       lengths[index] = bytes
     }
     ports[index] = action & PORT_MASK
-    const counter = ((action >>> DIRECTION_SHIFT) & DIRECTION_MASK) << 1
-    carried[counter] = (carried[counter] as number) + 1
-    carried[counter + 1] = (carried[counter + 1] as number) + bytes
+    const direction = (action >>> DIRECTION_SHIFT) & DIRECTION_MASK
+    carried[direction] = ((carried[direction] as number) + ONE_FRAME + bytes) | 0
   }
 }

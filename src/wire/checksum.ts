@@ -64,6 +64,16 @@ export function delta32(before: number, after: number): number {
 export const apply = (checksum: number, delta: number): number =>
   ~fold((~checksum & 0xffff) + delta) & 0xffff
 
+/** The 16 bits of the sum of two 16-bit numbers, whose carry, added back in, leaves no other. */
+export const add16 = (a: number, b: number): number => {
+  const sum = a + b
+  return (sum + (sum >>> 16)) & 0xffff
+}
+
+/** `apply` for a delta that is folded already. */
+export const apply16 = (checksum: number, delta: number): number =>
+  ~add16(~checksum & 0xffff, delta) & 0xffff
+
 export function update16(checksum: number, before: number, after: number): number {
   return apply(checksum, delta16(before, after))
 }

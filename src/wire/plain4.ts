@@ -97,18 +97,20 @@ export const packC = (destination: number, sourcePort: number): number =>
   (swap16(sourcePort) << 16) | swap16(destination)
 
 /**
- * Sum of the pseudo header of packets with these ends, less what the IP header's total length has more
+ * Sum of the pseudo header of packets with these ends, folded, less what the IP header's total length has more
  * than the transport's: with the total length added it is the whole pseudo header's.
  *
  * @param ipProtocol the low byte of its 16 bits in the pseudo header, and so the high one here: all
  * halves are swapped
  */
 export const pseudo = (a: number, b: number, c: number, ipProtocol: number): number =>
-  (a >>> 16) +
-  checksums.word(b) +
-  (c & LOWER) +
-  (ipProtocol << 8) +
-  checksums.delta16(swap16(IPV4_BYTES), 0)
+  checksums.fold(
+    (a >>> 16) +
+      checksums.word(b) +
+      (c & LOWER) +
+      (ipProtocol << 8) +
+      checksums.delta16(swap16(IPV4_BYTES), 0),
+  )
 
 /**
  * Is the transport's checksum the sum of the pseudo header, as a sender with offload leaves it (see
@@ -121,7 +123,7 @@ export const isChecksumPartial = (words: Int32Array, at: number, sum: number): b
     (words[at + 5] as number) >>> 24 === UDP
       ? (words[at + 10] as number) & LOWER
       : (words[at + 12] as number) >>> 16
-  return field === checksums.fold((sum + ((words[at + 4] as number) & LOWER)) | 0)
+  return field === checksums.add16(sum, (words[at + 4] as number) & LOWER)
 }
 
 /**
@@ -172,7 +174,7 @@ export const rewrite = (
   const l3 = change >>> 16
   const l4 = change & LOWER
   let checksum = (words[at + 6] as number) & LOWER
-  if (l3 !== 0) checksum = checksums.apply(checksum, l3)
+  if (l3 !== 0) checksum = checksums.apply16(checksum, l3)
   words[at + 5] = (words[at + 5] as number) - (hops << 16)
   words[at + 6] = (a & UPPER) | checksum
   words[at + 7] = b
@@ -185,11 +187,11 @@ export const rewrite = (
 const applyTransportDelta = (words: Int32Array, at: number, delta: number): void => {
   if ((words[at + 5] as number) >>> 24 === TCP) {
     const word = words[at + 12] as number
-    words[at + 12] = (checksums.apply(word >>> 16, delta) << 16) | (word & LOWER)
+    words[at + 12] = (checksums.apply16(word >>> 16, delta) << 16) | (word & LOWER)
     return
   }
   const word = words[at + 10] as number
   if ((word & LOWER) === 0) return
-  const checksum = checksums.apply(word & LOWER, delta)
+  const checksum = checksums.apply16(word & LOWER, delta)
   words[at + 10] = (word & UPPER) | (checksum === 0 ? LOWER : checksum)
 }

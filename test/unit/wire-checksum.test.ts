@@ -137,6 +137,22 @@ t.test('deltas of several fields add up, and update as the single updates do', (
   t.end()
 })
 
+t.test('numbers of 16 bits are added and applied as sums of more are', (t) => {
+  const prng = seededPrng(t)
+  const edges = [0, 1, 2, 0x00ff, 0x7fff, 0x8000, 0xfffe, 0xffff]
+  const random = Array.from({ length: 200 }, () => prng.nextInt32() & 0xffff)
+  const numbers = [...edges, ...random]
+  let wrong = 0
+  for (const a of numbers) {
+    for (const b of numbers) {
+      if (checksums.add16(a, b) !== checksums.fold(a + b)) wrong++
+      if (checksums.apply16(a, b) !== checksums.apply(a, b)) wrong++
+    }
+  }
+  t.equal(wrong, 0)
+  t.end()
+})
+
 t.test('pseudo headers are summed as they would lie in memory', (t) => {
   const prng = seededPrng(t)
   const header = Uint8Array.from({ length: 40 }, () => prng.nextInt32())
