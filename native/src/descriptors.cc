@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kMessageBytesMax = 128 << 10;
 constexpr int kWaiting = 4;
-constexpr mode_t kOwnerOnly = 0177;
+constexpr mode_t kOwnerOnly = 0600;
 constexpr int kType = SOCK_SEQPACKET | SOCK_CLOEXEC;
 
 union Control {
@@ -46,12 +46,12 @@ FileDescriptor listenForChannels(const std::string& path, Failure* failure) {
   ::unlink(path.c_str());
   FileDescriptor socket(::socket(AF_UNIX, kType | SOCK_NONBLOCK, 0));
   if (!socket.valid()) return failed(failure, "socket", path);
-  // Before the name is there: nobody else is to find it open.
-  const mode_t before = ::umask(kOwnerOnly);
-  const int bound =
-      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  ::umask(before);
-  if (bound != 0) return failed(failure, "bind", path);
+  // Before the name is there: nobody else is to find it open. Linux gives it the socket's own mode; the mask
+  // of umask(2) is the whole process's, and another thread may be setting it.
+  ::fchmod(socket.get(), kOwnerOnly);
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return failed(failure, "bind", path);
+  }
   if (::listen(socket.get(), kWaiting) != 0) return failed(failure, "listen", path);
   return socket;
 }

@@ -77,6 +77,7 @@ bool Poller::addAdopted(std::shared_ptr<Socket> socket, uint32_t port, Failure* 
 }
 
 void Poller::resume() {
+  umem_->takeBack();
   for (const std::shared_ptr<Socket>& socket : sockets_) socket->resume();
 }
 

@@ -21,16 +21,6 @@ constexpr char kProgramName[] = "xdp_redirect";
 constexpr uint32_t kModePod = 0;
 constexpr size_t kLogBytesMax = 4096;
 
-// Of `kMapNames`.
-enum MapIndex : size_t {
-  kSockets = 0,
-  kSettings = 1,
-  kCounters = 2,
-  kFirstSet = 3,
-  kLastSet = 9,
-  kNatPorts = 11,
-};
-
 // Words of the map `settings`.
 enum Setting : uint32_t { kMode = 0, kObjectHash = 1 };
 

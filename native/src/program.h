@@ -22,6 +22,15 @@ constexpr const char* kMapNames[kMapCount] = {
     "sockets", "settings",  "counters", "frontends", "pod_cidrs", "nat_addresses",
     "guarded", "announced", "denied",   "vlans",     "datagrams", "nat_ports",
 };
+// Of `kMapNames`.
+enum MapIndex : size_t {
+  kSockets = 0,
+  kSettings = 1,
+  kCounters = 2,
+  kFirstSet = 3,
+  kLastSet = 9,
+  kNatPorts = 11,
+};
 constexpr char kPinnedLink[] = "link";
 
 enum class AttachMode { kAuto, kNative, kGeneric };
@@ -86,6 +95,7 @@ class Program {
   bool link(const ProgramOptions& options, int programFd, Failure* failure);
   bool openPinnedLink(const ProgramOptions& options);
   bool openPinnedMaps();
+  bool pinMap(size_t index) const;
   void pin();
   bool isLinkOf(uint32_t interfaceIndex) const;
   bool isSame(const ProgramOptions& options) const;

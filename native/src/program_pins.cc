@@ -68,6 +68,13 @@ bool Program::openPinnedMaps() {
   return true;
 }
 
+bool Program::pinMap(size_t index) const {
+  const std::string path = pinPath(kMapNames[index]);
+  // That of another version of the program, whose link this one has now.
+  ::unlink(path.c_str());
+  return bpf_obj_pin(maps_[index].get(), path.c_str()) == 0;
+}
+
 // Where that fails the program goes with the process, and the reason is told.
 void Program::pin() {
   const auto fail = [this](const std::string& call) {
@@ -80,13 +87,13 @@ void Program::pin() {
     return fail("no bpffs at " + pinDirectory_);
   }
   ::mkdir(pinDirectory_.c_str(), kOwnerOnly);
+  // What tells one version of the program from another goes first and comes last: who finds it after a kill
+  // in between finds the maps of one program.
+  ::unlink(pinPath(kMapNames[kSettings]).c_str());
   for (size_t i = 0; i < kMapCount; i++) {
-    // That of another version of the program, whose link this one has now.
-    ::unlink(pinPath(kMapNames[i]).c_str());
-    if (bpf_obj_pin(maps_[i].get(), pinPath(kMapNames[i]).c_str()) != 0) {
-      return fail(std::string("pinning ") + kMapNames[i]);
-    }
+    if (i != kSettings && !pinMap(i)) return fail(std::string("pinning ") + kMapNames[i]);
   }
+  if (!pinMap(kSettings)) return fail(std::string("pinning ") + kMapNames[kSettings]);
   // The link last: without it the rest is taken for left over.
   if (bpf_obj_pin(link_.get(), pinPath(kPinnedLink).c_str()) == 0 || errno == EEXIST) return;
   fail("pinning the link");
@@ -94,9 +101,13 @@ void Program::pin() {
 
 void Program::detach() {
   if (isPinned() && link_.valid()) removePins(pinDirectory_);
-  link_.reset();
+  release();
 }
 
-void Program::release() { link_.reset(); }
+// Here and not in the destructor: that is a finalizer's to call, for which a worker has no time.
+void Program::release() {
+  link_.reset();
+  for (FileDescriptor& map : maps_) map.reset();
+}
 
 }  // namespace xdp

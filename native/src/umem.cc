@@ -24,6 +24,18 @@ constexpr uint32_t kLedgerMagic = 0x4c585055;
 constexpr uint32_t kLedgerVersion = 2;
 constexpr size_t kLedgerWords = 16;
 
+void advise(const Mapping& mapping) {
+  ::madvise(mapping.data(), mapping.size(), MADV_HUGEPAGE);
+  // A child of fork never touches packets.
+  ::madvise(mapping.data(), mapping.size(), MADV_DONTFORK);
+}
+
+// Huge pages that are set aside may still be refused, by a limit of the control group: at the first touch,
+// with a signal. Kernels before 5.14 cannot tell.
+bool isThere(const Mapping& mapping) {
+  return ::madvise(mapping.data(), mapping.size(), MADV_POPULATE_WRITE) == 0 || errno == EINVAL;
+}
+
 bool isPowerOfTwo(uint32_t value) { return (value & (value - 1)) == 0; }
 
 }  // namespace
@@ -74,8 +86,6 @@ std::shared_ptr<Umem> Umem::open(const UmemOptions& options, int descriptor, Fai
   if (!umem->hold(umem->hugePages_ ? mapHuge(file, bytes) : mapAligned(file, bytes), failure)) {
     return nullptr;
   }
-  // Page tables now, and not under way. Older kernels do not know it, and do without.
-  ::madvise(umem->memory_.data(), umem->memory_.size(), MADV_POPULATE_WRITE);
   umem->findLedger();
   if (umem->isLedgerOurs()) return umem;
   failure->set("adopt", EPROTO, "the packet memory is laid out otherwise");
@@ -88,26 +98,28 @@ bool Umem::adopt(int descriptor, Failure* failure) {
   options.strideBytes = geometry_.strideBytes();
   options.headroomBytes = headroomBytes_;
   const std::shared_ptr<Umem> other = open(options, descriptor, failure);
-  return other != nullptr && other->moveTo(this, failure);
+  if (other == nullptr) return false;
+  other->moveTo(this);
+  return true;
 }
 
-bool Umem::moveTo(Umem* place, Failure* failure) {
+// Takes away what is there and puts the file in its place in one call: no other thread finds room between.
+void Umem::moveTo(Umem* place) {
   const size_t bytes = memory_.size();
-  constexpr int kMove = MREMAP_MAYMOVE | MREMAP_FIXED;
-  if (::mremap(memory_.data(), bytes, bytes, kMove, place->memory_.data()) == MAP_FAILED) {
-    failure->set("mremap", errno, "the packet memory");
-    // It may have unmapped what was there: never leave the buffers over nothing.
-    constexpr int kReplace = MAP_SHARED | MAP_FIXED;
-    void* again = ::mmap(place->memory_.data(), bytes, PROT_READ | PROT_WRITE, kReplace,
-                         place->file_.get(), 0);
-    if (again == MAP_FAILED) std::abort();
-    return false;
+  void* there = place->memory_.data();
+  constexpr int kReplace = MAP_SHARED | MAP_FIXED;
+  // What was there may be gone, and buffers of JavaScript lie over it.
+  if (::mmap(there, bytes, PROT_READ | PROT_WRITE, kReplace, file_.get(), 0) == MAP_FAILED) {
+    std::abort();
   }
-  memory_.release();
+  advise(place->memory_);
+  // Page tables now, and not under way. Older kernels do not know it, and do without.
+  ::madvise(there, bytes, MADV_POPULATE_WRITE);
   place->file_ = std::move(file_);
   place->hugePages_ = hugePages_;
   place->hugePagesReason_ = hugePagesReason_;
-  return true;
+  // Until `takeBack` the frames are the other process's, whatever fails here.
+  place->handedOver_ = true;
 }
 
 size_t Umem::ledgerStart() const {
@@ -144,7 +156,7 @@ bool Umem::makeFile(bool tryHugePages, Failure* failure) {
     Failure refused;
     file_ = FileDescriptor(::memfd_create("umem", MFD_CLOEXEC | MFD_HUGETLB));
     hugePages_ = file_.valid() && ::ftruncate(file_.get(), static_cast<off_t>(bytes)) == 0 &&
-                 hold(mapHuge(file_.get(), bytes), &refused);
+                 hold(mapHuge(file_.get(), bytes), &refused) && isThere(memory_);
     const int error = refused.number != 0 ? refused.number : errno;
     hugePagesReason_ = hugePages_ ? "" : std::string("memfd MFD_HUGETLB: ") + std::strerror(error);
   }
@@ -167,9 +179,7 @@ bool Umem::makeNormalFile(size_t bytes, bool tryHugePages, Failure* failure) {
 
 bool Umem::hold(Mapping mapping, Failure* failure) {
   if (!mapping.valid()) return failure->set("mmap", errno, "the packet memory");
-  ::madvise(mapping.data(), mapping.size(), MADV_HUGEPAGE);
-  // A child of fork never touches packets.
-  ::madvise(mapping.data(), mapping.size(), MADV_DONTFORK);
+  advise(mapping);
   memory_ = std::move(mapping);
   return true;
 }

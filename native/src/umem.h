@@ -49,6 +49,8 @@ class Umem {
   int fd() const { return file_.get(); }
   // Another process has frames and rings now: what is closed here from now on gives nothing back.
   void handOver() { handedOver_ = true; }
+  // The process before has stopped: what was adopted is ours.
+  void takeBack() { handedOver_ = false; }
   bool isHandedOver() const { return handedOver_; }
 
   uint8_t* data() const { return static_cast<uint8_t*>(memory_.data()); }
@@ -114,7 +116,7 @@ class Umem {
   bool makeNormalFile(size_t bytes, bool tryHugePages, Failure* failure);
   // @return false where it is invalid, with errno
   bool hold(Mapping mapping, Failure* failure);
-  bool moveTo(Umem* place, Failure* failure);
+  void moveTo(Umem* place);
   size_t fileBytes() const;
   size_t ledgerStart() const;
   void findLedger();

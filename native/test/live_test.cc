@@ -1,6 +1,7 @@
 // The whole of the native side on real AF_XDP sockets, in a network namespace of this process: a
 // veth pair with a socket on each end. Needs root; run under AddressSanitizer and
 // UndefinedBehaviorSanitizer.
+#include <fcntl.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -163,6 +164,37 @@ TEST("a successor that gives up leaves the first one as it was") {
     for (const auto& program : next.programs) program->release();
   }
   CHECK(sendAndCount(&lab, 200) == 200);
+}
+
+TEST("and so does one that ends before it could give up") {
+  Lab lab(2112);
+  CHECK(lab.ready);
+  if (!lab.ready) return;
+  const xdp::Audit before = lab.poller->audit();
+  for (int i = 0; i < 3; i++) {
+    const Successor next(lab);
+    CHECK(next.ready);
+  }
+  const xdp::Audit after = lab.poller->audit();
+  CHECK(after.isSound(kFrames));
+  CHECK(after.free == before.free && after.onRings == before.onRings);
+  CHECK(sendAndCount(&lab, 200) == 200);
+}
+
+size_t openFiles() {
+  size_t count = 0;
+  for (int fd = 0; fd < 1024; fd++) count += ::fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
+  return count;
+}
+
+TEST("a program that was detached or released keeps no file open while it is there") {
+  Lab lab(2112);
+  CHECK(lab.ready);
+  if (!lab.ready) return;
+  const size_t before = openFiles();
+  lab.programs[0]->detach();
+  lab.programs[1]->release();
+  CHECK(before - openFiles() == 2 * (1 + xdp::kMapCount));
 }
 
 TEST("what is no memory, socket or program of another process is refused") {

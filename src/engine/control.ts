@@ -1,4 +1,5 @@
 /** The few words that a datapath's main thread and its workers share. */
+import { wakePoller } from 'xdp-socket-napi'
 
 export const Control = {
   /** Not zero: stop after the present burst. */
@@ -21,6 +22,19 @@ export const Order = {
 } as const
 
 export const CONTROL_WORDS = 16
+
+/** Ends a worker after its present burst, or its waiting for the first one. */
+export function stopWorker(control: Int32Array): void {
+  Atomics.store(control, Control.STOP, 1)
+  Atomics.notify(control, Control.GO)
+  const wakeFd = Atomics.load(control, Control.WAKE_FD)
+  if (wakeFd === 0) return
+  try {
+    wakePoller(wakeFd)
+  } catch {
+    // It has ended by itself meanwhile, and closed it.
+  }
+}
 
 /** What a worker beside the first one is started with. It waits for `Control.GO`. */
 export interface FollowerInput {

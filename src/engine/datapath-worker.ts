@@ -205,11 +205,15 @@ class Engine {
     this.#heartbeat.begin()
     send({ type: 'ready' })
     const control = this.#control
-    while (Atomics.load(control, Control.STOP) === 0 && !giver.isOver) this.#loop.turn()
+    try {
+      while (Atomics.load(control, Control.STOP) === 0 && !giver.isOver) this.#loop.turn()
+    } finally {
+      // Its number may soon be another file's.
+      Atomics.store(control, Control.WAKE_FD, 0)
+    }
     this.#heartbeat.end()
     const { frames } = this.#loop
     if (giver.isOver) {
-      Atomics.store(control, Control.WAKE_FD, 0)
       send({ type: 'handed over', frames, successor: giver.successor })
       return
     }

@@ -5,14 +5,20 @@
  */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import { wakePoller } from 'xdp-socket-napi'
 import { bundled } from '../base/bundle.js'
 import { ErrorCode, RingpathError } from '../base/errors.js'
 import { DatapathMaps } from '../pipeline/datapath-maps.js'
 import { FlowNews } from '../pipeline/flow-news.js'
 import { teamMemory } from '../port/worker-team.js'
 import { AnnouncerTask } from './announcer-task.js'
-import { CONTROL_WORDS, Control, Order, type WorkerInput, type WorkerMessage } from './control.js'
+import {
+  CONTROL_WORDS,
+  Control,
+  Order,
+  stopWorker,
+  type WorkerInput,
+  type WorkerMessage,
+} from './control.js'
 import { FollowerWorkers } from './follower-workers.js'
 import { HostPortTask } from './host-port-task.js'
 import { IDLE_DEFAULTS, type IdleOptions } from './idle-strategy.js'
@@ -181,10 +187,7 @@ export class Datapath {
 
   /** Ends the worker after its present burst, with all frames accounted for. */
   async stop(): Promise<void> {
-    Atomics.store(this.#control, Control.STOP, 1)
-    Atomics.notify(this.#control, Control.GO)
-    const wakeFd = Atomics.load(this.#control, Control.WAKE_FD)
-    if (wakeFd !== 0) wakePoller(wakeFd)
+    stopWorker(this.#control)
     this.#followers?.stop()
     await this.ended
   }

@@ -85,9 +85,13 @@ function run(input: FollowerInput): void {
   Atomics.store(control, Control.WAKE_FD, exchange.wakeFd)
   heartbeat.begin()
   send({ type: 'ready' })
-  loop.runUntil(control, Control.STOP)
+  try {
+    loop.runUntil(control, Control.STOP)
+  } finally {
+    // Its number may soon be another file's.
+    Atomics.store(control, Control.WAKE_FD, 0)
+  }
   heartbeat.end()
-  Atomics.store(control, Control.WAKE_FD, 0)
   pipeline.settle()
   publisher.publish()
   capture.close()

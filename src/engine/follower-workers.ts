@@ -4,10 +4,15 @@
  */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import { wakePoller } from 'xdp-socket-napi'
 import { bundled } from '../base/bundle.js'
 import type { TeamMemory } from '../port/worker-team.js'
-import { CONTROL_WORDS, Control, type FollowerInput, type WorkerMessage } from './control.js'
+import {
+  CONTROL_WORDS,
+  Control,
+  type FollowerInput,
+  stopWorker,
+  type WorkerMessage,
+} from './control.js'
 
 const WORKER_FILE = bundled(new URL('./follower-worker.js', import.meta.url))
 
@@ -61,10 +66,7 @@ export class FollowerWorkers {
     if (this.#isStopping) return
     this.#isStopping = true
     for (const { control } of this.#followers) {
-      Atomics.store(control, Control.STOP, 1)
-      Atomics.notify(control, Control.GO)
-      const wakeFd = Atomics.load(control, Control.WAKE_FD)
-      if (wakeFd !== 0) wakePoller(wakeFd)
+      stopWorker(control)
     }
   }
 

@@ -258,6 +258,7 @@ export class XskExchange implements FrameExchange {
     // A successor that gave up before `prepare` has no poller yet, and needs one to let go of its sockets.
     const poller = this.#poller ?? this.#start(new Burst(1))
     this.#isClosed = true
+    this.#team?.peers.setWakeFd(0)
     runAll([
       () => poller.handOver(),
       ...attached.map(
