@@ -31,11 +31,14 @@ export interface CpuProfile {
 export const RIG = 'rig'
 const OTHER = 'V8 itself, and what has no name'
 
+const REPEAT = 'lane: find, rewrite, count'
 const LANE_PASSES: Readonly<Record<string, string>> = {
   touchFrames: 'lane: touch the frames',
   placeFrames: 'lane: classify, hash',
   touchFlows: 'lane: touch the flows',
-  repeatFrames: 'lane: find, rewrite, count',
+  repeatFrames: REPEAT,
+  repeatUntil: REPEAT,
+  lookAgain: REPEAT,
   // V8 may put passes into it.
   run: 'lane: passes, and what is done once a burst',
   learn: 'lane: learn',

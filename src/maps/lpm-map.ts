@@ -56,11 +56,16 @@ const { EPOCH, LENGTHS } = LpmHeader
 const TRIES_MAX = 100
 const WRITER = 0
 
+/** Of the map of the prefixes inside. Its changes are changes of the whole only when the tables say so, too. */
+function entriesOptions(spec: MapSpec, { total: _, ...options }: MapOptions): MapOptions {
+  return { ...options, byteOffset: (options.byteOffset ?? 0) + lpmLayout(spec).hashStart * 4 }
+}
+
 export class LpmMap implements FixedMap {
   readonly spec: MapSpec
   readonly words: Int32Array
   readonly capacity: number
-  readonly #changes: ChangeCount
+  readonly changes: ChangeCount
   readonly #again: Int32Array
   readonly #layout: LpmLayout
   readonly #tables: LpmTables
@@ -72,7 +77,7 @@ export class LpmMap implements FixedMap {
 
   private constructor(words: Int32Array, spec: MapSpec, entries: HashMap, options: MapOptions) {
     this.words = words
-    this.#changes = new ChangeCount(words, options)
+    this.changes = new ChangeCount(words, options)
     this.#again = new Int32Array(words.buffer, words.byteOffset, words.length)
     this.spec = spec
     this.capacity = spec.maxEntries
@@ -93,9 +98,7 @@ export class LpmMap implements FixedMap {
 
   static create(spec: MapSpec, buffer: ArrayBufferLike, options: MapOptions = {}): LpmMap {
     const words = createWords(spec, buffer, LpmMap.wordsFor(spec), options)
-    const { hashSpec, hashStart } = lpmLayout(spec)
-    const byteOffset = (options.byteOffset ?? 0) + hashStart * 4
-    const entries = HashMap.create(hashSpec, buffer, { ...options, byteOffset })
+    const entries = HashMap.create(lpmLayout(spec).hashSpec, buffer, entriesOptions(spec, options))
     const map = new LpmMap(words, spec, entries, options)
     map.#tables.collectTables()
     publishWords(words)
@@ -104,9 +107,7 @@ export class LpmMap implements FixedMap {
 
   static open(buffer: ArrayBufferLike, expected?: MapSpec, options: MapOptions = {}): LpmMap {
     const { words, spec } = openWords(buffer, MapType.LPM, LpmMap.wordsFor, expected, options)
-    const { hashSpec, hashStart } = lpmLayout(spec)
-    const byteOffset = (options.byteOffset ?? 0) + hashStart * 4
-    const entries = HashMap.open(buffer, hashSpec, { ...options, byteOffset })
+    const entries = HashMap.open(buffer, lpmLayout(spec).hashSpec, entriesOptions(spec, options))
     return new LpmMap(words, spec, entries, options)
   }
 
@@ -202,7 +203,7 @@ export class LpmMap implements FixedMap {
     this.#begin()
     const slot = this.#updateLocked(value, flag)
     this.#end()
-    if (slot >= 0) this.#changes.mark()
+    if (slot >= 0) this.changes.mark()
     if (slot === FULL) Atomics.add(this.words, Header.REFUSED, 1)
     return slot
   }
@@ -218,7 +219,7 @@ export class LpmMap implements FixedMap {
       this.#countLength(-1)
     }
     this.#end()
-    if (slot !== NOT_FOUND) this.#changes.mark()
+    if (slot !== NOT_FOUND) this.changes.mark()
     return slot !== NOT_FOUND
   }
 

@@ -12,7 +12,8 @@ export const BYTES_PER_WORD = 4
 const MAGIC_NUMBER = 0x52_50_4d_31
 /** In its place while a map is being made: who finds it later finds a creator that died. */
 const MAGIC_UNFINISHED = 0x52_50_4d_30
-const FORMAT_VERSION = 1
+/** 2: who writes marks changes in `MapOptions.total` as well, and so must all who write. */
+const FORMAT_VERSION = 2
 /** 4 GiB of words keep every index an int32. */
 const TOTAL_WORDS_MAX = 2 ** 30
 const KEY_WORDS_MAX = 64

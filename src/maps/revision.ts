@@ -1,6 +1,8 @@
 /**
  * How a reader learns that a map means something else now, without looking into it: a count in the
- * map's header. Who remembers what he made of several maps compares the sum of their counts.
+ * map's header. Who remembers what he made of several maps compares the sum of their counts. The maps
+ * that decide on packets count their changes in one more place, `MapOptions.total`, for the flow lane,
+ * which looks there once a burst: of a handle made without it the lane hears nothing.
  *
  * Hash, lpm and array maps count each `update` and `delete`. Who writes words in place, or makes an
  * entry of an LRU table mean something else, marks the change himself: new connections alone void

@@ -78,9 +78,6 @@ export const classify = (words: Int32Array, start: number, bytes: number): Plain
   return (offsetAndFlags & STATE_FLAGS) === 0 ? STEADY : CHANGING
 }
 
-/** Bytes from the IP header on. */
-export const totalLength = (words: Int32Array, at: number): number =>
-  swap16(words[at + 4] as number)
 export const ttl = (words: Int32Array, at: number): number =>
   ((words[at + 5] as number) >>> 16) & 0xff
 export const protocol = (words: Int32Array, at: number): number => (words[at + 5] as number) >>> 24

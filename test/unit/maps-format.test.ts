@@ -83,7 +83,7 @@ for (const [kind, spec] of KINDS) {
     for (const [word, value, text] of [
       [Header.MAGIC, 0x314d5052, /magic 0x314d5052, expected 0x52504d31/],
       [Header.MAGIC, 0, /magic 0x0/],
-      [Header.VERSION, 99, /version 99, expected 1/],
+      [Header.VERSION, 99, /version 99, expected 2/],
       [Header.TYPE, 77, /type 77/],
       [Header.MAX_ENTRIES, -1, /spec out of range/],
       [Header.MAX_ENTRIES, 2 ** 30, /spec out of range/],
