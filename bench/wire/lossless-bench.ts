@@ -15,8 +15,8 @@ const FRAME_BYTES = 64
 const STEPS = { full: 7, quick: 6, smoke: 2 } as const
 const TRIAL_SECONDS = { full: 2, quick: 0.4, smoke: 0.1 } as const
 const HOLD_SECONDS = { full: 60, quick: 0, smoke: 0 } as const
-/** Tried before a minute is: most rates that are too high lose a frame in it. */
-const PROBE_SECONDS = 5
+/** Tried before a minute is: most rates that are too high lose a frame in them. */
+const PROBES_SECONDS = [5, 15]
 /** A rate that the generator did not come that near to was not tried. */
 const SENT_SHARE_MIN = 0.9
 const SEARCHES = { full: 3, quick: 3, smoke: 1 } as const
@@ -125,13 +125,27 @@ async function descend(
   const names = [THEIRS, OURS]
   for (let rate = top; held.size < names.length && rate >= LOWEST_RATE; rate *= STEP_DOWN) {
     for (const name of names.filter((each) => !held.has(each))) {
-      const isWorthIt = (await heldRate(contest, name, rate, PROBE_SECONDS)) > 0
-      const sent = isWorthIt ? await heldRate(contest, name, rate, seconds) : 0
+      const sent = await heldThrough(contest, name, rate, [...PROBES_SECONDS, seconds])
       log(`${name}: ${((sent || rate) / 1e6).toFixed(3)} Mpps ${sent > 0 ? '' : 'not '}held`)
       if (sent > 0) held.set(name, sent)
     }
   }
   return new Map(names.map((name) => [name, held.get(name) ?? 0]))
+}
+
+/** Frames sent a second in the last of these trials; 0 when one of them was not held. */
+async function heldThrough(
+  contest: Contest,
+  name: string,
+  rate: number,
+  trials: readonly number[],
+): Promise<number> {
+  let held = 0
+  for (const seconds of trials) {
+    held = await heldRate(contest, name, rate, seconds)
+    if (held === 0) break
+  }
+  return held
 }
 
 function resultsOf(
