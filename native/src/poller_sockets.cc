@@ -77,7 +77,7 @@ bool Poller::addAdopted(std::shared_ptr<Socket> socket, uint32_t port, Failure* 
 }
 
 void Poller::resume() {
-  umem_->takeBack();
+  umem_->takeOver();
   for (const std::shared_ptr<Socket>& socket : sockets_) socket->resume();
 }
 
@@ -114,7 +114,7 @@ Teardown Poller::remove(Socket* socket) {
   std::vector<Socket*>& list = portSockets_[static_cast<size_t>(socket->port)];
   list.erase(std::remove(list.begin(), list.end(), socket), list.end());
   const int64_t deadline = monotonicNanoseconds() + kDrainNanoseconds;
-  const bool isOurs = !umem_->isHandedOver();
+  const bool isOurs = !umem_->isOthers();
   while (isOurs && error_ == 0 && socket->transmitSideFrames() > 0 && !socket->down) {
     serveTransmit(socket);
     if (socket->transmitSideFrames() == 0 || monotonicNanoseconds() > deadline) break;

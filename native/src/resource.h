@@ -58,8 +58,6 @@ class Mapping {
   void* data() const { return address_; }
   size_t size() const { return bytes_; }
   bool valid() const { return address_ != nullptr; }
-  // Lets it go mapped, for a caller that has moved it.
-  void release() { address_ = nullptr; }
   void reset() {
     if (address_ != nullptr) ::munmap(address_, bytes_);
     address_ = nullptr;

@@ -264,7 +264,7 @@ uint32_t Socket::close() {
   fd_.reset();
   for (Mapping& mapping : mappings_) mapping.reset();
   if (tag_ == kOwnedByUs) return 0;
-  if (umem_->isHandedOver()) {
+  if (umem_->isOthers()) {
     umem_->giveTag(tag_);
     tag_ = kOwnedByUs;
     return 0;

@@ -118,8 +118,8 @@ void Umem::moveTo(Umem* place) {
   place->file_ = std::move(file_);
   place->hugePages_ = hugePages_;
   place->hugePagesReason_ = hugePagesReason_;
-  // Until `takeBack` the frames are the other process's, whatever fails here.
-  place->handedOver_ = true;
+  // Whatever fails here before `takeOver`, the frames are the other process's.
+  place->handOver();
 }
 
 size_t Umem::ledgerStart() const {

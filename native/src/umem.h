@@ -47,11 +47,11 @@ class Umem {
   bool adopt(int descriptor, Failure* failure);
 
   int fd() const { return file_.get(); }
-  // Another process has frames and rings now: what is closed here from now on gives nothing back.
-  void handOver() { handedOver_ = true; }
-  // The process before has stopped: what was adopted is ours.
-  void takeBack() { handedOver_ = false; }
-  bool isHandedOver() const { return handedOver_; }
+  // Another process has frames and rings now: what is closed here from now on gives nothing back. So it
+  // is after `adopt`, too, until that process has stopped.
+  void handOver() { isOthers_ = true; }
+  void takeOver() { isOthers_ = false; }
+  bool isOthers() const { return isOthers_; }
 
   uint8_t* data() const { return static_cast<uint8_t*>(memory_.data()); }
   uint64_t bytes() const { return geometry_.bytes(); }
@@ -131,7 +131,7 @@ class Umem {
   bool hugePages_ = false;
   bool unaligned_ = false;
   std::string hugePagesReason_;
-  bool handedOver_ = false;
+  bool isOthers_ = false;
   uint32_t* ledger_ = nullptr;  // header words; see umem.cc
   int32_t* poolWords_ = nullptr;
   int32_t* chainWords_ = nullptr;

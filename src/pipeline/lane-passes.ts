@@ -126,8 +126,10 @@ function placing(memory: LaneMemory): LanePasses['placeFrames'] {
   }
 }
 
-/** What is done with the packet of a known flow; one of each, for both that repeat packets. */
+/** What is done with each frame; one of each, for both that repeat packets. */
 interface Repeat {
+  /** What flow is it of? NO_FLOW where none is known. @param homeAndKind of its note */
+  flowOf(index: number, homeAndKind: number): number
   /** May what is known of a flow be done with this packet of it? */
   isFit(flow: number, start: number, index: number): boolean
   /** Rewrites a frame as the flow's last one was, and sends it the same way. */
@@ -136,7 +138,7 @@ interface Repeat {
 
 function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
   const { rest } = memory
-  const repeat: Repeat = { isFit: fitting(memory), carry: carrying(memory) }
+  const repeat = { flowOf: finding(memory), isFit: fitting(memory), carry: carrying(memory) }
   const repeatUntil = repeatingSteady(memory, repeat)
   const lookAgain = lookingAgain(memory, repeat)
   return function repeatFrames(count) {
@@ -156,12 +158,12 @@ function repeating(memory: LaneMemory): LanePasses['repeatFrames'] {
  */
 function repeatingSteady(
   memory: LaneMemory,
-  { isFit, carry }: Repeat,
+  { flowOf, isFit, carry }: Repeat,
 ): (index: number, count: number) => number {
   const { notes, table } = memory
-  const { starts, ports } = memory.burst
+  const { starts } = memory.burst
   const words = memory.packet.memoryWords
-  const { find, isFresh } = table.access
+  const { isFresh } = table.access
   const flows = table.words
   return function repeatUntil(index, count) {
     const end = count | 0
@@ -170,13 +172,9 @@ function repeatingSteady(
       const homeAndKind = notes[(i << NOTE_SHIFT) + HOME_AND_KIND] as number
       if ((homeAndKind & KIND_MASK) !== STEADY) return i
       const start = starts[i] as number
-      const at = start >> 2
-      const ingress = ((ports[i] as number) << 8) | plain4.protocol(words, at)
-      const a = plain4.endsA(words, at)
-      const b = plain4.endsB(words, at)
-      const flow = find(homeAndKind & ~KIND_MASK, a, b, plain4.endsC(words, at), ingress)
+      const flow = flowOf(i, homeAndKind)
       if (flow === NO_FLOW || !isFresh(flow) || !isFit(flow, start, i)) return i
-      if (plain4.isChecksumPartial(words, at, flows[flow + PSEUDO] as number)) return i
+      if (plain4.isChecksumPartial(words, start >> 2, flows[flow + PSEUDO] as number)) return i
       carry(flow, start, i)
     }
     return i
@@ -184,19 +182,23 @@ function repeatingSteady(
 }
 
 /** The same for one frame, with what has to be asked. @returns false where the frame is left for the chain */
-function lookingAgain(memory: LaneMemory, { isFit, carry }: Repeat): (index: number) => boolean {
+function lookingAgain(
+  memory: LaneMemory,
+  { flowOf, isFit, carry }: Repeat,
+): (index: number) => boolean {
   const { notes, packet, table } = memory
   const { starts, lengths, ports } = memory.burst
   const words = packet.memoryWords
-  const { find, isFresh } = table.access
+  const { isFresh } = table.access
   const flows = table.words
 
   /** For the learner: when it asks, the chain has rewritten the frame. */
-  const keepEnds = (note: number, at: number, ingress: number): void => {
+  const keepEnds = (index: number, at: number): void => {
+    const note = index << NOTE_SHIFT
     notes[note + ENDS_A] = plain4.endsA(words, at)
     notes[note + ENDS_B] = plain4.endsB(words, at)
     notes[note + ENDS_C] = plain4.endsC(words, at)
-    notes[note + INGRESS] = ingress
+    notes[note + INGRESS] = ((ports[index] as number) << 8) | plain4.protocol(words, at)
     notes[note + TTL] = plain4.ttl(words, at)
   }
 
@@ -206,16 +208,12 @@ function lookingAgain(memory: LaneMemory, { isFit, carry }: Repeat): (index: num
   }
 
   return function lookAgain(index) {
-    const note = index << NOTE_SHIFT
-    const homeAndKind = notes[note + HOME_AND_KIND] as number
+    const homeAndKind = notes[(index << NOTE_SHIFT) + HOME_AND_KIND] as number
     const kind = homeAndKind & KIND_MASK
     if (kind === NONE) return false
     const start = starts[index] as number
     const at = start >> 2
-    const ingress = ((ports[index] as number) << 8) | plain4.protocol(words, at)
-    const a = plain4.endsA(words, at)
-    const b = plain4.endsB(words, at)
-    const flow = find(homeAndKind & ~KIND_MASK, a, b, plain4.endsC(words, at), ingress)
+    const flow = flowOf(index, homeAndKind)
     if (flow !== NO_FLOW) {
       const isKnown = kind === STEADY && (isFresh(flow) || table.renew(flow))
       if (isKnown && isFit(flow, start, index)) {
@@ -228,8 +226,21 @@ function lookingAgain(memory: LaneMemory, { isFit, carry }: Repeat): (index: num
       // Nor may a later packet of this burst overtake what the chain now decides.
       table.forget(flow)
     }
-    keepEnds(note, at, ingress)
+    keepEnds(index, at)
     return false
+  }
+}
+
+function finding(memory: LaneMemory): Repeat['flowOf'] {
+  const { starts, ports } = memory.burst
+  const words = memory.packet.memoryWords
+  const { find } = memory.table.access
+  return (index, homeAndKind) => {
+    const at = (starts[index] as number) >> 2
+    const ingress = ((ports[index] as number) << 8) | plain4.protocol(words, at)
+    const a = plain4.endsA(words, at)
+    const b = plain4.endsB(words, at)
+    return find(homeAndKind & ~KIND_MASK, a, b, plain4.endsC(words, at), ingress)
   }
 }
 
